@@ -1,0 +1,1 @@
+"""Pure tensor mathematics: knows no model, no SAE and no file."""

@@ -1,0 +1,14 @@
+"""The metrics, one file each, and the registry that finds them.
+
+A metric is a callable ``(subject, corpus, config, generator) -> MetricResult``. Other packages add theirs through the entry-point
+group ``sae_lens_metrics.metrics``, or at run time with ``register_metric``.
+"""
+
+from sae_lens_metrics.metrics.probe import probe
+from sae_lens_metrics.metrics.registry import Metric, get_metric, metric_names, register_metric
+from sae_lens_metrics.metrics.shrinkage import shrinkage
+
+__all__ = ["Metric", "get_metric", "metric_names", "register_metric"]
+
+register_metric("probe", probe)
+register_metric("shrinkage", shrinkage)

@@ -1,0 +1,1 @@
+"""Tasks for probes: texts with a binary label."""

@@ -1,0 +1,238 @@
+"""The command ``sae-lens-metrics``: its options come from the configuration's dataclasses."""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import logging
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simple_parsing import ArgumentGenerationMode, ArgumentParser, DashVariant, NestedMode
+
+from sae_lens_metrics.config import MetricsConfig
+from sae_lens_metrics.errors import ConfigError, CorpusError, ResultError, SubjectError
+
+if TYPE_CHECKING:
+    from sae_lens_metrics.results import Report
+
+__all__ = ["main"]
+
+_FAILURE, _INTERRUPTED = 2, 130
+
+_DESCRIPTION = """SAE quality metrics of "Scaling and evaluating sparse autoencoders" (Gao et al. 2024) for SAELens.
+
+  sae-lens-metrics demo                              see it all on a tiny model, without a network
+  sae-lens-metrics evaluate gpt2-small-res-jb blocks.8.hook_resid_pre --dataset NeelNanda/pile-10k
+  sae-lens-metrics evaluate FOLDER --model MODEL_FOLDER --dataset texts.jsonl
+  sae-lens-metrics train --metrics.preset train <flags of SAELens's training command>
+
+Each command explains itself: sae-lens-metrics COMMAND --help."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        args: Arguments after the program's name; default those of the process.
+
+    Returns:
+        The exit status: 0, 2 for bad input, 130 if interrupted.
+    """
+    commands = {"evaluate": _evaluate, "train": _train, "demo": _demo}
+    parser = argparse.ArgumentParser(
+        prog="sae-lens-metrics", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("command", choices=commands, metavar="COMMAND", help="evaluate, train or demo")
+    arguments = list(sys.argv[1:] if args is None else args)
+    chosen = parser.parse_args(arguments[:1])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("sae_lens_metrics").setLevel(logging.INFO)
+    try:
+        commands[chosen.command](arguments[1:])
+    except (ConfigError, CorpusError, SubjectError, ResultError, OSError) as error:
+        print(f"sae-lens-metrics: error: {error}", file=sys.stderr)
+        return _FAILURE
+    except KeyboardInterrupt:
+        print("sae-lens-metrics: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+# --- evaluate ----------------------------------------------------------------------------------------------------------------
+
+
+def _evaluate(arguments: list[str]) -> None:
+    options, config = _evaluate_options(arguments)
+    output = _writable(Path(options.output))
+
+    from sae_lens_metrics.corpus import Corpus  # after the options: --help and mistakes must not wait for torch
+    from sae_lens_metrics.evaluation import evaluate
+    from sae_lens_metrics.pretrained import load_pretrained
+    from sae_lens_metrics.table import print_reports
+    from sae_lens_metrics.wandb_log import log_report, wandb_run
+
+    subject = load_pretrained(
+        options.release,
+        options.sae_id,
+        model=options.model,
+        device=options.device,
+        hook_name=options.hook_name,
+        context_size=options.context_size,
+        prepend_bos=options.prepend_bos,
+    )
+    dataset = config.dataset or subject.sae.cfg.metadata.dataset_path
+    if not dataset:
+        raise CorpusError("the SAE's metadata name no data set: give one with --dataset")
+    config.dataset = dataset
+    corpus = Corpus.from_dataset(dataset, subject, tokens=config.tokens, seed=config.seed, split=config.split)
+    report = evaluate(subject, corpus, config)
+    name = options.release if options.sae_id is None else f"{options.release}/{options.sae_id}"
+    path = report.save(output / _file_name(name, report))
+    print_reports({_short(name): report})
+    print(f"written to {path}")
+    with wandb_run(options.wandb_project, name=name, config=report.provenance) as run:
+        if run is not None:
+            log_report(run, report, path)
+
+
+def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, MetricsConfig]:
+    parser = _parser(
+        "evaluate",
+        "Evaluates one SAE: from the hub (RELEASE SAE_ID, as in SAE.from_pretrained), or a folder on disk (RELEASE is its path). "
+        "Prints a table and writes one JSON file, which sae_lens_metrics.Report.load reads.",
+    )
+    parser.add_argument("release", metavar="RELEASE", help="release of SAELens's directory, hub repository, or folder with one SAE")
+    parser.add_argument("sae_id", metavar="SAE_ID", nargs="?", help="which SAE of the release; none for a folder")
+    parser.add_argument("--model", help="model folder or name, if not the one in the SAE's metadata")
+    parser.add_argument("--output", default="sae-metrics", metavar="DIR", help="folder for the result file (default: %(default)s)")
+    parser.add_argument("--wandb-project", help="log to this W&B project too (WANDB_MODE=offline keeps it on disk)")
+    parser.add_argument("--device", help="default: a GPU if there is one")
+    parser.add_argument("--hook-name", help="hook of the SAE, if not the one in its metadata")
+    parser.add_argument("--context-size", type=int, help="tokens a sequence, if not as in the SAE's metadata")
+    parser.add_argument("--prepend-bos", action=argparse.BooleanOptionalAction, help="if not as in the SAE's metadata")
+    preset, names, arguments = _preset(parser, "--preset", "default", arguments)
+    parser.add_arguments(MetricsConfig, dest="config", default=preset)
+    options = parser.parse_args(arguments)
+    return options, _with_names(options.config, names)
+
+
+# --- train -------------------------------------------------------------------------------------------------------------------
+
+
+def _train(arguments: list[str]) -> None:
+    parser = _parser(
+        "train",
+        "Trains an SAE as SAELens's own command does, with metrics. Flags that begin with --metrics are listed here; every other flag "
+        "is SAELens's (sae-lens-metrics train --help lists those below).",
+        nested=NestedMode.DEFAULT,
+    )
+    preset, names, arguments = _preset(parser, "--metrics.preset", "train", arguments)
+    parser.add_arguments(MetricsConfig, dest="metrics", default=preset)
+    asks_for_help = not arguments or any(argument in ("-h", "--help") for argument in arguments)
+    if asks_for_help:
+        parser.print_help()
+        print("\nSAELens's own flags:\n")
+        arguments = ["--help"]
+    ours, rest = (None, arguments) if asks_for_help else parser.parse_known_args(arguments)
+
+    from sae_lens.config import LanguageModelSAERunnerConfig
+    from sae_lens.llm_sae_training_runner import _parse_cfg_args
+    from sae_lens.training._interruption import InterruptedException
+
+    from sae_lens_metrics.training import MetricsRunnerConfig, MetricsTrainingRunner
+
+    cfg = _parse_cfg_args(rest)
+    checkpoint_path, verbose = cfg.checkpoint_path, cfg.verbose
+    values = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(LanguageModelSAERunnerConfig)}
+    # __post_init__ has run once: it would print its summary and append an id to the checkpoint path a second time
+    with_metrics = MetricsRunnerConfig(**{**values, "verbose": False}, metrics=_with_names(ours.metrics if ours else preset, names))
+    with_metrics.checkpoint_path, with_metrics.verbose = checkpoint_path, verbose
+    try:
+        MetricsTrainingRunner(with_metrics).run()
+    except InterruptedException:  # how SAELens tells of a signal, after it has saved a checkpoint
+        raise KeyboardInterrupt from None
+
+
+# --- demo --------------------------------------------------------------------------------------------------------------------
+
+
+def _demo(arguments: list[str]) -> None:
+    from sae_lens_metrics.demo.options import DemoOptions
+
+    parser = _parser(
+        "demo",
+        "Trains two SAEs, one with an L1 penalty and one TopK, on a tiny language model that comes with the package, evaluates both, and "
+        "prints their metrics side by side. Needs no network; takes about four minutes on two cores.",
+    )
+    parser.add_arguments(DemoOptions, dest="options")
+    options = parser.parse_args(arguments).options
+    _writable(Path(options.output))
+
+    from sae_lens_metrics.demo.run import run_demo
+
+    run_demo(options)
+
+
+# --- shared ------------------------------------------------------------------------------------------------------------------
+
+
+def _parser(command: str, description: str, nested: NestedMode = NestedMode.WITHOUT_ROOT) -> ArgumentParser:
+    return ArgumentParser(
+        prog=f"sae-lens-metrics {command}",
+        description=description,
+        allow_abbrev=False,
+        argument_generation_mode=ArgumentGenerationMode.NESTED,
+        nested_mode=nested,
+        add_option_string_dash_variants=DashVariant.UNDERSCORE_AND_DASH,
+    )
+
+
+def _preset(parser: ArgumentParser, flag: str, default: str, arguments: list[str]) -> tuple[MetricsConfig, list[str] | None, list[str]]:
+    """Reads the preset and the names of the metrics first: the preset gives the other options' defaults."""
+    for target in (parser, first := argparse.ArgumentParser(add_help=False, allow_abbrev=False)):
+        target.add_argument(
+            flag, dest="preset", choices=("train", "default", "paper"), default=default, help="sizes (default: %(default)s)"
+        )
+        target.add_argument("--metrics", dest="metric_names", metavar="NAME,NAME", help="which metrics, such as probe,shrinkage")
+    known, rest = first.parse_known_args(arguments)
+    names = known.metric_names.split(",") if known.metric_names else None
+    return MetricsConfig.preset(known.preset), names, rest
+
+
+def _with_names(config: MetricsConfig, names: list[str] | None) -> MetricsConfig:
+    return config if names is None else dataclasses.replace(config, names=names)
+
+
+def _writable(folder: Path) -> Path:
+    """Makes sure of the output folder before any work is done.
+
+    Raises:
+        OSError: If it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise OSError(f"cannot write to {str(folder)!r} ({error.strerror}): give another folder with --output") from error
+
+
+def _file_name(name: str, report: "Report") -> str:
+    """The SAE's name and a hash of everything that the result depends on: no two results share a file."""
+    provenance = report.provenance
+    identity: dict[str, Any] = {key: provenance[key] for key in ("config", "sae", "corpus", "versions")}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+    return f"{_slug(name)}_{digest}.json"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("._") or "sae"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else f"…{name[-39:]}"

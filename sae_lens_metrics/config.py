@@ -1,0 +1,113 @@
+"""What to evaluate and how: one dataclass per metric, and presets."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from sae_lens_metrics.errors import ConfigError
+
+__all__ = ["MetricsConfig", "Preset", "ProbeConfig", "ShrinkageConfig"]
+
+Preset = Literal["train", "default", "paper"]
+
+
+@dataclass
+class ProbeConfig:
+    """1d probes on known features (Gao et al. 2024, section 4.2)."""
+
+    tasks: list[str] = field(default_factory=lambda: ["all"])
+    """Names of probe tasks, names of their families, or "all"."""
+    examples: int = 800
+    """Texts per task, half of them held out."""
+    max_tokens: int = 64
+    """A longer text loses its beginning: the probe reads its last token."""
+
+
+@dataclass
+class ShrinkageConfig:
+    """Activation shrinkage: what a refinement of the active latents changes (Gao et al. 2024, section 5.1)."""
+
+    solver: Literal["exact", "pgd"] = "exact"
+    """"exact" solves to the optimum, "pgd" is the paper's projected gradient descent; both minimise the same error."""
+    tokens: int = 32_768
+    """Tokens to refine, whole sequences from the beginning of the corpus."""
+
+
+@dataclass
+class MetricsConfig:
+    """Everything that a result depends on besides the SAE, the model and the text."""
+
+    names: list[str] = field(default_factory=lambda: ["probe", "shrinkage"])
+    """Metrics to compute."""
+    tokens: int = 65_536
+    """Tokens of evaluation text."""
+    seed: int = 0
+    """Seed of the evaluation tokens and of every metric's random numbers."""
+    batch_size: int = 32
+    """Sequences that the model runs at once."""
+    dataset: str | None = None
+    """Data set of the evaluation text: a hub name, a folder written by `datasets`, or a .txt, .jsonl or .parquet file.
+    In training the default is the rows of the training set that training will not reach."""
+    split: str = "train"
+    """Split of `dataset`."""
+    max_overhead: float = 0.05
+    """In training: the share of wall-clock time that metrics may take, the last evaluation not counted."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """Settings of the metric "probe"."""
+    shrinkage: ShrinkageConfig = field(default_factory=ShrinkageConfig)
+    """Settings of the metric "shrinkage"."""
+
+    def __post_init__(self) -> None:
+        self.probe = _coerce(ProbeConfig, self.probe)
+        self.shrinkage = _coerce(ShrinkageConfig, self.shrinkage)
+        for name in ("tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if not 0 < self.max_overhead <= 1:
+            raise ConfigError(f"max_overhead is {self.max_overhead}, expected a share of time above 0 and up to 1")
+        if self.probe.examples < 20:
+            raise ConfigError(f"probe.examples is {self.probe.examples}, expected at least 20 to fit and test a probe")
+        if len(set(self.names)) != len(self.names):
+            raise ConfigError(f"a metric is named twice in {self.names}")
+
+    @classmethod
+    def preset(cls, name: Preset) -> "MetricsConfig":
+        """A named configuration.
+
+        Args:
+            name: ``"train"`` is cheap enough to repeat during training, ``"default"`` takes minutes, ``"paper"`` has the
+                sizes at which standard errors are well below the differences that the paper reports.
+
+        Raises:
+            ConfigError: If there is no such preset.
+        """
+        if name == "train":
+            return cls(tokens=8_192, probe=ProbeConfig(examples=200), shrinkage=ShrinkageConfig(tokens=4_096))
+        if name == "default":
+            return cls()
+        if name == "paper":
+            return cls(tokens=1_048_576, probe=ProbeConfig(examples=2_000), shrinkage=ShrinkageConfig(tokens=262_144))
+        raise ConfigError(f"there is no preset {name!r}: expected 'train', 'default' or 'paper'")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "MetricsConfig":
+        """The inverse of ``to_dict``.
+
+        Raises:
+            ConfigError: If a key is unknown.
+        """
+        return _coerce(cls, data)
+
+
+def _coerce(cls: type, value: Any) -> Any:
+    """A nested configuration that has become a plain dict, as SAELens's own ``from_dict`` hands it over."""
+    if not isinstance(value, dict):
+        return value
+    known = {f.name for f in fields(cls)}
+    unknown = set(value) - known
+    if unknown:
+        raise ConfigError(f"unknown settings {sorted(unknown)} of {cls.__name__}, expected some of {sorted(known)}")
+    return cls(**value)

@@ -1,0 +1,253 @@
+"""Evaluation tokens: which they are, where they come from, and the activations of a subject on them."""
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset, load_from_disk
+from jaxtyping import Float, Int
+from sae_lens.training.activations_store import ActivationsStore
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from sae_lens_metrics.backends import Prefix
+from sae_lens_metrics.errors import CorpusError
+from sae_lens_metrics.subject import Subject
+
+__all__ = ["ActivationBatch", "Corpus", "Tokenization", "load_text_dataset", "sequences_from_store", "token_store"]
+
+_SHUFFLE_BUFFER = 1_000
+_READERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+@dataclass(frozen=True)
+class ActivationBatch:
+    """The activations of some sequences at the positions that count."""
+
+    prefix: Prefix
+    """The sequences, run up to the hook."""
+    x: Float[Tensor, "n d_in"]
+    """Activations at the valid positions."""
+    sequence: Int[Tensor, "n"]
+    """Index of each activation's sequence within the batch."""
+
+    def per_sequence(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "batch ..."]:
+        """Sums values over the positions of each sequence, in float64."""
+        sums = torch.zeros(len(self.prefix.tokens), *values.shape[1:], dtype=torch.float64, device=values.device)
+        return sums.index_add_(0, self.sequence, values.double()).cpu()
+
+    def to_positions(self, subject: Subject, values: Float[Tensor, "n d_in"]) -> Float[Tensor, "batch pos d_in"]:
+        """Puts one vector per valid position back into the shape of the sequences, zero elsewhere."""
+        valid = subject.valid(self.prefix.tokens)
+        full = torch.zeros(*valid.shape, values.shape[-1], dtype=values.dtype, device=values.device)
+        full[valid] = values
+        return full
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sequences of tokens to evaluate on; every SAE that is evaluated on one corpus sees the same positions."""
+
+    tokens: Int[Tensor, "sequences pos"]
+    """Whole sequences, beginning-of-sequence token included where the SAE's model has one."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """Where the tokens come from, for the result file."""
+    warnings: list[str] = field(default_factory=list)
+    """What a reader of results on this corpus must know."""
+
+    def __post_init__(self) -> None:
+        if self.tokens.ndim != 2 or self.tokens.shape[1] < 2:
+            raise CorpusError(f"tokens must be [sequences, pos] with at least two positions, not {tuple(self.tokens.shape)}")
+        if len(self.tokens) < 2:
+            raise CorpusError("a corpus needs at least two sequences, or no standard error can be computed: give more text")
+
+    @classmethod
+    def from_tokens(cls, tokens: Int[Tensor, "sequences pos"], **source: Any) -> "Corpus":
+        """A corpus of tokens at hand.
+
+        Args:
+            tokens: Whole sequences, [sequences, pos].
+            source: What to note about their origin.
+
+        Raises:
+            CorpusError: If there are fewer than two sequences or positions.
+        """
+        return cls(tokens.detach().cpu().long(), source={"kind": "tokens", **source})
+
+    @classmethod
+    def from_dataset(
+        cls, dataset: "str | Dataset | IterableDataset", subject: Subject, *, tokens: int = 65_536, seed: int = 0, split: str = "train"
+    ) -> "Corpus":
+        """Tokenises text as SAELens does for the subject's SAE: same context, same BOS, same separators.
+
+        Args:
+            dataset: A data set with a column ``text`` (or ``tokens``, ``input_ids``, ``problem``), or what ``load_text_dataset`` takes.
+            subject: Whose tokenizer, context size and BOS to use.
+            tokens: How many tokens; whole sequences, at least two.
+            seed: Which rows: the data set is shuffled with it (a stream within a buffer).
+            split: Split, where ``dataset`` is a name.
+
+        Raises:
+            CorpusError: If the data set is empty, too short, or has no column of text.
+        """
+        rows = load_text_dataset(dataset, split) if isinstance(dataset, str) else dataset
+        rows = rows.shuffle(seed=seed) if isinstance(rows, Dataset) else rows.shuffle(seed=seed, buffer_size=_SHUFFLE_BUFFER)
+        store = token_store(rows, subject.model, Tokenization.of_subject(subject))
+        wanted = max(2, tokens // store.context_size)
+        sequences = sequences_from_store(store, wanted)
+        name = dataset if isinstance(dataset, str) else str(getattr(dataset.info, "dataset_name", None) or "in memory")
+        source = {"kind": "dataset", "name": name, "split": split, "seed": seed}
+        notes = []
+        if len(sequences) < wanted:
+            notes.append(
+                f"the data set holds {sequences.numel():,} tokens, {wanted * store.context_size:,} were asked for: errors are larger"
+            )
+        return cls(sequences, source, notes)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def head(self, tokens: int) -> "Corpus":
+        """The first sequences, at least two, with about so many tokens."""
+        n = max(2, tokens // self.tokens.shape[1])
+        return self if n >= len(self) else Corpus(self.tokens[:n], self.source, self.warnings)
+
+    def describe(self) -> dict[str, Any]:
+        """The corpus as JSON types, with a hash of its tokens."""
+        digest = hashlib.sha256(self.tokens.contiguous().numpy().tobytes()).hexdigest()
+        shape = {"sequences": len(self), "context_size": self.tokens.shape[1], "tokens": self.tokens.numel()}
+        return {**self.source, **shape, "tokens_sha256": digest}
+
+    def activations(self, subject: Subject, batch_size: int, *, progress: str) -> Iterator[ActivationBatch]:
+        """Runs a subject over the corpus, with a progress bar where that takes more than two seconds.
+
+        Args:
+            subject: The model and SAE.
+            batch_size: Sequences at once.
+            progress: What the bar says.
+        """
+        with tqdm(total=self.tokens.numel(), desc=progress, unit="token", unit_scale=True, delay=2, leave=False) as bar:
+            for tokens in self.tokens.split(batch_size):
+                prefix = subject.prefix(tokens)
+                x, valid = subject.activations(prefix), subject.valid(tokens)
+                yield ActivationBatch(prefix, x[valid], valid.nonzero()[:, 0])
+                bar.update(tokens.numel())
+
+
+def load_text_dataset(name: str, split: str = "train") -> "Dataset | IterableDataset":
+    """Loads a data set by name, without running any code of its own.
+
+    Args:
+        name: A name on the Hugging Face hub (streamed), a folder written by ``datasets``, or a .txt, .jsonl, .csv or .parquet file.
+        split: Which split of it.
+
+    Raises:
+        CorpusError: If there is no such data set, file or split.
+    """
+    path = Path(name)
+    try:
+        if path.suffix in _READERS and path.is_file():
+            options = {"sample_by": "document"} if path.suffix == ".txt" else {}
+            loaded = load_dataset(_READERS[path.suffix], data_files=str(path), split="train", **options)
+        elif path.is_dir():
+            loaded = load_from_disk(name)
+            loaded = loaded[split] if isinstance(loaded, DatasetDict) else loaded
+        else:
+            loaded = load_dataset(name, split=split, streaming=True)
+    except Exception as error:  # every reader has its own errors; what the user needs is the name and the reason
+        raise CorpusError(f"cannot load the data set {name!r}, split {split!r}: {type(error).__name__}: {error}") from error
+    if isinstance(loaded, DatasetDict | IterableDatasetDict):
+        raise CorpusError(f"the data set {name!r} has several splits, {list(loaded)}: choose one")
+    return loaded
+
+
+def sequences_from_store(store: ActivationsStore, n: int) -> Int[Tensor, "sequences pos"]:
+    """Up to n sequences of a store, from where it stands to the end of its data set.
+
+    Raises:
+        CorpusError: If the data set does not hold a single sequence.
+    """
+    sequences = []
+    while len(sequences) < n:
+        try:
+            sequences.append(store.get_batch_tokens(1, raise_at_epoch_end=True, move_to_model_device=False)[0].cpu())
+        except StopIteration:
+            break
+    if not sequences:
+        raise CorpusError(f"the data set is too short: it does not fill one sequence of {store.context_size} tokens")
+    return torch.stack(sequences)
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """How text becomes sequences, in SAELens's terms."""
+
+    context_size: int
+    prepend_bos: bool
+    disable_concat_sequences: bool
+    sequence_separator_token: int | str | None
+    use_chat_formatting: bool = False
+
+    @classmethod
+    def of_subject(cls, subject: Subject) -> "Tokenization":
+        """As the SAE was trained, by its metadata.
+
+        Raises:
+            CorpusError: If the metadata lack what is needed, or the context is longer than the model's.
+        """
+        metadata = subject.sae.cfg.metadata
+        if subject.context_size is None:
+            raise CorpusError("the SAE's metadata have no context_size: give one (context_size=128, or --context-size 128)")
+        if subject.prepend_bos is None:
+            raise CorpusError("the SAE's metadata do not say whether sequences begin with BOS: give prepend_bos, or --prepend-bos")
+        longest = getattr(getattr(subject.model, "cfg", None), "n_ctx", None)
+        if longest and subject.context_size > longest:
+            raise CorpusError(f"a context of {subject.context_size} tokens is longer than the model's {longest}: give a smaller one")
+        separator = metadata.get("sequence_separator_token", "bos")
+        return cls(subject.context_size, subject.prepend_bos, bool(metadata.disable_concat_sequences), separator)
+
+    @classmethod
+    def of_store(cls, store: ActivationsStore) -> "Tokenization":
+        """As a training run does it."""
+        return cls(
+            store.context_size,
+            store.prepend_bos,
+            store.disable_concat_sequences,
+            store.sequence_separator_token,
+            store.use_chat_formatting,
+        )
+
+
+def token_store(rows: "Dataset | IterableDataset", model: Any, tokenization: Tokenization) -> ActivationsStore:
+    """SAELens's own store over some rows, for their tokens alone.
+
+    Raises:
+        CorpusError: If there are no rows, or no column of text or tokens.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice for training
+            return ActivationsStore(
+                model=model,
+                dataset=rows,
+                streaming=False,
+                hook_name="",
+                hook_head_index=None,
+                d_in=0,
+                n_batches_in_buffer=1,
+                total_training_tokens=0,
+                store_batch_size_prompts=1,
+                train_batch_size_tokens=1,
+                normalize_activations="none",
+                device=torch.device("cpu"),
+                dtype="float32",
+                **asdict(tokenization),
+            )
+    except StopIteration:
+        raise CorpusError("the data set is empty: give one that holds text") from None
+    except ValueError as error:
+        raise CorpusError(f"the data set cannot be read as text: {error}") from error

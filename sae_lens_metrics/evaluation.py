@@ -1,0 +1,111 @@
+"""Evaluating one subject: the sanity line, then each metric, into one report."""
+
+import logging
+import math
+import platform
+import time
+import zlib
+from collections.abc import Callable
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from sae_lens_metrics.config import MetricsConfig
+from sae_lens_metrics.corpus import Corpus
+from sae_lens_metrics.metrics import Metric, get_metric
+from sae_lens_metrics.metrics.sanity import sanity, sanity_warnings
+from sae_lens_metrics.results import MetricResult, Report
+from sae_lens_metrics.subject import Subject
+
+__all__ = ["evaluate", "package_version"]
+
+logger = logging.getLogger("sae_lens_metrics")
+
+_PACKAGES = ("sae-lens-metrics", "sae-lens", "transformer-lens", "torch", "datasets", "transformers")
+_LONG = 60.0
+"""Seconds above which the user is told how long it will take."""
+
+
+def evaluate(
+    subject: Subject,
+    corpus: Corpus,
+    config: MetricsConfig | None = None,
+    *,
+    on_error: Callable[[str, Exception], None] | None = None,
+) -> Report:
+    """Evaluates an SAE on text.
+
+    Args:
+        subject: The model and SAE.
+        corpus: The text; two SAEs that are evaluated on one corpus with one seed can be compared sequence by sequence.
+        config: What to compute; default ``MetricsConfig.preset("default")``.
+        on_error: Told of a metric that failed; the others go on, and the report holds the error. By default the error is raised.
+
+    Returns:
+        The report: the sanity line, every metric's numbers with standard errors, and all that they depend on.
+
+    Raises:
+        ConfigError: If a metric or task is unknown.
+        SubjectError: If the activations cannot be evaluated.
+    """
+    config = config or MetricsConfig.preset("default")
+    metrics = {name: get_metric(name) for name in config.names}  # unknown names fail before any work
+    started = time.perf_counter()
+    checked = _timed("sanity", sanity, subject, corpus, config)
+    _announce(checked.seconds, corpus, config)
+    results: dict[str, MetricResult] = {}
+    errors: dict[str, str] = {}
+    for name, metric in metrics.items():
+        try:
+            results[name] = _timed(name, metric, subject, corpus, config)
+        except Exception as error:
+            if on_error is None:
+                raise
+            errors[name] = f"{type(error).__name__}: {error}"
+            on_error(name, error)
+    warnings = [*corpus.warnings, *sanity_warnings(checked, subject.expected)]
+    for text in warnings:
+        logger.warning(text)
+    return Report(checked, results, errors, warnings, _provenance(subject, corpus, config, time.perf_counter() - started))
+
+
+def _timed(name: str, metric: Metric, subject: Subject, corpus: Corpus, config: MetricsConfig) -> MetricResult:
+    """Runs one metric with its own generator, which depends on the seed and the metric's name alone."""
+    generator = torch.Generator().manual_seed(config.seed * 2**32 + zlib.crc32(name.encode()))
+    started = time.perf_counter()
+    result = metric(subject, corpus, config, generator)
+    return MetricResult(result.estimates, result.tables, result.histograms, result.notes, round(time.perf_counter() - started, 3))
+
+
+def _announce(seconds: float, corpus: Corpus, config: MetricsConfig) -> None:
+    """Tells how long the metrics will take, from the time that the sanity line took, where that is over a minute."""
+    tokens = corpus.tokens.numel()
+    ahead = 0.0
+    if "shrinkage" in config.names:
+        ahead += min(config.shrinkage.tokens, tokens) / tokens
+    if "probe" in config.names:
+        ahead += config.probe.examples * 10 * config.probe.max_tokens / tokens
+    if ahead * seconds > _LONG:
+        logger.info("the metrics will take about %d minutes", math.ceil(ahead * seconds / 60))
+
+
+def _provenance(subject: Subject, corpus: Corpus, config: MetricsConfig, seconds: float) -> dict[str, Any]:
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "config": config.to_dict(),
+        "sae": subject.describe(),
+        "corpus": corpus.describe(),
+        "versions": {name: package_version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "device": str(subject.device),
+    }
+
+
+def package_version(name: str) -> str | None:
+    """The installed version of a distribution, or ``None``."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,74 @@
+"""Means, ratios and their standard errors over sampling units that do not share text."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["WithError", "histogram", "mean_with_error", "ratio_with_error"]
+
+
+class WithError(NamedTuple):
+    """A value and its standard error; the error is ``None`` for fewer than two units."""
+
+    value: float
+    stderr: float | None
+
+
+def mean_with_error(values: Float[Tensor, "units"]) -> WithError:
+    """Mean over units and its standard error, s / sqrt(n) with s² the unbiased variance.
+
+    Args:
+        values: One number per unit, [units], at least one.
+
+    Raises:
+        ValueError: If there is no unit.
+    """
+    return ratio_with_error(values, torch.ones_like(values))
+
+
+def ratio_with_error(numerators: Float[Tensor, "units"], denominators: Float[Tensor, "units"]) -> WithError:
+    """Ratio of sums R = Σa / Σb, with the standard error of the linearised ratio over units.
+
+    With r_i = a_i - R b_i the error is sqrt(n / (n - 1) Σ r_i²) / |Σb| (Cochran, Sampling Techniques, section 6.3). A mean over
+    tokens that are grouped into sequences is the ratio of the sequences' sums to their counts of tokens.
+
+    Args:
+        numerators: a_i, the sum of each unit, [units].
+        denominators: b_i, the count or weight of each unit, [units]; a unit of weight zero contributes nothing.
+
+    Raises:
+        ValueError: If the denominators sum to zero: the ratio does not exist.
+    """
+    a, b = numerators.double(), denominators.double()
+    total = b.sum()
+    if total == 0:
+        raise ValueError("the denominators sum to zero: there is nothing to take a ratio over")
+    counted = b != 0
+    a, b = a[counted], b[counted]
+    ratio = a.sum() / total
+    n = len(a)
+    if n < 2:
+        return WithError(float(ratio), None)
+    residual = (a - ratio * b).square().sum()
+    return WithError(float(ratio), float((n / (n - 1) * residual).sqrt() / total.abs()))
+
+
+def histogram(values: Float[Tensor, "n"], *, low: float, high: float, bins: int) -> tuple[list[float], list[int]]:
+    """Edges and counts of equal bins between two limits; values beyond a limit are counted in the outer bin.
+
+    Args:
+        values: Finite numbers, [n].
+        low: Left edge of the first bin.
+        high: Right edge of the last bin, above ``low``.
+        bins: Number of bins.
+
+    Raises:
+        ValueError: If the limits are not in order.
+    """
+    if not low < high:
+        raise ValueError(f"the limits of a histogram must increase, not {low} to {high}")
+    counts = torch.histc(values.double().clamp(low, high), bins=bins, min=low, max=high)
+    edges = torch.linspace(low, high, bins + 1, dtype=torch.float64)
+    return edges.tolist(), counts.long().tolist()

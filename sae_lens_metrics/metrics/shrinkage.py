@@ -1,0 +1,150 @@
+"""Activation shrinkage: how much better would other values of the same active latents be (Gao et al. 2024, section 5.1)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sae_lens_metrics.config import MetricsConfig
+from sae_lens_metrics.corpus import ActivationBatch, Corpus
+from sae_lens_metrics.functional.refinement import kkt_residual, refine_activations
+from sae_lens_metrics.functional.statistics import histogram
+from sae_lens_metrics.metrics.sanity import moments, variance
+from sae_lens_metrics.metrics.sums import SequenceSums, ratio_estimate
+from sae_lens_metrics.results import Estimate, Histogram, MetricResult
+from sae_lens_metrics.subject import Subject
+
+__all__ = ["shrinkage"]
+
+_BINS, _LIMIT = 80, 2.0
+
+
+def shrinkage(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
+    """Refines the active latents of every token and compares raw with refined.
+
+    The support is frozen and each value keeps its sign, the squared error is minimised over the values to the optimum.
+
+    - ``ratio``: Σ|refined| / Σ|raw| over active latents, in [0, ∞); above 1 where the SAE shrinks its latents.
+    - ``change_mean``, ``change_sd``: mean and standard deviation of refined - raw (of magnitudes, where latents are signed), in units
+      of the latents; ``change_relative`` is the mean change over the mean raw value.
+    - ``mse_raw``, ``mse_refined``: E|x - x̂|² / E|x - E x|², in [0, ∞).
+    - ``ce_clean``, ``ce_raw``, ``ce_refined``: next-token cross-entropy in nats; ``ce_added_raw``, ``ce_added_refined`` are the
+      differences to clean on the same tokens, ``ce_gained`` is raw minus refined.
+    - ``gamma``: E|x̂|² / E[x̂·x] of the raw reconstruction (Rajamanoharan et al. 2024, arXiv 2404.16014, eq. 10); below 1 means
+      shrinkage.
+    - ``kkt_residual``: the largest violation of the optimality conditions, relative; how far from the optimum "refined" is.
+
+    Args:
+        subject: The model and SAE.
+        corpus: The text; ``config.shrinkage.tokens`` from its beginning are used.
+        config: ``batch_size`` and ``shrinkage`` are used.
+        generator: Not used.
+    """
+    sums, counts, kkt = SequenceSums(), torch.zeros(_BINS, dtype=torch.long), 0.0
+    unit: float | None = None
+    for batch in corpus.head(config.shrinkage.tokens).activations(subject, config.batch_size, progress="shrinkage"):
+        outputs = _Outputs(subject, batch, config.shrinkage.solver)
+        unit = unit or outputs.mean_magnitude()
+        counts += torch.tensor(histogram(outputs.changes / (unit or 1.0), low=-_LIMIT, high=_LIMIT, bins=_BINS)[1])
+        kkt = max(kkt, outputs.kkt)
+        sums.add(**outputs.sums(), **moments(batch))
+        sums.add(**_losses(subject, batch, outputs))
+    edges = histogram(torch.zeros(1), low=-_LIMIT, high=_LIMIT, bins=_BINS)[0]
+    return MetricResult(
+        _estimates(sums, kkt),
+        histograms={"change": Histogram(edges, counts.tolist())},
+        notes=[f"histogram of refined - raw, in units of the mean raw value of the first sequences, {unit or 0.0:.4g}"],
+    )
+
+
+class _Outputs:
+    """Raw and refined reconstructions of a batch, and the sums over its active latents."""
+
+    def __init__(self, subject: Subject, batch: ActivationBatch, solver: str) -> None:
+        self.raw, self.refined = torch.empty_like(batch.x), torch.empty_like(batch.x)
+        self.kkt, self._batch = 0.0, batch
+        columns, changes = [], []
+        for rows in torch.arange(len(batch.x), device=subject.device).split(subject.chunk):
+            x = batch.x[rows]
+            z = subject.encode(x)
+            scale, offset = subject.scale_and_offset(x)
+            target = (x - offset) / scale  # decode is affine given the token, so its error is the error of z @ decoder
+            refined = refine_activations(target, subject.decoder, z, solver=solver)  # pyright: ignore[reportArgumentType]
+            if len(rows):
+                self.kkt = max(self.kkt, float(kkt_residual(target, subject.decoder, z, refined).max()))
+            self.raw[rows], self.refined[rows] = subject.decode(z, x), subject.decode(refined, x)
+            active = z != 0
+            change = refined.abs() - z.abs()
+            columns.append(torch.stack([active.sum(1), z.abs().sum(1), refined.abs().sum(1), change.square().sum(1)], dim=1))
+            changes.append(change[active])
+        self._columns = torch.cat(columns) if columns else batch.x.new_zeros(0, 4)
+        self.changes: Float[Tensor, active] = torch.cat(changes).cpu() if changes else torch.zeros(0)
+
+    def mean_magnitude(self) -> float:
+        """Mean magnitude of the raw active latents, zero where none is active."""
+        active, raw = self._columns[:, 0].sum(), self._columns[:, 1].sum()
+        return float(raw / active) if active > 0 else 0.0
+
+    def sums(self) -> dict[str, Float[Tensor, "batch"]]:
+        """Sums per sequence."""
+        batch = self._batch
+        active, raw, refined, squared_change = batch.per_sequence(self._columns).unbind(1)
+        return {
+            "active": active,
+            "raw": raw,
+            "refined": refined,
+            "squared_change": squared_change,
+            "error_raw": batch.per_sequence((batch.x - self.raw).square().sum(-1)),
+            "error_refined": batch.per_sequence((batch.x - self.refined).square().sum(-1)),
+            "norm": batch.per_sequence(self.raw.square().sum(-1)),
+            "overlap": batch.per_sequence((self.raw * batch.x).sum(-1)),
+        }
+
+
+def _losses(subject: Subject, batch: ActivationBatch, outputs: _Outputs) -> dict[str, Float[Tensor, "batch"]]:
+    counted = subject.valid(batch.prefix.tokens)[:, :-1]
+    runs = {
+        "ce_clean": subject.losses(batch.prefix),
+        "ce_raw": subject.losses(batch.prefix, batch.to_positions(subject, outputs.raw)),
+        "ce_refined": subject.losses(batch.prefix, batch.to_positions(subject, outputs.refined)),
+    }
+    return {"predictions": counted.sum(1), **{name: (loss * counted).sum(1) for name, loss in runs.items()}}
+
+
+def _estimates(sums: SequenceSums, kkt: float) -> dict[str, Estimate]:
+    total, predictions = variance(sums), sums["predictions"]
+    change = sums["refined"] - sums["raw"]
+    clean, raw, refined = sums["ce_clean"], sums["ce_raw"], sums["ce_refined"]
+
+    def per_prediction(values: Float[Tensor, "sequences"]) -> Estimate:
+        return ratio_estimate(values, predictions, of="sequences")
+
+    return {
+        "ratio": sums.ratio("refined", "raw"),
+        "change_mean": ratio_estimate(change, sums["active"], of="sequences"),
+        "change_sd": _standard_deviation(change, sums["squared_change"], sums["active"]),
+        "change_relative": ratio_estimate(change, sums["raw"], of="sequences"),
+        "mse_raw": ratio_estimate(sums["error_raw"], total, of="sequences"),
+        "mse_refined": ratio_estimate(sums["error_refined"], total, of="sequences"),
+        "ce_clean": per_prediction(clean),
+        "ce_raw": per_prediction(raw),
+        "ce_refined": per_prediction(refined),
+        "ce_added_raw": per_prediction(raw - clean),
+        "ce_added_refined": per_prediction(refined - clean),
+        "ce_gained": per_prediction(raw - refined),
+        "gamma": sums.ratio("norm", "overlap"),
+        "kkt_residual": Estimate(kkt, None, len(clean), "sequences", "a maximum has no standard error"),
+    }
+
+
+def _standard_deviation(
+    total: Float[Tensor, "sequences"], squares: Float[Tensor, "sequences"], counts: Float[Tensor, "sequences"]
+) -> Estimate:
+    """Standard deviation over active latents; its error follows from that of the variance by the delta method."""
+    if float(counts.sum()) == 0:
+        return Estimate.absent("no latent is active", of="sequences")
+    mean = total.sum() / counts.sum()
+    spread = ratio_estimate(squares - 2 * mean * total + mean**2 * counts, counts, of="sequences")
+    sd = max(spread.value or 0.0, 0.0) ** 0.5
+    if sd == 0 or spread.stderr is None:
+        return Estimate(sd, None, spread.n, spread.of, "a deviation of zero, or of one sequence, has no standard error")
+    return Estimate(sd, spread.stderr / (2 * sd), spread.n, spread.of)

@@ -1,0 +1,208 @@
+"""What an evaluation returns: estimates with standard errors, their tables, and the report that holds them all."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sae_lens_metrics.errors import ResultError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Estimate", "Histogram", "MetricResult", "Report", "write_atomically"]
+
+FORMAT_VERSION = "1.0"
+"""Version of the result file: the major number changes when an older reader would misread it."""
+
+Scalar = str | int | float | bool | None
+Row = dict[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number, its standard error and what it was averaged over; or, where there is none, the reason why."""
+
+    value: float | None
+    """The estimate; ``None`` where it could not be computed."""
+    stderr: float | None
+    """Standard error over the sampling units; ``None`` where it could not be computed, or where the value is exact."""
+    n: int
+    """Number of sampling units."""
+    of: str
+    """What a sampling unit is: ``"sequences"``, ``"tasks"``, ``"latents"`` ..."""
+    reason: str | None = None
+    """Why the value or its standard error is absent."""
+
+    def __post_init__(self) -> None:
+        for number in (self.value, self.stderr):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"an estimate must be finite, not {number}: leave it out and give the reason")
+        if self.value is None and not self.reason:
+            raise ValueError("an absent estimate needs a reason")
+
+    @classmethod
+    def absent(cls, reason: str, *, of: str, n: int = 0) -> "Estimate":
+        """An estimate that could not be computed."""
+        return cls(value=None, stderr=None, n=n, of=of, reason=reason)
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"absent ({self.reason})"
+        return f"{self.value:.4g}" if self.stderr is None else f"{self.value:.4g} ± {self.stderr:.2g}"
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts between edges."""
+
+    edges: list[float]
+    """n + 1 increasing edges, in the units of the quantity."""
+    counts: list[int]
+    """n counts; values beyond the outer edges are in the outer bins."""
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """What one metric found out."""
+
+    estimates: dict[str, Estimate]
+    """The metric's numbers by name."""
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    """Tables by name; every row of a table has the same columns."""
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+    """Distributions by name."""
+    notes: list[str] = field(default_factory=list)
+    """Choices and warnings that belong to the numbers."""
+    seconds: float = 0.0
+    """Wall-clock time that the metric took."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of one SAE, with everything that they depend on."""
+
+    sanity: MetricResult
+    """L0, explained variance, dead latents and cross-entropies: is the SAE what it claims to be?"""
+    metrics: dict[str, MetricResult]
+    """Results by metric."""
+    errors: dict[str, str] = field(default_factory=dict)
+    """Metrics that failed, with the error."""
+    warnings: list[str] = field(default_factory=list)
+    """What a reader of the numbers must know first."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Configuration, seeds, versions, the SAE and its weights' hash, the model, the corpus and its hash."""
+
+    def results(self) -> Iterator[tuple[str, MetricResult]]:
+        """The sanity line, then each metric, with its name."""
+        yield "sanity", self.sanity
+        yield from self.metrics.items()
+
+    def estimates(self) -> Iterator[tuple[str, Estimate]]:
+        """Every estimate under its full name, such as ``"shrinkage/ratio"``."""
+        for name, result in self.results():
+            for key, estimate in result.estimates.items():
+                yield f"{name}/{key}", estimate
+
+    def flat(self) -> dict[str, float]:
+        """The present values by full name, and their standard errors under the same name with ``_stderr``."""
+        values: dict[str, float] = {}
+        for key, estimate in self.estimates():
+            if estimate.value is not None:
+                values[key] = estimate.value
+            if estimate.stderr is not None:
+                values[f"{key}_stderr"] = estimate.stderr
+        return values
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per estimate: metric, name, value, stderr, n, of, reason."""
+        import pandas as pd
+
+        rows = [{"metric": key.split("/")[0], "name": key.split("/", 1)[1], **asdict(e)} for key, e in self.estimates()]
+        return pd.DataFrame(rows, columns=["metric", "name", "value", "stderr", "n", "of", "reason"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON types, with the version of the format."""
+        return {"format": "sae-lens-metrics", "format_version": FORMAT_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Report":
+        """The inverse of ``to_dict``; unknown keys of a newer minor version are ignored.
+
+        Raises:
+            ResultError: If the data are not a report, or of another major version.
+        """
+        if data.get("format") != "sae-lens-metrics":
+            raise ResultError("this is not a result of sae-lens-metrics: the key 'format' is missing or different")
+        version = str(data.get("format_version"))
+        if version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+            raise ResultError(f"this result has format version {version}, this release reads {FORMAT_VERSION}: evaluate again")
+        try:
+            return cls(
+                sanity=_metric_result(data["sanity"]),
+                metrics={name: _metric_result(result) for name, result in data["metrics"].items()},
+                errors=dict(data.get("errors", {})),
+                warnings=list(data.get("warnings", [])),
+                provenance=dict(data.get("provenance", {})),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ResultError(f"this result is damaged ({type(error).__name__}: {error}): evaluate again") from error
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the report as JSON; a file that is there is replaced at once or not at all.
+
+        Raises:
+            OSError: If the folder cannot be written.
+        """
+        return write_atomically(path, json.dumps(self.to_dict(), indent=1, allow_nan=False))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Report":
+        """Reads a report that ``save`` wrote.
+
+        Raises:
+            ResultError: If the file is not a complete report.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ResultError(f"{path} is not JSON ({error}): evaluate again") from error
+        if not isinstance(data, dict):
+            raise ResultError(f"{path} holds a {type(data).__name__}, a report is a JSON object")
+        return cls.from_dict(data)
+
+
+def _metric_result(data: Mapping[str, Any]) -> MetricResult:
+    return MetricResult(
+        estimates={name: Estimate(**estimate) for name, estimate in data["estimates"].items()},
+        tables=data.get("tables", {}),
+        histograms={name: Histogram(**histogram) for name, histogram in data.get("histograms", {}).items()},
+        notes=data.get("notes", []),
+        seconds=data.get("seconds", 0.0),
+    )
+
+
+def write_atomically(path: str | Path, text: str) -> Path:
+    """Writes text to a temporary file beside the target, then renames it.
+
+    Raises:
+        OSError: If the folder cannot be made or written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are private, results are not
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path

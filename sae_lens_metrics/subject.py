@@ -1,0 +1,359 @@
+"""A model and an SAE at its hook, as one thing: the subject of an evaluation.
+
+Only this file and its backends know hooks, normalisation state, architectures, devices, dtypes and special tokens.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from sae_lens.saes.sae import SAE, TrainingSAE
+from sae_lens.util import get_special_token_ids
+from torch import Tensor
+
+from sae_lens_metrics.backends import FullRunBackend, Prefix, evaluating, make_backend
+from sae_lens_metrics.errors import SubjectError, UnsupportedSAEError
+from sae_lens_metrics.inference_sae import inference_sae
+
+__all__ = ["Subject"]
+
+_LOGITS_LIMIT = 2**27
+"""Logits held at once while losses are computed: half a gigabyte in float32."""
+_TOLERANCE = 1e-3
+"""Largest relative difference between SAELens's decode and the affine form that is taken for rounding."""
+
+
+class Subject:
+    """A model and an SAE at its hook.
+
+    Activations are handed out as float32 on the SAE's device, with heads flattened or selected, whatever the model's own dtype,
+    device and shape are.
+
+    Args:
+        model: A HookedTransformer, or another model with hook points as ``sae_lens.load_model.load_model`` returns it.
+        sae: An SAE of SAELens; an SAE in training is evaluated as the inference SAE that would be saved now.
+        hook_name: The hook, if not the one in the SAE's metadata.
+        context_size: Tokens a sequence, if not as in the SAE's metadata.
+        prepend_bos: Whether sequences begin with the beginning-of-sequence token, if not as in the SAE's metadata.
+        model_kwargs: More arguments for the model's forward pass, as in SAELens's configuration.
+        expected: What the SAE's publisher says about it, ``l0`` and ``explained_variance``; default the ``l0`` in the metadata.
+
+    Attributes:
+        d_in: Width of the activation.
+        d_sae: Number of latents.
+        hook_name: Where the SAE sits.
+        context_size: Tokens a sequence, the beginning-of-sequence token included; ``None`` if nobody knows.
+        prepend_bos: Whether sequences begin with the beginning-of-sequence token; ``None`` if nobody knows.
+        expected: What the SAE's publisher says about it.
+        decoder: What one unit of each latent adds, before normalisation is undone, [d_sae, d_in].
+
+    Raises:
+        SubjectError: If the model lacks the hook or the activation there is not ``d_in`` wide.
+        UnsupportedSAEError: If the SAE's architecture cannot be evaluated yet.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        sae: SAE[Any],
+        *,
+        hook_name: str | None = None,
+        context_size: int | None = None,
+        prepend_bos: bool | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        expected: dict[str, float] | None = None,
+    ) -> None:
+        self.model = model
+        self.sae = inference_sae(sae) if isinstance(sae, TrainingSAE) else sae
+        metadata = self.sae.cfg.metadata
+        self.hook_name: str = hook_name or metadata.hook_name or ""
+        if not self.hook_name:
+            raise SubjectError("the SAE's metadata have no hook_name: pass hook_name")
+        self.context_size: int | None = context_size or metadata.context_size
+        self.prepend_bos: bool | None = metadata.prepend_bos if prepend_bos is None else prepend_bos
+        self.d_in, self.d_sae = int(self.sae.cfg.d_in), int(self.sae.cfg.d_sae)
+        self.expected = expected or ({"l0": float(metadata.l0)} if metadata.l0 else {})
+        self._head: int | None = metadata.hook_head_index
+        self._positions = slice(*(metadata.seqpos_slice or (None,)))
+        self.special_tokens = _special_tokens(model, metadata.exclude_special_tokens)
+        self.decoder = self._checked_decoder()
+        self._backend = make_backend(model, self.hook_name, model_kwargs)
+        self._check_fit()
+
+    @classmethod
+    def from_pretrained(cls, release: str, sae_id: str, **options: Any) -> "Subject":
+        """Loads an SAE from the hub together with its model; see ``sae_lens_metrics.pretrained.load_pretrained`` for the options."""
+        from sae_lens_metrics.pretrained import load_pretrained  # a convenience that reaches one layer up
+
+        return load_pretrained(release, sae_id, **options)
+
+    @property
+    def device(self) -> torch.device:
+        """The SAE's device, where all of the subject's tensors live."""
+        return self.sae.W_dec.device
+
+    @property
+    def chunk(self) -> int:
+        """Tokens whose dense latents take at most a quarter of a gigabyte, for loops over encode and decode."""
+        return max(16, 2**26 // self.d_sae)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer, or ``None``."""
+        return getattr(self.model, "tokenizer", None)
+
+    # --- the model -----------------------------------------------------------------------------------------------------------
+
+    def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
+        """Runs the model up to the hook; several questions about the same tokens share one prefix."""
+        return self._backend.prefix(tokens)
+
+    def activations(self, prefix: Prefix) -> Float[Tensor, "batch pos d_in"]:
+        """The activation that the SAE sees.
+
+        Raises:
+            SubjectError: If it holds a NaN or an infinity, or is not ``d_in`` wide.
+        """
+        x = self._read(prefix.activation)
+        if x.shape[-1] != self.d_in:
+            raise SubjectError(
+                f"the activation at {self.hook_name} is {x.shape[-1]} wide, the SAE expects d_in = {self.d_in}: "
+                "is this the model, and the hook, that the SAE was trained on?"
+            )
+        if not bool(x.isfinite().all()):
+            raise SubjectError(f"the activation at {self.hook_name} holds NaN or infinity: load the model in float32 or bfloat16")
+        return x
+
+    def valid(self, tokens: Int[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+        """Positions that count: no special token, and inside the SAE's ``seqpos_slice``."""
+        tokens = tokens.to(self.device)
+        inside = torch.zeros_like(tokens, dtype=torch.bool)
+        inside[:, self._positions] = True
+        return inside & ~torch.isin(tokens, self.special_tokens.to(self.device))
+
+    def logits(self, prefix: Prefix, replacement: Float[Tensor, "batch pos d_in"] | None = None) -> Float[Tensor, "batch pos vocab"]:
+        """The model's logits, with another activation at the hook if one is given; on the model's device."""
+        return self._backend.logits(prefix, None if replacement is None else self._write(prefix.activation, replacement))
+
+    def losses(
+        self,
+        prefix: Prefix,
+        replacement: Float[Tensor, "batch pos d_in"] | None = None,
+        *,
+        where: Bool[Tensor, "batch pos"] | None = None,
+    ) -> Float[Tensor, "batch pos-1"]:
+        """Next-token cross-entropy in nats at every position but the last.
+
+        Args:
+            prefix: The tokens.
+            replacement: The activation to put in the model's own place.
+            where: Positions at which it is replaced; default ``valid(tokens)``, as SAELens leaves special tokens alone.
+        """
+        if replacement is not None:
+            where = self.valid(prefix.tokens) if where is None else where
+            replacement = torch.where(where[..., None], replacement, self._read(prefix.activation))
+        vocabulary = _vocabulary(self.model)
+        rows = max(1, _LOGITS_LIMIT // (prefix.tokens.shape[1] * vocabulary))
+        parts = [
+            _next_token_losses(self.logits(part, None if replacement is None else replacement[i : i + rows]), part.tokens)
+            for i, part in _split(prefix, rows)
+        ]
+        return torch.cat(parts).to(self.device)
+
+    # --- the SAE -------------------------------------------------------------------------------------------------------------
+
+    def encode(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_sae"]:
+        """Latents of activations, dense."""
+        with self._quiet_sae(), torch.no_grad():
+            z = self.sae.encode(x.to(self.sae.dtype))
+            self._forget_state(x)
+        return (z.to_dense() if z.is_sparse else z).float()
+
+    def pre_activations(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_sae"]:
+        """Latents before the activation function, as SAELens's ``hook_sae_acts_pre`` sees them.
+
+        A gated SAE's magnitude path and a TopK SAE's values before rescaling are meant; both are affine in ``x @ W_enc`` per
+        latent, like every other choice, so a 1d probe on them has the same loss.
+        """
+        seen: list[Tensor] = []
+        handle = self.sae.hook_sae_acts_pre.register_forward_hook(lambda module, args, output: seen.append(output.detach()))
+        try:
+            self.encode(x)
+        finally:
+            handle.remove()
+        if len(seen) != 1:
+            raise UnsupportedSAEError(f"an SAE of architecture {self._architecture!r} has no single pre-activation per latent")
+        return seen[0].float()
+
+    def decode(self, feature_acts: Float[Tensor, "*batch d_sae"], x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]:
+        """Reconstruction from latents, with the normalisation state that the true activation ``x`` sets."""
+        with self._quiet_sae(), torch.no_grad():
+            self.sae.run_time_activation_norm_fn_in(x.to(self.sae.dtype))
+            return self.sae.decode(feature_acts.to(self.sae.dtype)).float()
+
+    def scale_and_offset(self, x: Float[Tensor, "*batch d_in"]) -> tuple[Float[Tensor, "*batch 1"], Float[Tensor, "*batch d_in"]]:
+        """The affine form of decode: ``decode(z, x) = scale * (z @ decoder) + offset``; both depend on the token only."""
+        zeros = torch.zeros_like(x)
+        shift = self._undo_normalisation(zeros, x)
+        scale = (self._undo_normalisation(zeros + 1, x) - shift)[..., :1]
+        return scale, scale * self.sae.b_dec.float() + shift
+
+    def latent_directions(self, x: Float[Tensor, "*batch d_in"], latents: Int[Tensor, "*batch k"]) -> Float[Tensor, "*batch k d_in"]:
+        """What one unit of some latents adds to the activation of each token, normalisation undone."""
+        scale, _ = self.scale_and_offset(x)
+        return scale[..., None] * self.decoder[latents]
+
+    def weights_hash(self) -> str:
+        """SHA-256 of the SAE's weights: names, shapes, dtypes and bytes."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.sae.state_dict().items()):
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """The subject as JSON types, for the result file."""
+        metadata = self.sae.cfg.metadata
+        return {
+            "architecture": self._architecture,
+            "d_in": self.d_in,
+            "d_sae": self.d_sae,
+            "dtype": str(self.sae.dtype).removeprefix("torch."),
+            "hook_name": self.hook_name,
+            "hook_head_index": self._head,
+            "context_size": self.context_size,
+            "prepend_bos": self.prepend_bos,
+            "normalize_activations": str(self.sae.cfg.normalize_activations),
+            "model_name": metadata.model_name,
+            "model_class": type(self.model).__name__,
+            "backend": type(self._backend).__name__,
+            "weights_sha256": self.weights_hash(),
+        }
+
+    # --- inside --------------------------------------------------------------------------------------------------------------
+
+    @property
+    def _architecture(self) -> str:
+        return str(self.sae.cfg.architecture())
+
+    def _read(self, activation: Tensor) -> Tensor:
+        """From the model's shape, dtype and device to the SAE's."""
+        if self._head is not None:
+            activation = activation[:, :, self._head]
+        return activation.flatten(2).to(self.device, torch.float32)
+
+    def _write(self, activation: Tensor, x: Tensor) -> Tensor:
+        """From the SAE's shape, dtype and device to the model's."""
+        x = x.to(activation)
+        if self._head is None:
+            return x.reshape(activation.shape)
+        activation = activation.clone()
+        activation[:, :, self._head] = x
+        return activation
+
+    def _undo_normalisation(self, values: Tensor, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.sae.run_time_activation_norm_fn_in(x.to(self.sae.dtype))
+            return self.sae.run_time_activation_norm_fn_out(values.to(self.sae.dtype)).float()
+
+    def _forget_state(self, x: Tensor) -> None:
+        """Encode leaves the normalisation state on the SAE, which only decode would remove."""
+        self.sae.run_time_activation_norm_fn_out(torch.zeros_like(x, dtype=self.sae.dtype))
+
+    @contextmanager
+    def _quiet_sae(self) -> Iterator[None]:
+        """The SAE in evaluation mode, taking flat activations; both restored afterwards."""
+        reshapes = self.sae.hook_z_reshaping_mode
+        if reshapes:
+            self.sae.turn_off_forward_pass_hook_z_reshaping()
+        try:
+            with evaluating(self.sae):
+                yield
+        finally:
+            if reshapes:
+                self.sae.turn_on_forward_pass_hook_z_reshaping()
+
+    def _checked_decoder(self) -> Float[Tensor, "d_sae d_in"]:
+        """The decoder's rows, after a check that the SAE is of the supported form: latents in, affine decode out."""
+        if hasattr(self.sae.cfg, "d_out"):
+            raise UnsupportedSAEError(
+                f"this is a {self._architecture}: its output is not the activation that it reads, which is not supported yet"
+            )
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(4, self.d_in, generator=generator).to(self.device)
+        try:
+            z, pre = self.encode(x), self.pre_activations(x)
+        except UnsupportedSAEError:
+            raise
+        except Exception as error:
+            raise UnsupportedSAEError(
+                f"an SAE of architecture {self._architecture!r} does not encode single activations ({error}): not supported yet"
+            ) from error
+        if z.shape != (4, self.d_sae) or pre.shape != z.shape:
+            shape = tuple(z.shape)
+            raise UnsupportedSAEError(f"an SAE of architecture {self._architecture!r} gives latents of shape {shape}: not supported yet")
+        z = torch.randn(4, self.d_sae, generator=generator).to(self.device)
+        expected = self.decode(z, x)
+        scale, offset = self.scale_and_offset(x)
+        rows = self.sae.W_dec.detach().float()
+        for decoder in (rows, rows / self.sae.W_dec.detach().norm(dim=-1, keepdim=True).float()):
+            if _relative_difference(scale * (z @ decoder) + offset, expected) < _TOLERANCE:
+                return decoder
+        raise UnsupportedSAEError(
+            f"an SAE of architecture {self._architecture!r} does not decode by a sum of latents times decoder rows: not supported yet"
+        )
+
+    def _check_fit(self) -> None:
+        """Runs a few tokens: the activation must fit the SAE, and the fast run must agree with the full one."""
+        tokens = torch.arange(8).remainder(_vocabulary(self.model)).reshape(2, 4)
+        prefix = self.prefix(tokens)
+        x = self.activations(prefix)
+        if type(self._backend) is FullRunBackend:
+            return
+        reference = FullRunBackend(self.model, self.hook_name, self._backend.model_kwargs)
+        replacement = self._write(prefix.activation, x * 0.5)
+        fast, full = self._backend.logits(prefix, replacement), reference.logits(prefix, replacement)
+        same_activation = _relative_difference(prefix.activation, reference.prefix(tokens).activation) < _TOLERANCE
+        if not same_activation or not _relative_difference(fast, full) < _tolerance_of(full.dtype):
+            warnings.warn(
+                f"running {type(self.model).__name__} from {self.hook_name} on differs from a full run: every pass is a full run now",
+                stacklevel=3,
+            )
+            self._backend = reference
+
+
+def _special_tokens(model: Any, excluded: bool | list[int] | None) -> Int[Tensor, "special"]:
+    tokenizer = getattr(model, "tokenizer", None)
+    ids = set(get_special_token_ids(tokenizer)) if tokenizer is not None else set()
+    ids |= set(excluded) if isinstance(excluded, list) else set()
+    return torch.tensor(sorted(ids), dtype=torch.long)
+
+
+def _vocabulary(model: Any) -> int:
+    config = getattr(model, "cfg", None)
+    size = getattr(config, "d_vocab", None) or getattr(getattr(getattr(model, "model", None), "config", None), "vocab_size", None)
+    return int(size) if size else 2**16  # only memory limits and the choice of tokens to try depend on it
+
+
+def _split(prefix: Prefix, rows: int) -> Iterator[tuple[int, Prefix]]:
+    for i in range(0, len(prefix.tokens), rows):
+        part = slice(i, i + rows)
+        yield i, Prefix(prefix.tokens[part], prefix.activation[part], None if prefix.residual is None else prefix.residual[part])
+
+
+def _next_token_losses(logits: Tensor, tokens: Tensor) -> Tensor:
+    targets = tokens[:, 1:].to(logits.device)
+    losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="none")
+    return losses.view(targets.shape)
+
+
+def _relative_difference(a: Tensor, b: Tensor) -> float:
+    return float((a.float() - b.float()).norm() / b.float().norm().clamp_min(1e-12))
+
+
+def _tolerance_of(dtype: torch.dtype) -> float:
+    return _TOLERANCE if dtype == torch.float32 else 0.05

@@ -1,0 +1,80 @@
+"""Reports on the terminal."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from sae_lens_metrics.results import Estimate, Report
+
+__all__ = ["print_reports"]
+
+# what a reader wants to see of each metric, and what it means; everything else is in the result file
+_SHOWN: dict[str, dict[str, str]] = {
+    "sanity": {
+        "l0": "active latents per token",
+        "explained_variance": "of the activation, by the reconstruction",
+        "dead_latents": "fraction that never fires on this text",
+        "ce_clean": "next-token loss of the model, nats",
+        "ce_reconstructed": "… with the reconstruction in place",
+        "ce_zeroed": "… with zeros in place",
+    },
+    "probe": {
+        "loss": "best 1d probe on a latent, mean over tasks, nats; lower is better",
+        "held_out_loss": "… of the same latents on held-out text",
+        "held_out_accuracy": "… their accuracy there",
+        "channels_loss": "baseline: the activation's channels",
+        "random_loss": "baseline: random directions",
+        "shuffled_loss": "baseline: shuffled labels, what luck gives",
+    },
+    "shrinkage": {
+        "ratio": "refined over raw latents; above 1: the SAE shrinks them",
+        "change_relative": "mean change by refinement, over the mean value",
+        "mse_raw": "normalised squared error",
+        "mse_refined": "… after refinement",
+        "ce_added_raw": "loss added by the reconstruction, nats",
+        "ce_added_refined": "… after refinement",
+        "gamma": "below 1: the reconstruction is too short",
+    },
+}
+
+
+def print_reports(reports: Mapping[str, Report], console: Console | None = None) -> None:
+    """Prints one or several reports side by side, a row per number with its standard error.
+
+    Args:
+        reports: Reports by the name that heads their column.
+        console: Where to print; default the terminal, without colours where that is none.
+    """
+    console = console or Console()
+    table = Table(caption="value ± standard error", caption_justify="left")
+    table.add_column("")
+    for name in reports:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("what it is", style="dim")
+    metrics = list(dict.fromkeys(metric for report in reports.values() for metric, _ in report.results()))
+    for metric in metrics:
+        table.add_section()
+        estimates = [dict(report.results())[metric].estimates if metric in dict(report.results()) else {} for report in reports.values()]
+        names = _SHOWN.get(metric) or dict.fromkeys((name for columns in estimates for name in columns), "")
+        for name, meaning in names.items():
+            table.add_row(f"{metric}/{name}", *(_cell(columns.get(name)) for columns in estimates), meaning)
+    console.print(table)
+    for name, report in reports.items():
+        for text in report.warnings:
+            console.print(f"[yellow]warning[/], {name}: {text}", highlight=False)
+        for metric, text in report.errors.items():
+            console.print(f"[red]failed[/], {name}, {metric}: {text}", highlight=False)
+
+
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None:
+        return "-"
+    if estimate.stderr is None or estimate.stderr == 0:
+        return f"{estimate.value:.4g}"
+    digits = max(0, min(6, 1 - _magnitude(estimate.stderr)))  # two digits of the error, and the value to the same place
+    return f"{estimate.value:.{digits}f} ± {estimate.stderr:.{digits}f}"
+
+
+def _magnitude(value: float) -> int:
+    return int(f"{value:e}".split("e")[1])

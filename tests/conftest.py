@@ -1,0 +1,56 @@
+import os
+
+# before anything imports a hub client: tests never leave this machine
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_SILENT", "true")
+
+import logging
+import warnings
+
+import pytest
+import torch
+from datasets import Dataset
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def model():
+    """The real tiny language model that the package ships."""
+    from sae_lens_metrics.demo.model import load_tiny_lm
+
+    return load_tiny_lm()
+
+
+@pytest.fixture(scope="session")
+def documents():
+    from itertools import islice
+
+    from sae_lens_metrics.demo.text import standard_library_documents
+
+    return list(islice(standard_library_documents("train"), 150))
+
+
+@pytest.fixture(scope="session")
+def dataset(documents):
+    return Dataset.from_dict({"text": documents})
+
+
+@pytest.fixture(scope="session")
+def tokens(model, dataset):
+    """Real text, [64 sequences, 64 tokens], each beginning with BOS."""
+    from sae_lens_metrics.corpus import Tokenization, sequences_from_store, token_store
+
+    return sequences_from_store(token_store(dataset, model, Tokenization(64, True, False, "bos")), 64)
+
+
+@pytest.fixture(autouse=True)
+def _quiet(tmp_path, monkeypatch):
+    for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "wandb"))
+    for name in ("sae_lens", "transformer_lens", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="sae_lens|transformer_lens|transformers|datasets")
+        yield

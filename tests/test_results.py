@@ -1,0 +1,89 @@
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from sae_lens_metrics import Estimate, Report
+from sae_lens_metrics.errors import ResultError
+from sae_lens_metrics.results import Histogram, MetricResult, write_atomically
+
+
+def report():
+    sanity = MetricResult({"l0": Estimate(16.0, 0.5, 64, "sequences")})
+    probe = MetricResult(
+        {"loss": Estimate(0.5, 0.01, 8, "tasks"), "gone": Estimate.absent("no task is left", of="tasks")},
+        tables={"tasks": [{"task": "base64", "loss": 0.1}]},
+        histograms={"change": Histogram([0.0, 1.0, 2.0], [3, 4])},
+        notes=["a note"],
+        seconds=1.5,
+    )
+    return Report(sanity, {"probe": probe}, errors={"other": "ValueError: no"}, warnings=["mind"], provenance={"config": {"seed": 1}})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_estimate_is_finite(value):
+    with pytest.raises(ValueError, match="finite"):
+        Estimate(value, None, 1, "tasks")
+    with pytest.raises(ValueError, match="finite"):
+        Estimate(1.0, value, 1, "tasks")
+
+
+def test_an_absent_estimate_has_a_reason():
+    with pytest.raises(ValueError, match="reason"):
+        Estimate(None, None, 0, "tasks")
+    assert "no text" in str(Estimate.absent("no text", of="sequences"))
+
+
+def test_save_and_load(tmp_path):
+    path = report().save(tmp_path / "new" / "r.json")
+    assert Report.load(path) == report()
+    assert json.loads(path.read_text())["format"] == "sae-lens-metrics"
+    assert [p.name for p in path.parent.iterdir()] == ["r.json"]
+
+
+def test_flat_and_frame():
+    assert report().flat() == {"sanity/l0": 16.0, "sanity/l0_stderr": 0.5, "probe/loss": 0.5, "probe/loss_stderr": 0.01}
+    frame = report().to_frame().set_index(["metric", "name"])
+    assert frame.loc[("probe", "loss"), "stderr"] == 0.01
+    assert pd.isna(frame.loc[("probe", "gone"), "value"])
+    assert frame.loc[("probe", "gone"), "reason"] == "no task is left"
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = report().save(tmp_path / "r.json")
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, "half")
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "not JSON"),
+        (lambda text: "[1, 2]", "JSON object"),
+        (lambda text: text.replace('"format": "sae-lens-metrics"', '"format": "else"'), "not a result"),
+        (lambda text: text.replace('"format_version": "1.0"', '"format_version": "2.0"'), "format version 2.0"),
+        (lambda text: text.replace('"estimates"', '"guesses"'), "damaged"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_its_reason(change, message, tmp_path):
+    path = report().save(tmp_path / "r.json")
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ResultError, match=message):
+        Report.load(path)
+
+
+def test_a_newer_minor_version_opens(tmp_path):
+    path = report().save(tmp_path / "r.json")
+    data = json.loads(path.read_text())
+    data.update(format_version="1.7", something_new={"a": 1})
+    path.write_text(json.dumps(data))
+    assert Report.load(path) == report()
