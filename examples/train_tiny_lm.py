@@ -64,10 +64,14 @@ def train_tokenizer(documents: list[str], vocabulary: int) -> PreTrainedTokenize
 
 def sequences(documents: list[str], tokenizer: PreTrainedTokenizerFast, context: int) -> torch.Tensor:
     """Documents joined by end-of-text and cut to [n, context], each row starting with end-of-text as SAELens's store does."""
-    end = tokenizer.eos_token_id
+    end = _end_of_text(tokenizer)
     stream = [token for row in tokenizer(documents)["input_ids"] for token in (*row, end)]
     rows = torch.tensor(stream[: len(stream) // (context - 1) * (context - 1)]).view(-1, context - 1)
     return torch.cat([torch.full((len(rows), 1), end), rows], dim=1)
+
+
+def _end_of_text(tokenizer: PreTrainedTokenizerFast) -> int:
+    return int(tokenizer.convert_tokens_to_ids(END_OF_TEXT))  # pyright: ignore[reportArgumentType]
 
 
 def bigram_loss(train: torch.Tensor, held_out: torch.Tensor, vocabulary: int, discount: float = 0.75) -> float:
@@ -96,7 +100,6 @@ def train_model(options: Options, rows: torch.Tensor, end_of_text: int) -> GPT2L
     config = GPT2Config(
         vocab_size=options.vocabulary,
         n_positions=options.context,
-        n_ctx=options.context,
         n_embd=options.d_model,
         n_layer=options.layers,
         n_head=options.heads,
@@ -106,6 +109,7 @@ def train_model(options: Options, rows: torch.Tensor, end_of_text: int) -> GPT2L
         embd_pdrop=0.0,
         attn_pdrop=0.0,
     )
+    config.n_ctx = options.context  # the name that transformer-lens reads
     model = GPT2LMHeadModel(config)
     steps = options.tokens // (options.batch * options.context)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
@@ -154,7 +158,7 @@ def main(options: Options) -> None:
     print(f"{rows.numel():,} training tokens, {held_out_rows.numel():,} held out", flush=True)
     bigram = bigram_loss(rows, held_out_rows, options.vocabulary)
     print(f"bigram with backoff: {bigram:.3f} nats", flush=True)
-    model = train_model(options, rows, tokenizer.eos_token_id).half().float()  # the loss is that of the stored weights
+    model = train_model(options, rows, _end_of_text(tokenizer)).half().float()  # the loss is that of the stored weights
     loss = held_out_loss(model, held_out_rows)
     print(f"this model: {loss:.3f} nats", flush=True)
     parameters = sum(p.numel() for p in model.parameters())

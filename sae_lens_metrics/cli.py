@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from simple_parsing import ArgumentGenerationMode, ArgumentParser, DashVariant, NestedMode
 
 from sae_lens_metrics.config import MetricsConfig
-from sae_lens_metrics.errors import ConfigError, CorpusError, ResultError, SubjectError
+from sae_lens_metrics.errors import CorpusError, MetricsError
 
 if TYPE_CHECKING:
     from sae_lens_metrics.results import Report
@@ -54,8 +54,8 @@ def main(args: Sequence[str] | None = None) -> int:
     logging.getLogger("sae_lens_metrics").setLevel(logging.INFO)
     try:
         commands[chosen.command](arguments[1:])
-    except (ConfigError, CorpusError, SubjectError, ResultError, OSError) as error:
-        print(f"sae-lens-metrics: error: {error}", file=sys.stderr)
+    except (MetricsError, OSError) as error:
+        print(f"sae-lens-metrics: error: {' '.join(str(error).split())}", file=sys.stderr)  # reasons of other packages have many lines
         return _FAILURE
     except KeyboardInterrupt:
         print("sae-lens-metrics: interrupted", file=sys.stderr)
@@ -72,10 +72,13 @@ def _evaluate(arguments: list[str]) -> None:
 
     from sae_lens_metrics.corpus import Corpus  # after the options: --help and mistakes must not wait for torch
     from sae_lens_metrics.evaluation import evaluate
+    from sae_lens_metrics.metrics import get_metric
     from sae_lens_metrics.pretrained import load_pretrained
     from sae_lens_metrics.table import print_reports
     from sae_lens_metrics.wandb_log import log_report, wandb_run
 
+    for metric in config.names:
+        get_metric(metric)  # a misspelt name must not wait for a download
     subject = load_pretrained(
         options.release,
         options.sae_id,

@@ -35,6 +35,10 @@ class ActivationBatch:
     sequence: Int[Tensor, "n"]
     """Index of each activation's sequence within the batch."""
 
+    def chunks(self, subject: Subject) -> Iterator[slice]:
+        """Parts of the activations whose dense latents fit in memory; none where no position counts."""
+        return (slice(start, start + subject.chunk) for start in range(0, len(self.x), subject.chunk))
+
     def per_sequence(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "batch ..."]:
         """Sums values over the positions of each sequence, in float64."""
         sums = torch.zeros(len(self.prefix.tokens), *values.shape[1:], dtype=torch.float64, device=values.device)
@@ -151,7 +155,7 @@ def load_text_dataset(name: str, split: str = "train") -> "Dataset | IterableDat
     path = Path(name)
     try:
         if path.suffix in _READERS and path.is_file():
-            options = {"sample_by": "document"} if path.suffix == ".txt" else {}
+            options: dict[str, Any] = {"sample_by": "document"} if path.suffix == ".txt" else {}
             loaded = load_dataset(_READERS[path.suffix], data_files=str(path), split="train", **options)
         elif path.is_dir():
             loaded = load_from_disk(name)
@@ -159,17 +163,27 @@ def load_text_dataset(name: str, split: str = "train") -> "Dataset | IterableDat
         else:
             loaded = load_dataset(name, split=split, streaming=True)
     except Exception as error:  # every reader has its own errors; what the user needs is the name and the reason
-        raise CorpusError(f"cannot load the data set {name!r}, split {split!r}: {type(error).__name__}: {error}") from error
+        raise CorpusError(f"cannot load the data set {name!r}, split {split!r}: {_why(error)}") from error
     if isinstance(loaded, DatasetDict | IterableDatasetDict):
         raise CorpusError(f"the data set {name!r} has several splits, {list(loaded)}: choose one")
     return loaded
+
+
+def _why(error: Exception) -> str:
+    """Why a data set cannot be loaded, and what to do where the reader's own words do not say it."""
+    if isinstance(error, IndexError) or "corresponds to no data" in str(error):  # how `datasets` says it of folders and of files
+        return "it is empty: give one that holds text"
+    advice = ""
+    if isinstance(error, ConnectionError):
+        advice = ": data sets of the hub are streamed, not kept; without a network give a file or a folder (--dataset)"
+    return f"{type(error).__name__}: {error}{advice}"
 
 
 def sequences_from_store(store: ActivationsStore, n: int) -> Int[Tensor, "sequences pos"]:
     """Up to n sequences of a store, from where it stands to the end of its data set.
 
     Raises:
-        CorpusError: If the data set does not hold a single sequence.
+        CorpusError: If the data set does not hold a single sequence, or a row of it is not text.
     """
     sequences = []
     while len(sequences) < n:
@@ -177,6 +191,8 @@ def sequences_from_store(store: ActivationsStore, n: int) -> Int[Tensor, "sequen
             sequences.append(store.get_batch_tokens(1, raise_at_epoch_end=True, move_to_model_device=False)[0].cpu())
         except StopIteration:
             break
+        except (TypeError, ValueError) as error:
+            raise CorpusError(f"the data set's column {store.tokens_column!r} cannot be tokenised, give one of text: {error}") from error
     if not sequences:
         raise CorpusError(f"the data set is too short: it does not fill one sequence of {store.context_size} tokens")
     return torch.stack(sequences)

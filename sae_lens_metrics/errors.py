@@ -1,17 +1,21 @@
 """The errors that the library raises; each message says what was wrong, what was expected and what to do."""
 
-__all__ = ["ConfigError", "CorpusError", "ResultError", "SubjectError", "UnsupportedSAEError"]
+__all__ = ["ConfigError", "CorpusError", "MetricsError", "ResultError", "SubjectError", "UnsupportedSAEError"]
 
 
-class ConfigError(ValueError):
+class MetricsError(ValueError):
+    """Base of all errors that the library raises on purpose."""
+
+
+class ConfigError(MetricsError):
     """A setting is unknown, out of range, or contradicts another one."""
 
 
-class CorpusError(ValueError):
+class CorpusError(MetricsError):
     """The evaluation text is missing, too short, or not in a form that can be read."""
 
 
-class SubjectError(ValueError):
+class SubjectError(MetricsError):
     """The model and the SAE do not fit together, or give values that cannot be evaluated."""
 
 
@@ -19,5 +23,5 @@ class UnsupportedSAEError(SubjectError):
     """The SAE's architecture cannot be evaluated yet."""
 
 
-class ResultError(ValueError):
+class ResultError(MetricsError):
     """A result file is damaged, or of a version that cannot be read."""

@@ -19,7 +19,7 @@ from sae_lens_metrics.metrics.sanity import sanity, sanity_warnings
 from sae_lens_metrics.results import MetricResult, Report
 from sae_lens_metrics.subject import Subject
 
-__all__ = ["evaluate", "package_version"]
+__all__ = ["evaluate", "make_report", "package_version"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -28,20 +28,13 @@ _LONG = 60.0
 """Seconds above which the user is told how long it will take."""
 
 
-def evaluate(
-    subject: Subject,
-    corpus: Corpus,
-    config: MetricsConfig | None = None,
-    *,
-    on_error: Callable[[str, Exception], None] | None = None,
-) -> Report:
-    """Evaluates an SAE on text.
+def evaluate(subject: Subject, corpus: Corpus, config: MetricsConfig | None = None) -> Report:
+    """Evaluates an SAE on text; what looks wrong about the SAE or the text is logged as a warning, and stands in the report.
 
     Args:
         subject: The model and SAE.
         corpus: The text; two SAEs that are evaluated on one corpus with one seed can be compared sequence by sequence.
         config: What to compute; default ``MetricsConfig.preset("default")``.
-        on_error: Told of a metric that failed; the others go on, and the report holds the error. By default the error is raised.
 
     Returns:
         The report: the sanity line, every metric's numbers with standard errors, and all that they depend on.
@@ -50,7 +43,27 @@ def evaluate(
         ConfigError: If a metric or task is unknown.
         SubjectError: If the activations cannot be evaluated.
     """
-    config = config or MetricsConfig.preset("default")
+    report = make_report(subject, corpus, config or MetricsConfig.preset("default"))
+    for text in report.warnings:
+        logger.warning(text)
+    return report
+
+
+def make_report(
+    subject: Subject, corpus: Corpus, config: MetricsConfig, *, on_error: Callable[[str, Exception], None] | None = None
+) -> Report:
+    """What ``evaluate`` does, for callers that have their own way to warn.
+
+    Args:
+        subject: The model and SAE.
+        corpus: The text.
+        config: What to compute.
+        on_error: Told of a metric that failed; the others go on, and the report holds the error. By default the error is raised.
+
+    Raises:
+        ConfigError: If a metric or task is unknown.
+        SubjectError: If the activations cannot be evaluated.
+    """
     metrics = {name: get_metric(name) for name in config.names}  # unknown names fail before any work
     started = time.perf_counter()
     checked = _timed("sanity", sanity, subject, corpus, config)
@@ -66,8 +79,6 @@ def evaluate(
             errors[name] = f"{type(error).__name__}: {error}"
             on_error(name, error)
     warnings = [*corpus.warnings, *sanity_warnings(checked, subject.expected)]
-    for text in warnings:
-        logger.warning(text)
     return Report(checked, results, errors, warnings, _provenance(subject, corpus, config, time.perf_counter() - started))
 
 

@@ -1,6 +1,7 @@
 """SAEs from the hub or from disk, together with the model that they were trained on."""
 
 import difflib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,12 @@ def load_pretrained(
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     sae = _from_disk(release, device, dtype) if sae_id is None else _from_hub(release, sae_id, device, dtype)
+    _refuse_nan(sae, "the SAE")
     if sae_id is not None:
         options.setdefault("expected", _published(release, sae_id))
     if model is None or isinstance(model, str):
         model = _load_model(sae, model, device)
+        _refuse_nan(model, "the model")
     return Subject(model, sae, **options)
 
 
@@ -67,9 +70,17 @@ def _from_hub(release: str, sae_id: str, device: str, dtype: str) -> SAE[Any]:
             f"the release {release!r} has no SAE {sae_id!r}: the nearest names are {_nearest(sae_id, directory[release].saes_map)}"
         )
     try:
-        return SAE.from_pretrained(release, sae_id, device=device, dtype=dtype)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"\s*This SAE has non-empty model_from_pretrained_kwargs")  # they are used below
+            return SAE.from_pretrained(release, sae_id, device=device, dtype=dtype)
     except Exception as error:  # network, missing file, weights of another shape: the user needs the name and the reason
         raise SubjectError(f"cannot load the SAE {sae_id!r} of {release!r}: {type(error).__name__}: {error}") from error
+
+
+def _refuse_nan(module: torch.nn.Module, what: str) -> None:
+    broken = [name for name, value in module.state_dict().items() if value.is_floating_point() and bool(value.isnan().any())]
+    if broken:
+        raise SubjectError(f"the weights of {what} hold NaN ({', '.join(broken[:3])}): the file is damaged, load it again")
 
 
 def _nearest(name: str, known: Any) -> str:

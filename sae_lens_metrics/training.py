@@ -19,7 +19,7 @@ from sae_lens.training.prefetch import PrefetchingIterator
 
 from sae_lens_metrics.config import MetricsConfig, Preset
 from sae_lens_metrics.errors import ConfigError
-from sae_lens_metrics.evaluation import evaluate
+from sae_lens_metrics.evaluation import make_report
 from sae_lens_metrics.held_out import hold_out
 from sae_lens_metrics.inference_sae import inference_sae
 from sae_lens_metrics.isolation import isolated
@@ -242,7 +242,7 @@ class _TrainingMetrics:
 
     def _report(self, sae: TrainingSAE[Any], scaler: ActivationScaler) -> Report:
         subject = Subject(self._runner.model, inference_sae(sae, scaler), model_kwargs=self._runner.cfg.model_kwargs)
-        report = evaluate(subject, self._held_out.corpus, self._config, on_error=self._warn)
+        report = make_report(subject, self._held_out.corpus, self._config, on_error=self._warn)
         report.provenance["corpus"]["held_out"] = self._held_out.still_held_out(self._runner.activations_store)
         return report
 
@@ -274,8 +274,11 @@ class _TrainingMetrics:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
-        if final and cfg.output_path is not None:
-            report.save(Path(cfg.output_path) / name / "metrics.json")
+        if final:
+            for text in report.warnings:
+                logger.warning("%s%s", f"{name}: " if name else "", text)
+            if cfg.output_path is not None:
+                report.save(Path(cfg.output_path) / name / "metrics.json")
 
 
 def _trained(trainer: Any) -> tuple[dict[str, TrainingSAE[Any]], dict[str, ActivationScaler]]:

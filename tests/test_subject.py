@@ -1,9 +1,9 @@
 import pytest
 import torch
-from saes import D_IN, D_SAE, HOOK, SUPPORTED, TRAINING_CONFIGS, training_sae
+from sae_lens.evals import get_recons_loss
 from sae_lens.saes.sae import SAE, SAEMetadata
 from sae_lens.training.activation_scaler import ActivationScaler
-from sae_lens.evals import get_recons_loss
+from saes import D_IN, D_SAE, HOOK, SUPPORTED, TRAINING_CONFIGS, training_sae
 
 from sae_lens_metrics import Subject
 from sae_lens_metrics.backends import FromHookBackend, FullRunBackend

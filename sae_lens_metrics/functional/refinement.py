@@ -9,8 +9,12 @@ constraint, and its mirror image for the negative activations of SAEs that have 
 
 The solvers work on a padded support, [n, k] latent indices and values with 0 in the unused slots, and in units in which x and every
 decoder row have length 1. Tokens are sorted by the size of their support and solved in chunks. Working memory, beside what is returned:
-the decoder's active rows and the tokens once more in these units, some 100 MB for a chunk on a CPU (2 GB elsewhere), and a table of the
-inner products of the active latents where it is at most 1 GiB and costs less than computing them token by token.
+the decoder's active rows once more, the support, some 20 MB for each chunk in work on a CPU (2 GB elsewhere), and a table of the inner
+products of the active latents where it is at most 1 GiB and costs less than computing them token by token.
+
+The exact solver works on inner products, in float64 where a support is so nearly dependent that float32 cannot tell the optimum. That
+resolves decoder rows that differ by some 1e-4 of their length or more; the optimum along smaller differences takes activations so large
+that a float32 result could not hold it.
 """
 
 import warnings
@@ -23,6 +27,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.functional.nnls import block_pivot, lawson_hanson, natural_residual, pack_nonzero, projected_gradient
+from sae_lens_metrics.functional.threads import Map, chunk_threads
 
 __all__ = [
     "RefinementInputError",
@@ -37,7 +42,8 @@ __all__ = [
 Solver = Literal["exact", "pgd"]
 
 _TABLE_BYTES = 2**30
-_TABLE_BLOCK = 512  # latents whose inner products are computed in one go
+_SLAB = 1024  # tokens whose dense activations are read or written in one go
+_TABLE_BLOCK = 256  # latents whose inner products are computed in one go
 _RIDGE = 1e-13  # in float64 and relative to unit rows: above the rounding errors of a Gram matrix, below all that matters
 
 
@@ -72,13 +78,11 @@ def refine_activations(
         RefinementInputError: The shapes do not fit together, a value is not finite, or the solver is unknown.
     """
     _check_tokens(x, decoder, feature_acts, "feature_acts", len(decoder))
-    indices, values = to_support(feature_acts)
-    _check_finite("feature_acts", values)  # all others are zero
-    refined = _refine(x, decoder, indices, values, solver, max_iterations)
-    row, slot = values.nonzero(as_tuple=True)
-    result = refined.new_zeros(feature_acts.shape)
-    result.view(-1)[row * feature_acts.shape[1] + indices[row, slot]] = refined[row, slot]
-    return result
+    with chunk_threads(x.device) as run:
+        indices, values = _to_support(feature_acts, run)
+        _check_finite("feature_acts", values)  # all others are zero
+        refined = _refine(x, decoder, indices, values, solver, max_iterations, run)
+        return _from_support(indices, values, refined, feature_acts.shape[1], run)
 
 
 @torch.no_grad()
@@ -111,7 +115,8 @@ def refine_on_support(
     _check_indices(indices, values, len(decoder))
     columns, filled = pack_nonzero(values)
     inside = columns.clamp(max=max(values.shape[1] - 1, 0))
-    refined = _refine(x, decoder, indices.gather(1, inside), values.gather(1, inside) * filled, solver, max_iterations)
+    with chunk_threads(x.device) as run:
+        refined = _refine(x, decoder, indices.gather(1, inside), values.gather(1, inside) * filled, solver, max_iterations, run)
     return refined.new_zeros(len(x), values.shape[1] + 1).scatter_(1, columns, refined)[:, :-1]
 
 
@@ -169,18 +174,20 @@ def kkt_residual_on_support(
     _check_tokens(x, decoder, values, "values", None)
     _check_tokens(x, decoder, refined, "refined", values.shape[1])
     _check_indices(indices, values, len(decoder))
-    if values.shape[1] == 0:
+    if values.numel() == 0:
         return x.new_zeros(len(x), dtype=_precision(x, decoder, values))
     problem = _pose(x, decoder, indices, values, _precision(x, decoder, values))
-    z = problem.signs * refined / problem.scale
-    residual = torch.empty(len(x), dtype=z.dtype, device=z.device)
-    for rows in torch.arange(len(x), device=x.device).split(_tokens_at_once(z, z.shape[1], x.shape[1], gathered=True)):
-        directions = problem.rows[problem.indices[rows]]
-        reconstruction = torch.bmm((problem.signs * z)[rows, None], directions)[:, 0]
-        descent = torch.bmm(directions, (problem.x[rows] - reconstruction)[:, :, None])[:, :, 0] * problem.signs[rows]
-        lengths = problem.x[rows].norm(dim=1) + reconstruction.norm(dim=1)
-        residual[rows] = natural_residual(z[rows], descent) / lengths.clamp(min=torch.finfo(z.dtype).tiny)
-    return residual
+    tokens = torch.arange(len(x), device=x.device)
+    residual = []
+    for rows in tokens.split(_tokens_at_once(x, values.shape[1], gathered=True)):
+        chunk = _chunk(problem, rows, values.shape[1])
+        directions = problem.rows[chunk.indices]
+        z = refined[rows] / chunk.scale
+        reconstruction = torch.bmm(z[:, None], directions)[:, 0]
+        descent = torch.bmm(directions, (chunk.x - reconstruction)[:, :, None])[:, :, 0]
+        lengths = chunk.x.norm(dim=1) + reconstruction.norm(dim=1)
+        residual.append(natural_residual(z * chunk.signs, descent * chunk.signs) / lengths.clamp(min=torch.finfo(z.dtype).tiny))
+    return torch.cat(residual)
 
 
 def to_support(feature_acts: Float[Tensor, "n d_sae"]) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
@@ -189,48 +196,90 @@ def to_support(feature_acts: Float[Tensor, "n d_sae"]) -> tuple[Int[Tensor, "n k
     Returns:
         Their latents in ascending order and their values; unused slots, all at the end, hold latent 0 and value 0.
     """
-    columns, filled = pack_nonzero(feature_acts)
-    indices = columns.masked_fill(~filled, 0)
-    return indices, feature_acts.gather(1, indices).masked_fill(~filled, 0)
+    with chunk_threads(feature_acts.device) as run:
+        return _to_support(feature_acts, run)
+
+
+def _to_support(feature_acts: Tensor, run: Map) -> tuple[Tensor, Tensor]:
+    slabs = feature_acts.split(_SLAB)
+    packed = list(run(pack_nonzero, slabs))
+    width = max(columns.shape[1] for columns, _ in packed)
+    indices = torch.zeros(len(feature_acts), width, dtype=torch.long, device=feature_acts.device)
+    values = feature_acts.new_zeros(indices.shape)
+    for (columns, filled), slab, into, out in zip(packed, slabs, indices.split(_SLAB), values.split(_SLAB), strict=True):
+        k = columns.shape[1]
+        into[:, :k] = columns.masked_fill_(~filled, 0)
+        out[:, :k] = slab.gather(1, columns).masked_fill_(~filled, 0)
+    return indices, values
+
+
+def _from_support(indices: Tensor, values: Tensor, refined: Tensor, d_sae: int, run: Map) -> Tensor:
+    """The dense form of refined activations; `values` tells which slots are used."""
+    result = refined.new_empty(len(refined), d_sae)
+
+    def fill(into: Tensor, indices: Tensor, values: Tensor, refined: Tensor) -> None:
+        row, slot = values.nonzero(as_tuple=True)
+        into.zero_().view(-1)[row * d_sae + indices[row, slot]] = refined[row, slot]
+
+    for _ in run(fill, result.split(_SLAB), indices.split(_SLAB), values.split(_SLAB), refined.split(_SLAB)):
+        pass
+    return result
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """Many tokens' least-squares problems in units in which x and every decoder row have length 1."""
+    """Many tokens' least-squares problems, with the decoder in units in which its rows have length 1."""
 
     x: Float[Tensor, "n d_in"]
-    """Unit activations; zero where x is zero."""
     rows: Float[Tensor, "active d_in"]
     """Unit decoder rows of the latents that are active on any token; zero where the decoder's row is zero."""
+    lengths: Float[Tensor, "active"]
+    """The length of these rows in the decoder; 1 where it is zero."""
     indices: Int[Tensor, "n k"]
     """Each slot's row in `rows`."""
-    signs: Float[Tensor, "n k"]
+    values: Float[Tensor, "n k"]
+    """Raw activations, 0 in unused slots."""
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some tokens' problems in units in which x has length 1 too, trimmed to the largest of their supports."""
+
+    x: Float[Tensor, "b d_in"]
+    indices: Int[Tensor, "b k"]
+    signs: Float[Tensor, "b k"]
     """1, -1, or 0 in unused slots."""
-    scale: Float[Tensor, "n k"]
+    scale: Float[Tensor, "b k"]
     """The activation that a solution of 1 stands for, |x| / |d_i|."""
-    raw: Float[Tensor, "n k"]
+    raw: Float[Tensor, "b k"]
     """Raw activations in these units, nonnegative."""
 
 
 _Solve = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (gram, correlation, raw) -> (solution, which are optimal)
 
 
-def _refine(x: Tensor, decoder: Tensor, indices: Tensor, values: Tensor, solver: Solver, max_iterations: int) -> Tensor:
+def _refine(x: Tensor, decoder: Tensor, indices: Tensor, values: Tensor, solver: Solver, max_iterations: int, run: Map) -> Tensor:
     """Refines packed supports; what float32 cannot settle is solved again in float64."""
     if solver not in ("exact", "pgd"):
         raise RefinementInputError(f"solver is {solver!r}; it must be 'exact' or 'pgd'.")
-    problem = _pose(x, decoder, indices, values, _precision(x, decoder, values))
 
     def descend(gram: Tensor, correlation: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         return projected_gradient(gram, correlation, raw, iterations=max_iterations), torch.ones_like(raw[:, 0], dtype=torch.bool)
 
-    refined, unsettled = _sweep(problem, descend if solver == "pgd" else lambda gram, correlation, raw: block_pivot(gram, correlation))
+    problem = _pose(x, decoder, indices, values, _precision(x, decoder, values))
+    refined, unsettled = _sweep(problem, descend if solver == "pgd" else _solve_fast, run)
     if len(unsettled):
         device = torch.device("cpu") if x.device.type == "mps" else x.device  # MPS has no float64
-        hard = [part.to(device) for part in (x[unsettled], decoder, indices[unsettled], values[unsettled])]
-        settled, _ = _sweep(_pose(*hard, torch.float64), _solve_safely)
+        hard_x, rows, hard_indices, hard_values = (
+            part.to(device) for part in (x[unsettled], decoder, indices[unsettled], values[unsettled])
+        )
+        settled, _ = _sweep(_pose(hard_x, rows, hard_indices, hard_values, torch.float64), _solve_safely, run)
         refined[unsettled] = settled.to(refined)
     return refined
+
+
+def _solve_fast(gram: Tensor, correlation: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    return block_pivot(gram, correlation, least_pivot=torch.finfo(gram.dtype).eps ** 0.5)
 
 
 def _solve_safely(gram: Tensor, correlation: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -245,11 +294,7 @@ def _solve_safely(gram: Tensor, correlation: Tensor, raw: Tensor) -> tuple[Tenso
 
 def _pose(x: Tensor, decoder: Tensor, indices: Tensor, values: Tensor, dtype: torch.dtype) -> _Problem:
     active, local = _active_latents(indices, values, len(decoder))
-    unit_x, x_length = _unit_rows(x.to(dtype))
-    unit_rows, row_length = _unit_rows(decoder[active].to(dtype))
-    values = values.to(dtype)
-    scale = x_length[:, None] / row_length[local]
-    return _Problem(unit_x, unit_rows, local, values.sign(), scale, values.abs() / scale)
+    return _Problem(x.to(dtype), *_unit_rows(decoder[active].to(dtype)), local, values.to(dtype))
 
 
 def _active_latents(indices: Tensor, values: Tensor, d_sae: int) -> tuple[Tensor, Tensor]:
@@ -263,6 +308,9 @@ def _active_latents(indices: Tensor, values: Tensor, d_sae: int) -> tuple[Tensor
 
 def _unit_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of length 1 and their lengths; a zero row stays as it is and counts as of length 1."""
+    length = rows.norm(dim=1, keepdim=True)
+    if bool(((length > 1e-12) & (length < 1e12)).all()):
+        return rows / length, length[:, 0]
     peak = rows.abs().amax(1, keepdim=True)
     peak = torch.where(peak > 0, peak, 1)
     scaled = rows / peak  # so that no square under- or overflows
@@ -271,70 +319,90 @@ def _unit_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     return scaled / length, (peak * length)[:, 0]
 
 
-def _sweep(problem: _Problem, solve: _Solve) -> tuple[Tensor, Tensor]:
+def _chunk(problem: _Problem, tokens: Tensor, width: int) -> _Chunk:
+    indices, values = problem.indices[tokens, :width], problem.values[tokens, :width]
+    x, length = _unit_rows(problem.x[tokens])
+    scale = length[:, None] / problem.lengths[indices]
+    return _Chunk(x, indices, values.sign(), scale, values.abs() / scale)
+
+
+def _sweep(problem: _Problem, solve: _Solve, run: Map) -> tuple[Tensor, Tensor]:
     """Solves chunk by chunk.
 
     Returns:
         Activations [n, k] in the units of the raw ones, and the tokens that are not settled.
     """
-    z = torch.zeros_like(problem.raw)
-    unsettled = [torch.empty(0, dtype=torch.long, device=z.device)]
-    table = _gram_table(problem)
-    for tokens, width in _chunks(problem, gathered=table is None):
-        gram, correlation = _normal_equations(problem, table, tokens, width)
-        z[tokens, :width], optimal = solve(gram, correlation, problem.raw[tokens, :width])
-        unsettled.append(tokens[~optimal])
-    return z * problem.scale * problem.signs, torch.cat(unsettled)
+    table = _gram_table(problem, run)
+
+    def solve_chunk(tokens: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        chunk = _chunk(problem, tokens, width)
+        z, optimal = solve(*_normal_equations(problem.rows, table, chunk), chunk.raw)
+        return z * chunk.scale * chunk.signs, optimal
+
+    refined = torch.zeros_like(problem.values)
+    unsettled = [torch.empty(0, dtype=torch.long, device=refined.device)]
+    where = list(_chunks(problem, gathered=table is None))
+    if not where:
+        return refined, unsettled[0]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        for (tokens, width), (solution, optimal) in zip(where, run(solve_chunk, *zip(*where, strict=True)), strict=True):
+            refined[tokens, :width] = solution
+            unsettled.append(tokens[~optimal])
+    return refined, torch.cat(unsettled)
 
 
 def _chunks(problem: _Problem, *, gathered: bool) -> Iterator[tuple[Tensor, int]]:
     """Tokens by falling size of their support, and the size of the chunk's largest; tokens without a support are left out."""
-    sizes, order = (problem.signs != 0).sum(1).sort(descending=True, stable=True)
+    sizes, order = (problem.values != 0).sum(1).sort(descending=True, stable=True)
     widths = sizes.tolist()
     start = 0
     while start < len(widths) and widths[start] > 0:
-        stop = start + _tokens_at_once(problem.x, widths[start], problem.x.shape[1], gathered=gathered)
+        stop = start + _tokens_at_once(problem.x, widths[start], gathered=gathered)
         yield order[start:stop], widths[start]
         start = stop
 
 
-def _tokens_at_once(x: Tensor, k: int, d_in: int, *, gathered: bool) -> int:
+def _tokens_at_once(x: Tensor, k: int, *, gathered: bool) -> int:
     """Tokens in a chunk: on a CPU as many as keep its Gram matrices in the cache, elsewhere enough to keep the device busy."""
-    numbers = 2**21 if x.device.type == "cpu" else 2**26
-    return max(1, numbers // (k * max(k, d_in if gathered else k)))
+    numbers = 2**19 if x.device.type == "cpu" else 2**26
+    return max(1, numbers // (k * max(k, x.shape[1] // 4 if gathered else k)))
 
 
-def _gram_table(problem: _Problem) -> Tensor | None:
+def _gram_table(problem: _Problem, run: Map) -> Tensor | None:
     """Inner products of all active latents, or None where they do not fit or cost more than computing each token's own.
 
     Only entries on or below the diagonal are set; in blocks of rows, that is hardly more than half of the work of all.
     """
     rows = problem.rows
     m = len(rows)
-    pairs = float((problem.signs != 0).sum(1).double().square().sum()) if rows.device.type != "mps" else 0.0
+    pairs = float((problem.values != 0).sum(1).float().square().sum())
     if m * m * rows.element_size() > _TABLE_BYTES or 2 * pairs < m * m or rows.device.type not in ("cpu", "cuda"):
         return None
     table = rows.new_empty(m, m)
-    for start in range(0, m, _TABLE_BLOCK):
+
+    def fill(start: int) -> None:
         stop = min(start + _TABLE_BLOCK, m)
         torch.mm(rows[start:stop], rows[:stop].T, out=table[start:stop, :stop])
+
+    for _ in run(fill, range(0, m, _TABLE_BLOCK)):
+        pass
     return table
 
 
-def _normal_equations(problem: _Problem, table: Tensor | None, tokens: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Gram matrices [b, width, width] with unit diagonal and correlations [b, width], signs included."""
-    indices, signs, x = problem.indices[tokens, :width], problem.signs[tokens, :width], problem.x[tokens]
+def _normal_equations(rows: Tensor, table: Tensor | None, chunk: _Chunk) -> tuple[Tensor, Tensor]:
+    """Gram matrices [b, k, k] with unit diagonal and correlations [b, k], signs included."""
     if table is None:
-        directions = problem.rows[indices]
+        directions = rows[chunk.indices]
         gram = torch.bmm(directions, directions.mT)
-        correlation = torch.bmm(directions, x[:, :, None])[:, :, 0]
+        correlation = torch.bmm(directions, chunk.x[:, :, None])[:, :, 0]
     else:
-        gram = _look_up(table, indices)
-        correlation = _correlations(problem.rows, x, indices)
-    if bool((signs != 1).any()):
-        gram *= signs[:, :, None] * signs[:, None, :]
+        gram = _look_up(table, chunk.indices)
+        correlation = _correlations(rows, chunk.x, chunk.indices)
+    if bool((chunk.signs != 1).any()):
+        gram *= chunk.signs[:, :, None] * chunk.signs[:, None, :]
     gram.diagonal(dim1=1, dim2=2).fill_(1)  # also in unused slots and for zero rows
-    return gram, correlation * signs
+    return gram, correlation * chunk.signs
 
 
 def _look_up(table: Tensor, indices: Tensor) -> Tensor:
@@ -349,10 +417,8 @@ def _correlations(rows: Tensor, x: Tensor, indices: Tensor) -> Tensor:
     """X · row for the rows of each token's support, without gathering those."""
     b, k = indices.shape
     start = torch.arange(0, b * k + 1, k, device=x.device)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        zero = torch.sparse_csr_tensor(start, indices.reshape(-1), x.new_zeros(b * k), (b, len(rows)), check_invariants=False)
-        return torch.sparse.sampled_addmm(zero, x, rows.T, beta=0.0).values().view(b, k)
+    zero = torch.sparse_csr_tensor(start, indices.reshape(-1), x.new_zeros(b * k), (b, len(rows)), check_invariants=False)
+    return torch.sparse.sampled_addmm(zero, x, rows.T, beta=0.0).values().view(b, k)
 
 
 def _precision(*tensors: Tensor) -> torch.dtype:
@@ -395,6 +461,8 @@ def _check_indices(indices: Tensor, values: Tensor, d_sae: int) -> None:
 
 
 def _check_finite(name: str, tensor: Tensor) -> None:
+    if bool(tensor.sum().isfinite()):  # one pass without a temporary; a finite tensor whose sum overflows takes the other path
+        return
     finite = tensor.isfinite()
     if not bool(finite.all()):
         raise RefinementInputError(

@@ -31,7 +31,7 @@ def sanity(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: t
     for batch in corpus.activations(subject, config.batch_size, progress="sanity"):
         reconstruction = torch.empty_like(batch.x)
         l0 = torch.empty(len(batch.x), device=subject.device)
-        for rows in torch.arange(len(batch.x), device=subject.device).split(subject.chunk):
+        for rows in batch.chunks(subject):
             z = subject.encode(batch.x[rows])
             reconstruction[rows], l0[rows] = subject.decode(z, batch.x[rows]), (z != 0).sum(-1).float()
             fired |= (z != 0).any(0)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sae_lens_metrics.config import MetricsConfig
 from sae_lens_metrics.corpus import ActivationBatch, Corpus
-from sae_lens_metrics.functional.refinement import kkt_residual, refine_activations
+from sae_lens_metrics.functional.refinement import Solver, kkt_residual_on_support, refine_on_support, to_support
 from sae_lens_metrics.functional.statistics import histogram
 from sae_lens_metrics.metrics.sanity import moments, variance
 from sae_lens_metrics.metrics.sums import SequenceSums, ratio_estimate
@@ -59,25 +59,25 @@ def shrinkage(subject: Subject, corpus: Corpus, config: MetricsConfig, generator
 class _Outputs:
     """Raw and refined reconstructions of a batch, and the sums over its active latents."""
 
-    def __init__(self, subject: Subject, batch: ActivationBatch, solver: str) -> None:
+    def __init__(self, subject: Subject, batch: ActivationBatch, solver: Solver) -> None:
         self.raw, self.refined = torch.empty_like(batch.x), torch.empty_like(batch.x)
         self.kkt, self._batch = 0.0, batch
         columns, changes = [], []
-        for rows in torch.arange(len(batch.x), device=subject.device).split(subject.chunk):
+        for rows in batch.chunks(subject):
             x = batch.x[rows]
             z = subject.encode(x)
             scale, offset = subject.scale_and_offset(x)
             target = (x - offset) / scale  # decode is affine given the token, so its error is the error of z @ decoder
-            refined = refine_activations(target, subject.decoder, z, solver=solver)  # pyright: ignore[reportArgumentType]
-            if len(rows):
-                self.kkt = max(self.kkt, float(kkt_residual(target, subject.decoder, z, refined).max()))
-            self.raw[rows], self.refined[rows] = subject.decode(z, x), subject.decode(refined, x)
-            active = z != 0
-            change = refined.abs() - z.abs()
-            columns.append(torch.stack([active.sum(1), z.abs().sum(1), refined.abs().sum(1), change.square().sum(1)], dim=1))
-            changes.append(change[active])
+            latents, raw = to_support(z)
+            refined = refine_on_support(target, subject.decoder, latents, raw, solver=solver)
+            self.kkt = max(self.kkt, float(kkt_residual_on_support(target, subject.decoder, latents, raw, refined).max()))
+            dense = torch.zeros_like(z).scatter_add_(1, latents, refined)  # unused slots add zero
+            self.raw[rows], self.refined[rows] = subject.decode(z, x), subject.decode(dense, x)
+            change = refined.abs() - raw.abs()
+            columns.append(torch.stack([(raw != 0).sum(1), raw.abs().sum(1), refined.abs().sum(1), change.square().sum(1)], dim=1))
+            changes.append(change[raw != 0])
         self._columns = torch.cat(columns) if columns else batch.x.new_zeros(0, 4)
-        self.changes: Float[Tensor, active] = torch.cat(changes).cpu() if changes else torch.zeros(0)
+        self.changes = torch.cat(changes).cpu() if changes else torch.zeros(0)
 
     def mean_magnitude(self) -> float:
         """Mean magnitude of the raw active latents, zero where none is active."""

@@ -2,6 +2,7 @@
 
 python tests/benchmarks/probing.py [--n 400] [--latents 1024] [--repetitions 15] [--threads 1]
 """
+# ruff: noqa: T201 - a script prints
 
 import argparse
 import statistics

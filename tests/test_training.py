@@ -1,0 +1,334 @@
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import wandb
+from datasets import Dataset
+from runners import BATCH, STEPS, multi_runner, single_runner, small_metrics
+from sae_lens.saes.sae import SAE
+from saes import D_IN, D_SAE, HOOK, TRAINING_CONFIGS
+
+from sae_lens_metrics import MetricsRunnerConfig, MetricsTrainingRunner, Report, attach_metrics
+from sae_lens_metrics.errors import ConfigError, CorpusError
+from sae_lens_metrics.metrics.registry import _registered
+from sae_lens_metrics.training import OverheadBudget
+
+SHRINKAGE = small_metrics(names=["shrinkage"])
+
+
+def weights(sae):
+    return {name: value.clone() for name, value in sae.state_dict().items()}
+
+
+def assert_identical(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def trained(make, seed=7):
+    torch.manual_seed(seed)  # the SAE's start and the mixing buffer draw from the global state
+    runner = make()
+    return weights(runner.run())
+
+
+# --- training is not disturbed -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalize", ["none", "expected_average_only_in", "covariance_whitening"])
+@pytest.mark.parametrize("architecture", TRAINING_CONFIGS)
+def test_weights_are_bit_identical(architecture, normalize, model, dataset, tmp_path):
+    if architecture == "matching_pursuit" and normalize == "covariance_whitening":
+        pytest.skip("SAELens itself cannot fold whitening into matching pursuit")
+    plain = trained(lambda: single_runner(tmp_path / "a", model, dataset, architecture, normalize=normalize))
+    with_metrics = trained(lambda: single_runner(tmp_path / "b", model, dataset, architecture, normalize=normalize, metrics=SHRINKAGE))
+    assert_identical(plain, with_metrics)
+    lines = read_lines(tmp_path / "b")
+    assert len(lines) == (0 if architecture == "matching_pursuit" else 3)  # not supported yet: one warning, and training goes on
+
+
+def test_weights_are_bit_identical_with_wandb_on(model, dataset, tmp_path):
+    plain = trained(lambda: single_runner(tmp_path / "a", model, dataset, wandb=True))
+    assert_identical(plain, trained(lambda: single_runner(tmp_path / "b", model, dataset, wandb=True, metrics=small_metrics())))
+
+
+def test_weights_are_bit_identical_with_prefetching(model, dataset, tmp_path):
+    plain = trained(lambda: single_runner(tmp_path / "a", model, dataset, prefetch_llm_batches=True))
+    with_metrics = trained(lambda: single_runner(tmp_path / "b", model, dataset, prefetch_llm_batches=True, metrics=small_metrics()))
+    assert_identical(plain, with_metrics)
+
+
+def test_weights_are_bit_identical_with_several_saes(model, dataset, tmp_path):
+    def run(**changes):
+        torch.manual_seed(7)
+        return {name: weights(sae) for name, sae in multi_runner(model=model, dataset=dataset, **changes).run().items()}
+
+    plain, with_metrics = run(tmp_path=tmp_path / "a"), run(tmp_path=tmp_path / "b", metrics=SHRINKAGE)
+    for name in plain:
+        assert_identical(plain[name], with_metrics[name])
+    assert {line["sae"] for line in read_lines(tmp_path / "b")} == {"standard", "topk"}
+    assert Report.load(tmp_path / "b" / "output" / "topk" / "metrics.json").metrics["shrinkage"]
+
+
+def test_weights_are_bit_identical_after_a_resume_and_so_is_the_evaluation_text(model, dataset, tmp_path):
+    def stages(folder, metrics):
+        torch.manual_seed(7)
+        first = single_runner(folder / "1", model, dataset, metrics=metrics, n_checkpoints=1)
+        first.run()
+        checkpoint = sorted(path.parent for path in (folder / "1").rglob("trainer_state.pt"))[0]
+        torch.manual_seed(8)
+        second = single_runner(folder / "2", model, dataset, metrics=metrics, resume_from_checkpoint=str(checkpoint))
+        return weights(second.run())
+
+    assert_identical(stages(tmp_path / "a", None), stages(tmp_path / "b", SHRINKAGE))
+    texts = [Report.load(tmp_path / "b" / stage / "output" / "metrics.json").provenance["corpus"]["tokens_sha256"] for stage in "12"]
+    assert texts[0] == texts[1]
+
+
+def test_a_metric_that_draws_from_the_global_states_disturbs_nothing(model, dataset, tmp_path, metric):
+    import random
+
+    import numpy as np
+
+    def greedy(subject, corpus, config, generator):
+        torch.randn(10)
+        np.random.rand(3)
+        random.random()
+        raise RuntimeError("and fails")
+
+    metric("greedy", greedy)
+    plain = trained(lambda: single_runner(tmp_path / "a", model, dataset))
+    assert_identical(plain, trained(lambda: single_runner(tmp_path / "b", model, dataset, metrics=small_metrics(names=["greedy"]))))
+
+
+# --- errors --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_metric_that_raises_gives_one_warning_and_training_goes_on(model, dataset, tmp_path, metric, caplog):
+    def broken(subject, corpus, config, generator):
+        raise RuntimeError("boom")
+
+    metric("broken", broken)
+    with caplog.at_level(logging.WARNING, logger="sae_lens_metrics"):
+        single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["broken", "shrinkage"])).run()
+    assert [r.getMessage() for r in caplog.records if "boom" in r.getMessage()] == ["broken failed, training goes on: RuntimeError: boom"]
+    lines = read_lines(tmp_path)
+    assert len(lines) == 3
+    assert all(line["errors"] == {"broken": "RuntimeError: boom"} and "shrinkage/ratio" in line for line in lines)
+
+
+def test_an_interrupt_during_a_metric_stops_the_run(model, dataset, tmp_path, metric):
+    from sae_lens.training._interruption import InterruptedException
+
+    def interrupted(subject, corpus, config, generator):
+        raise InterruptedException
+
+    metric("interrupted", interrupted)
+    with pytest.raises(InterruptedException):
+        single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["interrupted"]), checkpoint_path=None).run()
+    assert read_lines(tmp_path) == []
+
+
+def test_mistakes_are_told_before_training(model, dataset, tmp_path):
+    with pytest.raises(ConfigError, match="no metric 'probes'"):
+        single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["probes"]))
+    runner = single_runner(tmp_path, model, dataset, metrics=SHRINKAGE)
+    with pytest.raises(ConfigError, match="attached"):
+        attach_metrics(runner, SHRINKAGE)
+    with pytest.raises(CorpusError, match=r"cannot load the data set .*nowhere\.jsonl"):
+        single_runner(tmp_path, model, dataset, metrics=small_metrics(dataset=str(tmp_path / "nowhere.jsonl")))
+
+
+# --- what comes out ------------------------------------------------------------------------------------------------------------
+
+
+def read_lines(folder):
+    files = list((Path(folder) / "checkpoints").rglob("metrics.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_results_without_wandb(model, dataset, tmp_path):
+    sae = single_runner(tmp_path, model, dataset, metrics=small_metrics()).run()
+    lines = read_lines(tmp_path)
+    assert [(line["step"], line["final"]) for line in lines] == [(4, False), (8, False), (STEPS, True)]
+    assert all(line["n_training_samples"] == line["step"] * BATCH and line["held_out"] for line in lines)
+    path = next((tmp_path / "checkpoints").rglob("metrics.jsonl"))
+    frame = pd.read_json(path, lines=True)
+    assert frame["shrinkage/ratio"].notna().all()
+    assert frame["probe/loss_stderr"].notna().all()
+    report = Report.load(tmp_path / "output" / "metrics.json")
+    assert report.flat()["shrinkage/ratio"] == lines[-1]["shrinkage/ratio"]
+    # the report is about the SAE that was saved
+    saved = SAE.load_from_disk(tmp_path / "output")
+    from sae_lens_metrics import Subject
+
+    assert report.provenance["sae"]["weights_sha256"] == Subject(model, saved).weights_hash()
+    assert sae.cfg.d_sae == report.provenance["sae"]["d_sae"]
+
+
+def wandb_history(folder):
+    """Steps and logged items of an offline run, read with W&B's own reader; the fields of a table are ``key.field``."""
+    wandb.teardown()  # or the log may not be on disk yet
+    (run,) = (path for path in Path(folder).rglob("offline-run-*") if path.is_dir())
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    records = [json.loads(line) for line in printed.splitlines()]
+    return [(r["history"]["step"].get("num", 0), r["history"]["item"]) for r in records if r["type"] == "history"]
+
+
+def test_an_offline_wandb_run_has_every_metric_and_every_log_of_saelens(model, dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "plain"))
+    (tmp_path / "plain").mkdir()
+    single_runner(tmp_path / "a", model, dataset, wandb=True).run()
+    plain = wandb_history(tmp_path / "plain")
+
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "with"))
+    (tmp_path / "with").mkdir()
+    single_runner(tmp_path / "b", model, dataset, wandb=True, metrics=small_metrics()).run()
+    with_metrics = wandb_history(tmp_path / "with")
+
+    steps = dict(with_metrics)
+    for step, items in plain:  # nothing of SAELens's is lost, at any step
+        ours = set(steps[step]) if step in steps else set()
+        assert {key for key in items if not key.startswith("_")} <= ours
+    evaluated = [step for step, items in with_metrics if "shrinkage/ratio" in items]
+    assert evaluated == [3, 7, 11, 12]  # SAELens's own steps, the last step among them, and once more at the end
+    lines = {line["step"] - (not line["final"]): line for line in read_lines(tmp_path / "b")}
+    for step in evaluated:
+        for key, value in lines[step].items():
+            if "/" in key:
+                assert steps[step][key] == pytest.approx(value), key
+    assert steps[12]["probe/tasks._type"] == "table-file"
+    rows = json.loads(next((tmp_path / "with").rglob(Path(steps[12]["probe/tasks.path"]).name)).read_text())
+    assert [row[0] for row in rows["data"]] == ["base64", "code_against_prose"]
+    assert steps[12]["shrinkage/change._type"] == "histogram"
+
+
+def test_keys_of_several_saes_in_wandb(model, dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    multi_runner(tmp_path, model, dataset, wandb=True, metrics=SHRINKAGE).run()
+    steps = dict(wandb_history(tmp_path))
+    for name in ("standard", "topk"):
+        assert {3, 7, 12} <= {step for step, items in steps.items() if f"{name}/shrinkage/ratio" in items}
+
+
+def test_the_flag_in_the_configuration(model, dataset, tmp_path):
+    def config(**changes):
+        return MetricsRunnerConfig(
+            sae=TRAINING_CONFIGS["topk"](d_in=D_IN, d_sae=D_SAE),
+            hook_name=HOOK,
+            metrics=SHRINKAGE,
+            training_tokens=STEPS * BATCH,
+            train_batch_size_tokens=BATCH,
+            context_size=64,
+            n_batches_in_buffer=8,
+            store_batch_size_prompts=4,
+            checkpoint_path=str(tmp_path / "checkpoints"),
+            output_path=str(tmp_path / "output"),
+            verbose=False,
+            **changes,
+        )
+
+    cfg = config()
+    cfg.logger.log_to_wandb = False
+    again = MetricsRunnerConfig.from_dict(json.loads(json.dumps(cfg.to_dict())))
+    assert again.metrics == cfg.metrics
+    MetricsTrainingRunner(cfg, override_dataset=dataset, override_model=model).run()
+    assert Report.load(tmp_path / "output" / "metrics.json").metrics["shrinkage"]
+    assert json.loads((tmp_path / "output" / "runner_cfg.json").read_text())["metrics"]["names"] == ["shrinkage"]
+
+
+# --- held-out text -------------------------------------------------------------------------------------------------------------
+
+
+def test_evaluation_text_is_at_the_end_and_training_never_reaches_it(model, dataset, tmp_path):
+    runner = single_runner(tmp_path, model, dataset, metrics=SHRINKAGE)
+    runner.run()
+    corpus = Report.load(tmp_path / "output" / "metrics.json").provenance["corpus"]
+    assert corpus["held_out"]
+    assert runner.activations_store.n_dataset_processed < corpus["first_row"] < len(dataset)
+
+
+def test_text_that_training_reaches_is_warned_about_and_marked(model, documents, tmp_path, caplog):
+    small = Dataset.from_dict({"text": documents[:3]})
+    with caplog.at_level(logging.WARNING, logger="sae_lens_metrics"):
+        single_runner(tmp_path, model, small, metrics=SHRINKAGE, training_tokens=200 * BATCH, logger=logger_every(100)).run()
+    assert any("too small to hold out" in r.getMessage() for r in caplog.records)
+    report = Report.load(tmp_path / "output" / "metrics.json")
+    assert report.provenance["corpus"]["held_out"] is False
+    assert any("too small" in text for text in report.warnings)
+
+
+def logger_every(n):
+    from runners import logging_config
+
+    return logging_config(wandb=False, every=n)
+
+
+def test_a_streamed_training_set(model, documents, tmp_path):
+    stream = Dataset.from_dict({"text": documents}).to_iterable_dataset(num_shards=4)
+    single_runner(tmp_path / "a", model, stream, metrics=SHRINKAGE).run()
+    one_piece = Dataset.from_dict({"text": documents}).to_iterable_dataset()
+    runner = single_runner(tmp_path / "b", model, one_piece, metrics=SHRINKAGE)
+    runner.run()
+    for name in "ab":
+        assert Report.load(tmp_path / name / "output" / "metrics.json").provenance["corpus"]["held_out"]
+
+
+def test_a_tokenised_training_set(model, tokens, tmp_path):
+    rows = Dataset.from_dict({"tokens": tokens.repeat(4, 1).tolist()})
+    single_runner(tmp_path, model, rows, metrics=SHRINKAGE).run()
+    assert Report.load(tmp_path / "output" / "metrics.json").provenance["corpus"]["held_out"]
+
+
+def test_a_data_set_of_the_users(model, dataset, documents, tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents[:10]))
+    single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["shrinkage"], dataset=str(path))).run()
+    corpus = Report.load(tmp_path / "output" / "metrics.json").provenance["corpus"]
+    assert corpus["held_out"]
+    assert str(path) in corpus["name"]
+
+
+# --- overhead ------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_budget_keeps_its_share():
+    now = 0.0
+    budget = OverheadBudget(0.1, clock=lambda: now)
+    spent = 0.0
+    for _ in range(1000):
+        now += 1.0
+        if budget.allows():
+            with budget.spending():
+                now += 3.0
+                spent += 3.0
+    assert 0.08 < spent / now <= 0.1 + 1e-9
+    assert budget.ran + budget.skipped == 1000
+
+
+def test_evaluations_that_take_too_long_are_left_out_and_said_once(model, dataset, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, logger="sae_lens_metrics"):
+        single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["shrinkage"], max_overhead=1e-6)).run()
+    assert [(line["step"], line["final"]) for line in read_lines(tmp_path)] == [(4, False), (12, True)]
+    assert sum("of 2 evaluations during training were run" in r.getMessage() for r in caplog.records) == 1
+
+
+@pytest.fixture
+def metric():
+    """Registers metrics for one test."""
+    from sae_lens_metrics import register_metric
+
+    names = []
+
+    def add(name, function):
+        register_metric(name, function)
+        names.append(name)
+
+    yield add
+    for name in names:
+        del _registered[name]
