@@ -81,7 +81,7 @@ class MetricsConfig:
             ConfigError: If there is no such preset.
         """
         if name == "train":
-            return cls(tokens=8_192, probe=ProbeConfig(examples=200), shrinkage=ShrinkageConfig(tokens=4_096))
+            return cls(tokens=8_192, probe=ProbeConfig(examples=200), shrinkage=ShrinkageConfig(tokens=2_048))
         if name == "default":
             return cls()
         if name == "paper":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, IterableDataset, load_dataset, load_from_disk
 from jaxtyping import Float, Int
 from sae_lens.training.activations_store import ActivationsStore
 from torch import Tensor
@@ -152,31 +152,39 @@ def load_text_dataset(name: str, split: str = "train") -> "Dataset | IterableDat
     Raises:
         CorpusError: If there is no such data set, file or split.
     """
-    path = Path(name)
     try:
-        if path.suffix in _READERS and path.is_file():
-            options: dict[str, Any] = {"sample_by": "document"} if path.suffix == ".txt" else {}
-            loaded = load_dataset(_READERS[path.suffix], data_files=str(path), split="train", **options)
-        elif path.is_dir():
-            loaded = load_from_disk(name)
-            loaded = loaded[split] if isinstance(loaded, DatasetDict) else loaded
-        else:
-            loaded = load_dataset(name, split=split, streaming=True)
+        loaded = _load(name, split)
     except Exception as error:  # every reader has its own errors; what the user needs is the name and the reason
         raise CorpusError(f"cannot load the data set {name!r}, split {split!r}: {_why(error)}") from error
-    if isinstance(loaded, DatasetDict | IterableDatasetDict):
-        raise CorpusError(f"the data set {name!r} has several splits, {list(loaded)}: choose one")
-    return loaded
+    if not isinstance(loaded, DatasetDict):
+        return loaded
+    if split not in loaded:
+        raise CorpusError(f"the data set {name!r} has no split {split!r}: give one of {', '.join(map(str, loaded))}")
+    return loaded[split]
 
 
-def _why(error: Exception) -> str:
+def _load(name: str, split: str) -> "Dataset | DatasetDict | IterableDataset":
+    path = Path(name)
+    if path.is_dir():
+        return load_from_disk(name)
+    if not path.is_file():
+        return load_dataset(name, split=split, streaming=True)
+    if path.suffix not in _READERS:
+        raise ValueError(f"expected a file whose name ends in one of {', '.join(_READERS)}")
+    options: dict[str, Any] = {"sample_by": "document"} if path.suffix == ".txt" else {}
+    return load_dataset(_READERS[path.suffix], data_files=str(path), split="train", **options)
+
+
+def _why(error: BaseException) -> str:
     """Why a data set cannot be loaded, and what to do where the reader's own words do not say it."""
-    if isinstance(error, IndexError) or "corresponds to no data" in str(error):  # how `datasets` says it of folders and of files
-        return "it is empty: give one that holds text"
-    advice = ""
+    error = error.__cause__ or error  # some readers wrap the reason in an error that does not tell it
+    # how `datasets` says it: of folders, of .jsonl files, of other files
+    if isinstance(error, IndexError | StopIteration) or "corresponds to no data" in str(error):
+        return "it is empty, give one that holds text"
+    reason = f"{type(error).__name__}: {error}"
     if isinstance(error, ConnectionError):
-        advice = ": data sets of the hub are streamed, not kept; without a network give a file or a folder (--dataset)"
-    return f"{type(error).__name__}: {error}{advice}"
+        reason += "; data sets of the hub are streamed, not kept: without a network give a file or a folder (--dataset)"
+    return reason
 
 
 def sequences_from_store(store: ActivationsStore, n: int) -> Int[Tensor, "sequences pos"]:
@@ -192,9 +200,10 @@ def sequences_from_store(store: ActivationsStore, n: int) -> Int[Tensor, "sequen
         except StopIteration:
             break
         except (TypeError, ValueError) as error:
-            raise CorpusError(f"the data set's column {store.tokens_column!r} cannot be tokenised, give one of text: {error}") from error
+            column = store.tokens_column
+            raise CorpusError(f"a row of the data set cannot be tokenised: its column {column!r} must hold text in every row") from error
     if not sequences:
-        raise CorpusError(f"the data set is too short: it does not fill one sequence of {store.context_size} tokens")
+        raise CorpusError(f"the data set is too short: it does not fill one sequence of {store.context_size} tokens, give more text")
     return torch.stack(sequences)
 
 

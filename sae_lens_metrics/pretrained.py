@@ -58,7 +58,8 @@ def _from_disk(folder: str, device: str, dtype: str) -> SAE[Any]:
     try:
         return SAE.load_from_disk(folder, device=device, dtype=dtype)
     except Exception as error:  # from broken JSON to weights of another shape: the user needs the folder and the reason
-        raise SubjectError(f"cannot load the SAE in {folder!r}: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise SubjectError(f"cannot load the SAE in {folder!r}, expected what SAELens's save_model writes: {reason}") from error
 
 
 def _from_hub(release: str, sae_id: str, device: str, dtype: str) -> SAE[Any]:
@@ -101,10 +102,14 @@ def _load_model(sae: SAE[Any], name: str | None, device: str) -> Any:
     name = name or metadata.model_name
     if not name:
         raise SubjectError("the SAE's metadata name no model: give one (model=..., or --model)")
+    kind = metadata.model_class_name or "HookedTransformer"
+    is_folder, known = Path(name).is_dir(), loading.make_model_alias_map()
+    if not is_folder and kind == "HookedTransformer" and name.lower() not in known:
+        near = _nearest(name, known)
+        raise SubjectError(f"{name!r} is neither a folder nor a model that TransformerLens knows: the nearest names are {near} (--model)")
     try:
-        if Path(name).is_dir():
+        if is_folder:
             return load_local_model(name, device=device)
-        kind = metadata.model_class_name or "HookedTransformer"
         return load_model(kind, name, device=device, model_from_pretrained_kwargs=metadata.model_from_pretrained_kwargs or {})
     except Exception as error:  # as above
         raise SubjectError(f"cannot load the model {name!r}: {type(error).__name__}: {error}") from error

@@ -200,7 +200,7 @@ class Subject:
         zeros = torch.zeros_like(x)
         shift = self._undo_normalisation(zeros, x)
         scale = (self._undo_normalisation(zeros + 1, x) - shift)[..., :1]
-        return scale, scale * self.sae.b_dec.float() + shift
+        return scale, scale * self.sae.b_dec.detach().float() + shift
 
     def latent_directions(self, x: Float[Tensor, "*batch d_in"], latents: Int[Tensor, "*batch k"]) -> Float[Tensor, "*batch k d_in"]:
         """What one unit of some latents adds to the activation of each token, normalisation undone."""
@@ -346,6 +346,8 @@ def _split(prefix: Prefix, rows: int) -> Iterator[tuple[int, Prefix]]:
 
 
 def _next_token_losses(logits: Tensor, tokens: Tensor) -> Tensor:
+    if not bool(logits.sum().isfinite()) and not bool(logits.isfinite().all()):
+        raise SubjectError("the model's logits hold NaN or infinity: load it in float32 or bfloat16, and check the SAE's reconstruction")
     targets = tokens[:, 1:].to(logits.device)
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="none")
     return losses.view(targets.shape)

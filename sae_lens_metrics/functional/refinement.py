@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sae_lens_metrics.errors import MetricsError
 from sae_lens_metrics.functional.nnls import block_pivot, lawson_hanson, natural_residual, pack_nonzero, projected_gradient
 from sae_lens_metrics.functional.threads import Map, chunk_threads
 
@@ -47,7 +48,7 @@ _TABLE_BLOCK = 256  # latents whose inner products are computed in one go
 _RIDGE = 1e-13  # in float64 and relative to unit rows: above the rounding errors of a Gram matrix, below all that matters
 
 
-class RefinementInputError(ValueError):
+class RefinementInputError(MetricsError):
     """The tensors given to a refinement cannot be used; the message says what to change."""
 
 

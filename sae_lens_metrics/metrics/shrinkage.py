@@ -1,7 +1,7 @@
 """Activation shrinkage: how much better would other values of the same active latents be (Gao et al. 2024, section 5.1)."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_lens_metrics.config import MetricsConfig
@@ -16,6 +16,8 @@ from sae_lens_metrics.subject import Subject
 __all__ = ["shrinkage"]
 
 _BINS, _LIMIT = 80, 2.0
+_REFINED = ("ratio", "change_mean", "change_sd", "change_relative", "mse_refined", "ce_refined", "ce_added_refined", "ce_gained")
+_NOTHING_REFINED = "no token has between one and d_in active latents: there is nothing to refine, or its best values are not unique"
 
 
 def shrinkage(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
@@ -31,6 +33,8 @@ def shrinkage(subject: Subject, corpus: Corpus, config: MetricsConfig, generator
       differences to clean on the same tokens, ``ce_gained`` is raw minus refined.
     - ``gamma``: E|x̂|² / E[x̂·x] of the raw reconstruction (Rajamanoharan et al. 2024, arXiv 2404.16014, eq. 10); below 1 means
       shrinkage.
+    - ``not_refined``: the fraction of tokens with more active latents than dimensions, whose best values are not unique. They keep
+      their raw values and count in errors and losses only; where all tokens are such, what depends on refinement is absent.
     - ``kkt_residual``: the largest violation of the optimality conditions, relative; how far from the optimum "refined" is.
 
     Args:
@@ -68,16 +72,22 @@ class _Outputs:
             z = subject.encode(x)
             scale, offset = subject.scale_and_offset(x)
             target = (x - offset) / scale  # decode is affine given the token, so its error is the error of z @ decoder
-            latents, raw = to_support(z)
+            latents, raw = to_support(z * self._refinable(z))
             refined = refine_on_support(target, subject.decoder, latents, raw, solver=solver)
             self.kkt = max(self.kkt, float(kkt_residual_on_support(target, subject.decoder, latents, raw, refined).max()))
-            dense = torch.zeros_like(z).scatter_add_(1, latents, refined)  # unused slots add zero
-            self.raw[rows], self.refined[rows] = subject.decode(z, x), subject.decode(dense, x)
+            after = z.scatter_add(1, latents, refined - raw)  # unused slots add zero
+            self.raw[rows], self.refined[rows] = subject.decode(z, x), subject.decode(after, x)
             change = refined.abs() - raw.abs()
-            columns.append(torch.stack([(raw != 0).sum(1), raw.abs().sum(1), refined.abs().sum(1), change.square().sum(1)], dim=1))
+            kept = ~self._refinable(z)[:, 0]
+            totals = [(raw != 0).sum(1), raw.abs().sum(1), refined.abs().sum(1), change.square().sum(1), kept]
+            columns.append(torch.stack(totals, dim=1))
             changes.append(change[raw != 0])
-        self._columns = torch.cat(columns) if columns else batch.x.new_zeros(0, 4)
+        self._columns = torch.cat(columns) if columns else batch.x.new_zeros(0, 5)
         self.changes = torch.cat(changes).cpu() if changes else torch.zeros(0)
+
+    def _refinable(self, z: Float[Tensor, "n d_sae"]) -> Bool[Tensor, "n 1"]:
+        """Tokens with at most as many active latents as dimensions: beyond that many values give the same reconstruction."""
+        return (z != 0).sum(1, keepdim=True) <= self._batch.x.shape[1]
 
     def mean_magnitude(self) -> float:
         """Mean magnitude of the raw active latents, zero where none is active."""
@@ -87,12 +97,13 @@ class _Outputs:
     def sums(self) -> dict[str, Float[Tensor, "batch"]]:
         """Sums per sequence."""
         batch = self._batch
-        active, raw, refined, squared_change = batch.per_sequence(self._columns).unbind(1)
+        active, raw, refined, squared_change, not_refined = batch.per_sequence(self._columns).unbind(1)
         return {
             "active": active,
             "raw": raw,
             "refined": refined,
             "squared_change": squared_change,
+            "not_refined": not_refined,
             "error_raw": batch.per_sequence((batch.x - self.raw).square().sum(-1)),
             "error_refined": batch.per_sequence((batch.x - self.refined).square().sum(-1)),
             "norm": batch.per_sequence(self.raw.square().sum(-1)),
@@ -118,7 +129,7 @@ def _estimates(sums: SequenceSums, kkt: float) -> dict[str, Estimate]:
     def per_prediction(values: Float[Tensor, "sequences"]) -> Estimate:
         return ratio_estimate(values, predictions, of="sequences")
 
-    return {
+    estimates = {
         "ratio": sums.ratio("refined", "raw"),
         "change_mean": ratio_estimate(change, sums["active"], of="sequences"),
         "change_sd": _standard_deviation(change, sums["squared_change"], sums["active"]),
@@ -132,8 +143,12 @@ def _estimates(sums: SequenceSums, kkt: float) -> dict[str, Estimate]:
         "ce_added_refined": per_prediction(refined - clean),
         "ce_gained": per_prediction(raw - refined),
         "gamma": sums.ratio("norm", "overlap"),
+        "not_refined": sums.ratio("not_refined", "tokens"),
         "kkt_residual": Estimate(kkt, None, len(clean), "sequences", "a maximum has no standard error"),
     }
+    if float(sums["active"].sum()) == 0:
+        estimates |= {name: Estimate.absent(_NOTHING_REFINED, of="sequences") for name in _REFINED}
+    return estimates
 
 
 def _standard_deviation(
