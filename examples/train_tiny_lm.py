@@ -133,11 +133,12 @@ def train_model(options: Options, rows: torch.Tensor, end_of_text: int) -> GPT2L
 
 def model_card(options: Options, loss: float, bigram: float, parameters: int, held_out_tokens: int) -> str:
     """The README of the model's folder."""
+    shape = f"{options.layers} layers, d_model {options.d_model}, context {options.context}, {options.vocabulary} byte-pair tokens"
     return f"""# tiny_lm: the demo's language model
 
-A GPT-2-format model ({options.layers} layers, d_model {options.d_model}, context {options.context}, {options.vocabulary} byte-pair tokens, {parameters:,} parameters, stored as
-float16), trained by `examples/train_tiny_lm.py` on {options.tokens:,} tokens of the Python standard library's source and docstrings. It exists so
-that the demo and the tests run on a real model without a network; it is of no other use.
+A GPT-2-format model ({shape}; {parameters:,} parameters, stored as float16).
+It was trained by `examples/train_tiny_lm.py` on {options.tokens:,} tokens of the Python standard library's source and docstrings. It exists
+so that the demo and the tests run on a real model without a network; it is of no other use.
 
 | on {held_out_tokens:,} tokens of held-out files | nats per token |
 |---|---|

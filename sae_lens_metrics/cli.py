@@ -71,7 +71,7 @@ def _evaluate(arguments: list[str]) -> None:
     output = _writable(Path(options.output))
 
     from sae_lens_metrics.corpus import Corpus  # after the options: --help and mistakes must not wait for torch
-    from sae_lens_metrics.evaluation import evaluate
+    from sae_lens_metrics.evaluation import make_report
     from sae_lens_metrics.metrics import get_metric
     from sae_lens_metrics.pretrained import load_pretrained
     from sae_lens_metrics.table import print_reports
@@ -93,7 +93,7 @@ def _evaluate(arguments: list[str]) -> None:
         raise CorpusError("the SAE's metadata name no data set: give one with --dataset")
     config.dataset = dataset
     corpus = Corpus.from_dataset(dataset, subject, tokens=config.tokens, seed=config.seed, split=config.split)
-    report = evaluate(subject, corpus, config)
+    report = make_report(subject, corpus, config)
     name = options.release if options.sae_id is None else f"{options.release}/{options.sae_id}"
     path = report.save(output / _file_name(name, report))
     print_reports({_short(name): report})

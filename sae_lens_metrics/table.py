@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sae_lens_metrics.results import Estimate, Report
 
 __all__ = ["print_reports"]
+
+_EXPLAINING_WIDTH = 120
 
 # what a reader wants to see of each metric, and what it means; everything else is in the result file
 _SHOWN: dict[str, dict[str, str]] = {
@@ -40,31 +43,34 @@ _SHOWN: dict[str, dict[str, str]] = {
 
 
 def print_reports(reports: Mapping[str, Report], console: Console | None = None) -> None:
-    """Prints one or several reports side by side, a row per number with its standard error.
+    """Prints one or several reports side by side, a row per number with its standard error; then their warnings.
 
     Args:
         reports: Reports by the name that heads their column.
-        console: Where to print; default the terminal, without colours where that is none.
+        console: Where to print; default the terminal, without colours where that is none. The column that explains the numbers is
+            left out where it is too narrow.
     """
     console = console or Console()
+    explain = console.width >= _EXPLAINING_WIDTH
     table = Table(caption="value ± standard error", caption_justify="left")
-    table.add_column("")
-    for name in reports:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("what it is", style="dim")
-    metrics = list(dict.fromkeys(metric for report in reports.values() for metric, _ in report.results()))
-    for metric in metrics:
+    for name in ("", *reports):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    if explain:
+        table.add_column("what it is", style="dim")
+    results = [dict(report.results()) for report in reports.values()]
+    for metric in dict.fromkeys(metric for result in results for metric in result):
         table.add_section()
-        estimates = [dict(report.results())[metric].estimates if metric in dict(report.results()) else {} for report in reports.values()]
-        names = _SHOWN.get(metric) or dict.fromkeys((name for columns in estimates for name in columns), "")
-        for name, meaning in names.items():
-            table.add_row(f"{metric}/{name}", *(_cell(columns.get(name)) for columns in estimates), meaning)
+        columns = [result[metric].estimates if metric in result else {} for result in results]
+        shown = _SHOWN.get(metric) or dict.fromkeys((name for column in columns for name in column), "")
+        for name, meaning in shown.items():
+            cells = [f"{metric}/{name}", *(_cell(column.get(name)) for column in columns)]
+            table.add_row(*cells, *([meaning] if explain else []))
     console.print(table)
     for name, report in reports.items():
         for text in report.warnings:
-            console.print(f"[yellow]warning[/], {name}: {text}", highlight=False)
+            console.print(f"[yellow]warning[/], {name}: {escape(text)}", highlight=False)
         for metric, text in report.errors.items():
-            console.print(f"[red]failed[/], {name}, {metric}: {text}", highlight=False)
+            console.print(f"[red]failed[/], {name}, {metric}: {escape(text)}", highlight=False)
 
 
 def _cell(estimate: Estimate | None) -> str:

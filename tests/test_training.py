@@ -170,6 +170,13 @@ def test_results_without_wandb(model, dataset, tmp_path):
     assert sae.cfg.d_sae == report.provenance["sae"]["d_sae"]
 
 
+def fresh_wandb(folder, monkeypatch):
+    """The next run goes to this folder, whatever W&B remembers of earlier ones."""
+    wandb.teardown()
+    folder.mkdir()
+    monkeypatch.setenv("WANDB_DIR", str(folder))
+
+
 def wandb_history(folder):
     """Steps and logged items of an offline run, read with W&B's own reader; the fields of a table are ``key.field``."""
     wandb.teardown()  # or the log may not be on disk yet
@@ -181,13 +188,11 @@ def wandb_history(folder):
 
 
 def test_an_offline_wandb_run_has_every_metric_and_every_log_of_saelens(model, dataset, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "plain"))
-    (tmp_path / "plain").mkdir()
+    fresh_wandb(tmp_path / "plain", monkeypatch)
     single_runner(tmp_path / "a", model, dataset, wandb=True).run()
     plain = wandb_history(tmp_path / "plain")
 
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "with"))
-    (tmp_path / "with").mkdir()
+    fresh_wandb(tmp_path / "with", monkeypatch)
     single_runner(tmp_path / "b", model, dataset, wandb=True, metrics=small_metrics()).run()
     with_metrics = wandb_history(tmp_path / "with")
 
@@ -209,9 +214,9 @@ def test_an_offline_wandb_run_has_every_metric_and_every_log_of_saelens(model, d
 
 
 def test_keys_of_several_saes_in_wandb(model, dataset, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    fresh_wandb(tmp_path / "wandb_runs", monkeypatch)
     multi_runner(tmp_path, model, dataset, wandb=True, metrics=SHRINKAGE).run()
-    steps = dict(wandb_history(tmp_path))
+    steps = dict(wandb_history(tmp_path / "wandb_runs"))
     for name in ("standard", "topk"):
         assert {3, 7, 12} <= {step for step, items in steps.items() if f"{name}/shrinkage/ratio" in items}
 

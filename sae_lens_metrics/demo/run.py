@@ -16,7 +16,7 @@ from sae_lens_metrics.corpus import Corpus
 from sae_lens_metrics.demo.model import load_tiny_lm
 from sae_lens_metrics.demo.options import DemoOptions
 from sae_lens_metrics.demo.text import standard_library_documents
-from sae_lens_metrics.evaluation import evaluate
+from sae_lens_metrics.evaluation import make_report
 from sae_lens_metrics.pretrained import load_pretrained
 from sae_lens_metrics.results import Report
 from sae_lens_metrics.table import print_reports
@@ -26,7 +26,7 @@ __all__ = ["demo_saes", "run_demo"]
 
 HOOK = "blocks.2.hook_resid_post"
 _CONTEXT, _BATCH = 128, 1024
-_TRAINING_TOKENS, _QUICK_TOKENS = 1_500_000, 80_000
+_TRAINING_TOKENS, _QUICK_TOKENS = 800_000, 100_000
 _DOCUMENTS = 900
 """Documents of the training text, more than training reaches, so that the flag finds rows to hold out."""
 
@@ -35,7 +35,7 @@ def demo_saes() -> dict[str, TrainingSAEConfig]:
     """The two SAEs: one with an L1 penalty and one TopK, at similar L0."""
     return {
         "L1": StandardTrainingSAEConfig(
-            d_in=128, d_sae=1024, l1_coefficient=2.0, l1_warm_up_steps=200, normalize_activations="expected_average_only_in"
+            d_in=128, d_sae=1024, l1_coefficient=2.6, l1_warm_up_steps=200, normalize_activations="expected_average_only_in"
         ),
         "TopK": TopKTrainingSAEConfig(d_in=128, d_sae=1024, k=16, normalize_activations="expected_average_only_in"),
     }
@@ -68,7 +68,7 @@ def run_demo(options: DemoOptions) -> dict[str, Report]:
     reports: dict[str, Report] = {}
     for name, subject in subjects.items():
         print(f"evaluating the {name} SAE on held-out files of the standard library", flush=True)
-        reports[name] = evaluate(subject, corpus, _evaluation_config(options))
+        reports[name] = make_report(subject, corpus, _evaluation_config(options))
         reports[name].save(output / f"{name}.json")
     print_reports(reports)
     _say_where(output, options)
@@ -89,6 +89,8 @@ def _runner_config(name: str, sae: TrainingSAEConfig, options: DemoOptions) -> M
         store_batch_size_prompts=32,
         n_batches_for_norm_estimate=20,
         exclude_special_tokens=True,
+        dead_feature_window=200,
+        feature_sampling_window=100,  # SAELens notes the L0 of the last window
         lr=2e-3,
         lr_warm_up_steps=50,
         lr_decay_steps=(_QUICK_TOKENS if options.quick else _TRAINING_TOKENS) // _BATCH // 4,
@@ -97,7 +99,7 @@ def _runner_config(name: str, sae: TrainingSAEConfig, options: DemoOptions) -> M
             wandb_project=options.wandb_project,
             run_name=name,
             wandb_log_frequency=10,
-            eval_every_n_wandb_logs=50,
+            eval_every_n_wandb_logs=20,
             log_weights_to_wandb=False,
         ),
         checkpoint_path=str(Path(options.output) / "checkpoints" / name),

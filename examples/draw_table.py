@@ -1,0 +1,30 @@
+"""Draws the table of some result files as an SVG picture, as the README shows it.
+
+After ``sae-lens-metrics demo``::
+
+    python examples/draw_table.py sae-lens-metrics-demo/L1.json sae-lens-metrics-demo/TopK.json --output examples/demo.svg
+"""
+
+import argparse
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from sae_lens_metrics import Report
+from sae_lens_metrics.table import print_reports
+
+
+def main() -> None:
+    """Reads the results and writes the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+", type=Path, help="result files")
+    parser.add_argument("--output", required=True, type=Path, help="where to write the SVG")
+    options = parser.parse_args()
+    console = Console(record=True, width=136, file=io.StringIO(), force_terminal=True)
+    print_reports({path.stem: Report.load(path) for path in options.results}, console)
+    console.save_svg(str(options.output), title="sae-lens-metrics demo")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,402 @@
+"""The metrics on a real model, against slow references and closed forms."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from saes import D_IN, D_SAE, HOOK, SUPPORTED, training_sae
+from scipy.optimize import nnls
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score
+
+from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate, register_metric
+from sae_lens_metrics.config import ProbeConfig, ShrinkageConfig
+from sae_lens_metrics.corpus import Tokenization, token_store
+from sae_lens_metrics.errors import ConfigError, CorpusError, SubjectError
+from sae_lens_metrics.inference_sae import inference_sae
+from sae_lens_metrics.metrics import get_metric, metric_names
+from sae_lens_metrics.metrics.probe import last_token_activations
+from sae_lens_metrics.metrics.registry import _registered
+from sae_lens_metrics.metrics.sanity import sanity_warnings
+from sae_lens_metrics.tasks import ProbeTask, generate_task, generated_tasks, load_tasks
+
+PROBE = ProbeConfig(tasks=["base64", "inside_string", "true_sum"], examples=80)
+
+
+@pytest.fixture(scope="module")
+def corpus(tokens):
+    return Corpus.from_tokens(tokens[:16])
+
+
+def subject_of(model, architecture="topk", **kwargs):
+    return Subject(model, training_sae(architecture, **kwargs))
+
+
+def orthonormal(model, scale=0.5):
+    """An SAE whose decoder is orthonormal and whose encoder gives ``scale`` times the best values; latents come in ± pairs."""
+    sae = inference_sae(training_sae("standard", randomize=False))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        basis = torch.linalg.qr(torch.randn(D_IN, D_SAE // 2))[0]
+    sae.W_dec.data = torch.cat([basis.T, -basis.T])
+    sae.W_enc.data = sae.W_dec.data.T * scale
+    sae.b_enc.data.zero_()
+    sae.b_dec.data.zero_()
+    return Subject(model, sae)
+
+
+# --- sanity --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", SUPPORTED)
+def test_sanity_equals_saelenss_own_evaluation(architecture, model, dataset):
+    from sae_lens.evals import EvalConfig, run_evals
+    from sae_lens.training.activation_scaler import ActivationScaler
+
+    sae = inference_sae(training_sae(architecture))
+    tokenization = Tokenization(64, True, False, "bos")
+    store = token_store(dataset, model, tokenization)
+    config = EvalConfig(
+        batch_size_prompts=8,
+        n_eval_reconstruction_batches=2,
+        n_eval_sparsity_variance_batches=2,
+        compute_ce_loss=True,
+        compute_sparsity_metrics=True,
+        compute_variance_metrics=True,
+    )
+    # the store goes on where it stands, so the two halves of SAELens's evaluation read rows 0-15 and 16-31
+    theirs, _ = run_evals(sae, store, model, ActivationScaler(), config)
+    fresh = token_store(dataset, model, tokenization).get_batch_tokens(32)
+    subject = Subject(model, sae)
+    none = MetricsConfig(names=[], batch_size=5)
+    losses = evaluate(subject, Corpus.from_tokens(fresh[:16]), none).flat()
+    quality = evaluate(subject, Corpus.from_tokens(fresh[16:]), none).flat()
+    expected = theirs["model_performance_preservation"]
+    assert losses["sanity/ce_clean"] == pytest.approx(expected["ce_loss_without_sae"], rel=1e-4)
+    assert losses["sanity/ce_reconstructed"] == pytest.approx(expected["ce_loss_with_sae"], rel=1e-4)
+    assert losses["sanity/ce_zeroed"] == pytest.approx(expected["ce_loss_with_ablation"], rel=1e-4)
+    assert losses["sanity/loss_recovered"] == pytest.approx(expected["ce_loss_score"], rel=1e-3)
+    assert quality["sanity/l0"] == pytest.approx(theirs["sparsity"]["l0"], rel=1e-5)
+    assert quality["sanity/explained_variance"] == pytest.approx(theirs["reconstruction_quality"]["explained_variance"], rel=1e-4)
+
+
+def test_sanity_warns_of_an_sae_that_loads_wrongly(model, corpus):
+    subject = subject_of(model, "standard")
+    subject.expected = {"l0": 1.0, "explained_variance": 0.9}
+    report = evaluate(subject, corpus, MetricsConfig(names=[]))
+    assert report.flat()["sanity/explained_variance"] < 0
+    text = " ".join(report.warnings)
+    assert "worse than the mean" in text
+    assert "1.0 according to" in text
+    assert "0.90 according to" in text
+    dead = dataclasses.replace(
+        report.sanity, estimates=report.sanity.estimates | {"l0": dataclasses.replace(report.sanity.estimates["l0"], value=0.0)}
+    )
+    assert any("no latent ever fires" in warning for warning in sanity_warnings(dead, {}))
+
+
+# --- shrinkage -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", SUPPORTED)
+@pytest.mark.parametrize("normalize", ["none", "layer_norm"])
+def test_shrinkage_equals_a_loop_over_nnls(architecture, normalize, model, tokens):
+    subject = subject_of(model, architecture, normalize=normalize)
+    corpus = Corpus.from_tokens(tokens[:3])
+    config = MetricsConfig(names=["shrinkage"], batch_size=2, shrinkage=ShrinkageConfig(tokens=10**6))
+    ours = evaluate(subject, corpus, config).flat()
+
+    prefix = subject.prefix(tokens[:3])
+    valid = subject.valid(tokens[:3])
+    x = subject.activations(prefix)[valid]
+    z = subject.sae.encode(x)
+    raw = subject.decode(z, x)
+    refined, z_refined = torch.empty_like(raw), torch.zeros_like(z)
+    for i in range(len(x)):
+        support = z[i].nonzero()[:, 0]
+        rows = subject.latent_directions(x[i][None], support[None])[0] * z[i, support].sign()[:, None]
+        best, _ = nnls(rows.T.double().numpy(), (x[i] - subject.decode(torch.zeros_like(z[i]), x[i])).double().numpy())
+        z_refined[i, support] = torch.tensor(best, dtype=torch.float32) * z[i, support].sign()
+        refined[i] = subject.decode(z_refined[i][None], x[i][None])[0]
+    spread = (x - x.mean(0)).square().sum()
+    assert ours["shrinkage/ratio"] == pytest.approx(float(z_refined.abs().sum() / z.abs().sum()), rel=1e-4)
+    assert ours["shrinkage/mse_raw"] == pytest.approx(float((x - raw).square().sum() / spread), rel=1e-4)
+    assert ours["shrinkage/mse_refined"] == pytest.approx(float((x - refined).square().sum() / spread), rel=1e-4)
+    assert ours["shrinkage/gamma"] == pytest.approx(float(raw.square().sum() / (raw * x).sum()), rel=1e-4)
+    change = (z_refined.abs() - z.abs())[z != 0]
+    assert ours["shrinkage/change_mean"] == pytest.approx(float(change.mean()), rel=1e-3, abs=1e-5)
+    assert ours["shrinkage/change_sd"] == pytest.approx(float(change.std(correction=0)), rel=1e-3)
+    full = torch.zeros(*valid.shape, D_IN)
+    full[valid] = refined
+    losses = subject.losses(prefix, full)[valid[:, :-1]]
+    assert ours["shrinkage/ce_refined"] == pytest.approx(float(losses.mean()), rel=1e-4)
+    assert ours["shrinkage/kkt_residual"] < 1e-5
+    assert ours["shrinkage/mse_refined"] <= ours["shrinkage/mse_raw"]
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1.0, 2.0])
+def test_an_orthonormal_decoder_is_shrunken_by_exactly_its_scale(scale, model, corpus):
+    config = MetricsConfig(names=["shrinkage"])
+    report = evaluate(orthonormal(model, scale), corpus, config)
+    ratio = report.metrics["shrinkage"].estimates["ratio"]
+    assert ratio.value == pytest.approx(1 / scale, rel=1e-4)
+    assert ratio.stderr < 1e-4
+    assert report.flat()["shrinkage/gamma"] == pytest.approx(scale, rel=1e-4)
+    assert sum(report.metrics["shrinkage"].histograms["change"].counts) == round(report.flat()["sanity/l0"] * 16 * 63)
+
+
+def test_the_papers_own_procedure_agrees(model, corpus):
+    subject = subject_of(model, "topk")
+    exact, pgd = (
+        evaluate(subject, corpus, MetricsConfig(names=["shrinkage"], shrinkage=ShrinkageConfig(solver=solver))).flat()
+        for solver in ("exact", "pgd")
+    )
+    for key in ("ratio", "mse_refined", "ce_refined"):
+        assert pgd[f"shrinkage/{key}"] == pytest.approx(exact[f"shrinkage/{key}"], rel=1e-3)
+
+
+def test_more_active_latents_than_dimensions_are_not_refined(model, tokens):
+    """Where the best values are not unique there is no ratio, only a reason."""
+    with torch.random.fork_rng(devices=[]):
+        sae = training_sae("standard", hook="blocks.1.attn.hook_z", d_in=32)
+    sae.cfg.metadata.hook_head_index = 1
+    sae.b_enc.data.fill_(100.0)
+    report = evaluate(Subject(model, sae), Corpus.from_tokens(tokens[:4]), MetricsConfig(names=["shrinkage"]))
+    assert report.flat()["sanity/l0"] > 32
+    assert report.flat()["shrinkage/not_refined"] == 1
+    ratio = report.metrics["shrinkage"].estimates["ratio"]
+    assert ratio.value is None
+    assert "not unique" in ratio.reason
+
+
+def test_an_sae_that_never_fires(model, corpus):
+    sae = inference_sae(training_sae("standard"))
+    sae.b_enc.data.fill_(-1e4)
+    report = evaluate(Subject(model, sae), corpus, MetricsConfig(names=["shrinkage"]))
+    assert report.flat()["sanity/l0"] == 0
+    assert report.flat()["sanity/dead_latents"] == 1
+    assert report.metrics["shrinkage"].estimates["ratio"].value is None
+    assert any("no latent ever fires" in text for text in report.warnings)
+
+
+# --- probe ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_probe_equals_scikit_learn(model, corpus):
+    subject = subject_of(model, "gated")
+    config = MetricsConfig(names=["probe"], probe=PROBE, seed=5)
+    report = evaluate(subject, corpus, config)
+    rows = report.metrics["probe"].tables["tasks"]
+    assert [row["task"] for row in rows] == ["base64", "inside_string", "true_sum"]
+    for row, task in zip(rows, load_tasks(PROBE.tasks, n_examples=80, seed=5), strict=True):
+        x = last_token_activations(subject, task, PROBE, 7)
+        z = subject.pre_activations(x)[:, row["latent"]].double().numpy()[:, None]
+        y = np.array(task.labels)
+        # the split is not known here, but a probe fitted on everything bounds both halves from below
+        everything = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit((z - z.mean()) / z.std(), y)
+        loss = log_loss(y, everything.predict_proba((z - z.mean()) / z.std()))
+        n = row["fitted_on"] + row["tested_on"]
+        pooled = (row["loss"] * row["fitted_on"] + row["held_out_loss"] * row["tested_on"]) / n
+        assert n == 80
+        assert loss <= pooled + 1e-6
+        assert row["loss"] <= row["entropy"] + 1e-9
+        assert row["entropy"] == pytest.approx(np.log(2), abs=1e-3)
+        assert 0 <= row["held_out_auc"] <= 1
+        assert roc_auc_score(y, z[:, 0]) != 0.5
+    losses = torch.tensor([row["loss"] for row in rows], dtype=torch.float64)
+    estimate = report.metrics["probe"].estimates["loss"]
+    assert estimate.value == pytest.approx(losses.mean().item())
+    assert estimate.stderr == pytest.approx(losses.std().item() / 3**0.5)
+
+
+def test_the_best_latent_is_the_best_over_all(model, corpus):
+    """The chosen probe against a loop over scikit-learn, on the metric's own split."""
+    from sae_lens_metrics.metrics.probe import _best, _split
+
+    subject = subject_of(model, "standard")
+    task = generate_task("inside_string", 80, 0)
+    z = subject.pre_activations(last_token_activations(subject, task, PROBE, 16))
+    halves = _split(task, torch.Generator().manual_seed(0), z.device)
+    best = _best(z, halves.y, halves.fit)
+    y = halves.y.numpy()
+    fit = halves.fit.numpy()
+    losses = []
+    for latent in range(D_SAE):
+        values = z[:, latent : latent + 1].double().numpy()
+        values = (values - values[fit].mean()) / values[fit].std()
+        model_ = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(values[fit], y[fit])
+        losses.append(log_loss(y[fit], model_.predict_proba(values[fit])))
+        if latent == best["index"]:
+            held_out = log_loss(y[~fit], model_.predict_proba(values[~fit]))
+            auc = roc_auc_score(y[~fit], model_.decision_function(values[~fit]))
+            accuracy = model_.score(values[~fit], y[~fit])
+    assert best["loss"] == pytest.approx(min(losses), abs=1e-5)
+    assert best["index"] == int(np.argmin(losses))
+    assert best["held_out_loss"] == pytest.approx(held_out, abs=1e-3)
+    assert best["held_out_auc"] == pytest.approx(auc)
+    assert best["held_out_accuracy"] == pytest.approx(accuracy)
+    # halves share no text, and each class is in both
+    assert halves.y[halves.fit].float().mean() == halves.y[~halves.fit].float().mean() == 0.5
+
+
+def test_a_planted_latent_solves_its_task_and_shuffled_labels_do_not(model, corpus):
+    """A latent along the difference of the class means tells base64 from text; shuffled labels are learnt by nothing."""
+    sae = inference_sae(training_sae("standard"))
+    task = generate_task("base64", 400, 0)
+    subject = Subject(model, sae)
+    x = last_token_activations(subject, task, ProbeConfig(), 32)
+    y = torch.tensor(task.labels)
+    centred = x - x.mean(0)
+    direction = torch.linalg.solve(centred.T @ centred / len(x) + 1e-3 * torch.eye(D_IN), x[y].mean(0) - x[~y].mean(0))
+    sae.W_enc.data[:, 7] = direction / direction.norm()
+    config = MetricsConfig(names=["probe"], probe=ProbeConfig(tasks=["base64"], examples=400))
+    (row,) = evaluate(Subject(model, sae), corpus, config).metrics["probe"].tables["tasks"]
+    assert row["latent"] == 7
+    assert row["loss"] < 0.05
+    assert row["held_out_accuracy"] > 0.97
+    assert 0.6 < row["shuffled_loss"] < np.log(2)
+    assert 0.3 < row["shuffled_held_out_accuracy"] < 0.7
+
+
+def test_long_texts_lose_their_beginning_and_bos_stays(model):
+    subject = subject_of(model)
+    texts = tuple(f"{i} " + "word " * (i + 1) * 4 + "end" for i in range(20))
+    task = ProbeTask("t", "f", "d", texts, tuple(i % 2 == 0 for i in range(20)))
+    x = last_token_activations(subject, task, ProbeConfig(max_tokens=24), 3)
+    for text, vector in zip(texts, x, strict=True):
+        ids = model.to_tokens(text, prepend_bos=False, truncate=False)[0, -23:].tolist()
+        whole = model.run_with_cache(torch.tensor([[model.tokenizer.bos_token_id, *ids]]), names_filter=[HOOK])[1][HOOK][0, -1]
+        torch.testing.assert_close(vector, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_without_tokenizer(model, corpus, monkeypatch):
+    subject = subject_of(model)
+    monkeypatch.setattr(model, "tokenizer", None)
+    with pytest.raises(SubjectError, match="no tokenizer"):
+        evaluate(subject, corpus, MetricsConfig(names=["probe"], probe=PROBE))
+
+
+def test_choosing_tasks():
+    names = [task.name for task in load_tasks(["arithmetic", "base64"], n_examples=20, seed=0)]
+    families = {task.name: task.family for task in load_tasks(["all"], n_examples=20, seed=0)}
+    assert set(families) == set(generated_tasks())
+    assert len(families) >= 6
+    assert set(names) == {"base64"} | {name for name, family in families.items() if family == "arithmetic"}
+    with pytest.raises(ConfigError, match=r"no probe task or family base63.*base64"):
+        load_tasks(["base63"], n_examples=20, seed=0)
+    with pytest.raises(ConfigError, match="no probe task is given"):
+        load_tasks([], n_examples=20, seed=0)
+
+
+# --- reports -------------------------------------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_numbers_and_the_global_state_untouched(model, corpus):
+    subject = subject_of(model)
+    config = MetricsConfig(probe=PROBE, seed=3)
+    before = torch.get_rng_state()
+    first, second = (evaluate(subject, corpus, config) for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert first.flat() == second.flat()
+    other = evaluate(subject, corpus, dataclasses.replace(config, seed=4))
+    assert other.flat()["probe/loss"] != first.flat()["probe/loss"]
+    assert other.flat()["shrinkage/ratio"] == first.flat()["shrinkage/ratio"]  # nothing in it is drawn
+
+
+def test_the_batch_size_changes_nothing(model, corpus):
+    subject = subject_of(model)
+    one, many = (evaluate(subject, corpus, MetricsConfig(probe=PROBE, batch_size=size)).flat() for size in (3, 16))
+    assert one.keys() == many.keys()
+    for key in one:
+        if "kkt" not in key:
+            assert one[key] == pytest.approx(many[key], rel=1e-3, abs=1e-5), key
+
+
+def test_every_number_has_an_error_or_a_reason(model, corpus):
+    report = evaluate(subject_of(model), corpus, MetricsConfig(probe=PROBE))
+    for name, estimate in report.estimates():
+        assert estimate.stderr is not None or estimate.reason, name
+
+
+def test_provenance(model, corpus):
+    provenance = evaluate(subject_of(model), corpus, MetricsConfig(names=[])).provenance
+    assert provenance["corpus"]["tokens"] == 16 * 64
+    assert provenance["sae"]["architecture"] == "topk"
+    assert provenance["config"]["seed"] == 0
+    assert provenance["versions"]["sae-lens"]
+
+
+def test_a_metric_of_another_package(model, corpus, tmp_path, monkeypatch):
+    (tmp_path / "others_metric.py").write_text(
+        "from sae_lens_metrics.results import Estimate, MetricResult\n"
+        "def evaluate(subject, corpus, config, generator):\n"
+        "    return MetricResult({'d_sae': Estimate(subject.d_sae, None, 1, 'SAEs', 'exact')})\n"
+    )
+    info = tmp_path / "others-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[sae_lens_metrics.metrics]\nwidth = others_metric:evaluate\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "width" in metric_names()
+    assert evaluate(subject_of(model), corpus, MetricsConfig(names=["width"])).flat()["width/d_sae"] == D_SAE
+
+
+def test_the_registry_refuses_what_cannot_be():
+    assert {"probe", "shrinkage"} <= set(_registered)
+    for name, message in (("probe", "already"), ("sanity", "already"), ("a/b", "cannot name")):
+        with pytest.raises(ConfigError, match=message):
+            register_metric(name, lambda *_: None)
+    with pytest.raises(ConfigError, match=r"no metric 'prob'.*probe, shrinkage"):
+        get_metric("prob")
+
+
+def test_an_unknown_metric_fails_before_any_work(model, corpus, monkeypatch):
+    monkeypatch.setattr(Subject, "prefix", lambda *_: pytest.fail("the model was run"))
+    with pytest.raises(ConfigError, match="no metric 'nothing'"):
+        evaluate(object.__new__(Subject), corpus, MetricsConfig(names=["nothing"]))
+
+
+@pytest.mark.parametrize(
+    "tokens_", [torch.zeros(1, 8, dtype=torch.long), torch.zeros(8, 1, dtype=torch.long), torch.zeros(8, dtype=torch.long)]
+)
+def test_a_corpus_that_is_too_small(tokens_):
+    with pytest.raises(CorpusError, match="two"):
+        Corpus.from_tokens(tokens_)
+
+
+def test_the_corpus_follows_its_seed(model, dataset):
+    subject = subject_of(model)
+    first, again, other = (Corpus.from_dataset(dataset, subject, tokens=640, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first.tokens, again.tokens)
+    assert not torch.equal(first.tokens, other.tokens)
+    assert (first.tokens[:, 0] == model.tokenizer.bos_token_id).all()
+
+
+# --- SAELens's own function ----------------------------------------------------------------------------------------------------
+
+
+def test_the_drop_in_for_run_evals(model, dataset):
+    from sae_lens.evals import EvalConfig
+    from sae_lens.evals import run_evals as theirs
+    from sae_lens.training.activation_scaler import ActivationScaler
+
+    from sae_lens_metrics.saelens_evals import run_evals
+
+    sae = training_sae("topk", normalize="expected_average_only_in")
+    scaler = ActivationScaler(scaling_factor=1.5)
+    config = EvalConfig(batch_size_prompts=4, n_eval_reconstruction_batches=1, compute_ce_loss=True, compute_l2_norms=True)
+
+    def store():
+        return token_store(dataset, model, Tokenization(64, True, False, "bos"))
+
+    metrics = MetricsConfig(tokens=512, probe=PROBE)
+    ours, per_latent = run_evals(sae, store(), model, scaler, config, metrics=metrics)
+    expected, expected_per_latent = theirs(sae, store(), model, scaler, config)
+    for category, values in expected.items():
+        assert ours[category].items() >= values.items()
+    assert per_latent.keys() == expected_per_latent.keys()
+    assert ours["shrinkage"].keys() >= {"l2_ratio", "ratio", "ratio_stderr"}
+    assert ours["probe"].keys() >= {"loss", "loss_stderr"}
+    with pytest.raises(ConfigError, match="not folded"):
+        run_evals(inference_sae(sae), store(), model, scaler, config, metrics=metrics)
