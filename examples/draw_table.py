@@ -7,6 +7,7 @@ After ``sae-lens-metrics demo``::
 
 import argparse
 import io
+import re
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +24,9 @@ def main() -> None:
     options = parser.parse_args()
     console = Console(record=True, width=136, file=io.StringIO(), force_terminal=True)
     print_reports({path.stem: Report.load(path) for path in options.results}, console)
-    console.save_svg(str(options.output), title="sae-lens-metrics demo")
+    picture = console.export_svg(title="sae-lens-metrics demo")
+    fonts = r"@font-face \{.*?\}"  # rich points to a server for them; the picture must not ask for anything
+    options.output.write_text(re.sub(fonts, "", picture, flags=re.DOTALL), encoding="utf-8")
 
 
 if __name__ == "__main__":

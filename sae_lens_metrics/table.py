@@ -23,7 +23,7 @@ _SHOWN: dict[str, dict[str, str]] = {
         "ce_zeroed": "… with zeros in place",
     },
     "probe": {
-        "loss": "best 1d probe on a latent, mean over tasks, nats; lower is better",
+        "loss": "best 1d probe on one latent, nats, mean over tasks",
         "held_out_loss": "… of the same latents on held-out text",
         "held_out_accuracy": "… their accuracy there",
         "channels_loss": "baseline: the activation's channels",

@@ -1,30 +1,35 @@
 """SAEs from the hub and from disk through the real command line, and what it says about bad input."""
 
-import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from importlib.metadata import entry_points
-from importlib.resources import files
 from itertools import islice
-from pathlib import Path
 from types import SimpleNamespace
 
-import pyarrow
-import pyarrow.parquet
 import pytest
-import torch
 from datasets import Dataset, DatasetDict
 from loopback_hub import LoopbackHub
 from sae_lens.registry import get_sae_class
 from sae_lens.saes.sae import SAEMetadata
 from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
 from saes import D_IN, D_SAE, HOOK, training_sae
-from safetensors.torch import load_file, save, save_file
-from transformers import GPT2Config, GPT2LMHeadModel
+from safetensors.torch import load_file, save_file
+from tiny_release import (
+    HUB_CONTEXT,
+    HUB_D_IN,
+    HUB_D_SAE,
+    HUB_HOOK,
+    RELEASE,
+    REPOSITORY,
+    TEXTS,
+    TINY_LM,
+    gpt2_folder,
+    parquet,
+    run_commands,
+    sae_repository,
+    sae_weights,
+)
 
 from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, cli, evaluate
 from sae_lens_metrics.config import ProbeConfig, ShrinkageConfig
@@ -32,79 +37,12 @@ from sae_lens_metrics.demo.text import standard_library_documents
 from sae_lens_metrics.metrics import registry
 from sae_lens_metrics.pretrained import load_local_model, load_pretrained
 
-TINY_LM = Path(str(files("sae_lens_metrics.demo") / "tiny_lm"))
-RELEASE, REPOSITORY, HUB_HOOK = "gpt2-small-res-jb", "jbloom/GPT2-Small-SAEs-Reformatted", "blocks.1.hook_resid_pre"
-HUB_D_IN, HUB_D_SAE, HUB_CONTEXT, HUB_TOKENS = 32, 48, 32, 1024
-TEXTS = "someone/tiny-texts"
+HUB_TOKENS = 1024
 LITTLE = ["--tokens", "512", "--shrinkage.tokens", "512", "--device", "cpu"]
 ONE_TASK = ["--probe.tasks", "base64", "--probe.examples", "40"]
 
 
 # --- from the hub ------------------------------------------------------------------------------------------------------------
-
-
-def gpt2_folder(folder):
-    """A random GPT-2 of two layers, laid out as the hub's gpt2, with the tokenizer of the package's own model."""
-    config = GPT2Config(n_embd=HUB_D_IN, n_layer=2, n_head=2, n_positions=64, vocab_size=4096, bos_token_id=0, eos_token_id=0, n_ctx=64)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = GPT2LMHeadModel(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(4)  # so that layers matter
-    model.save_pretrained(folder)
-    written = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**written, "n_ctx": 64}))  # as in the hub's own file
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(TINY_LM / name, folder / name)
-    return folder
-
-
-def sae_weights():
-    generator = torch.Generator().manual_seed(1)
-    shapes = {"W_enc": (HUB_D_IN, HUB_D_SAE), "b_enc": (HUB_D_SAE,), "W_dec": (HUB_D_SAE, HUB_D_IN), "b_dec": (HUB_D_IN,)}
-    return {name: torch.randn(*shape, generator=generator) * 0.2 for name, shape in shapes.items()}
-
-
-def sae_repository():
-    """Files as the release has them: configurations of SAELens before version 6, no sparsity."""
-    cfg = {
-        "model_name": "gpt2-small",
-        "hook_point": HUB_HOOK,
-        "hook_point_layer": 1,
-        "hook_point_head_index": None,
-        "dataset_path": TEXTS,
-        "is_dataset_tokenized": False,
-        "context_size": HUB_CONTEXT,
-        "d_in": HUB_D_IN,
-        "d_sae": HUB_D_SAE,
-        "dtype": "torch.float32",
-        "device": "cpu",
-        "prepend_bos": True,
-    }
-    return {f"{HUB_HOOK}/cfg.json": json.dumps(cfg).encode(), f"{HUB_HOOK}/sae_weights.safetensors": save(sae_weights())}
-
-
-def parquet(texts):
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table({"text": texts}), buffer)
-    return buffer.getvalue()
-
-
-def run_commands(commands, environment):
-    """Runs the command line in a process of its own, several times to import everything once."""
-    code = "import json, sys; from sae_lens_metrics.cli import main; print('STATUSES', [main(args) for args in json.loads(sys.argv[1])])"
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
-    process = subprocess.run(
-        [sys.executable, "-c", code, json.dumps([[str(arg) for arg in command] for command in commands])],
-        env=inherited | {"COLUMNS": "180", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert process.returncode == 0, process.stderr
-    statuses = json.loads(process.stdout.split("STATUSES ")[-1])
-    return SimpleNamespace(statuses=statuses, stdout=process.stdout, stderr=process.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +147,7 @@ def test_again_offline_from_the_cache(hub):
 def test_a_streamed_data_set_offline_is_refused_in_words(hub):
     assert hub.offline.statuses[1] == 2
     message = hub.offline.stderr.strip().splitlines()[-1]
-    assert message.startswith("sae-lens-metrics: error: cannot load the data set 'someone/tiny-texts'")
+    assert message.startswith(f"sae-lens-metrics: error: cannot load the data set {TEXTS!r}")
     assert "--dataset" in message
     assert not list((hub.folder / "nothing").iterdir())
 
