@@ -1,5 +1,6 @@
 """1d probes on known features (Gao et al. 2024, section 4.2)."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,8 @@ def probe(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: to
     to the entropy of the labels, log 2 = 0.693 for balanced classes.
 
     - ``loss``: the mean over tasks of the best loss on the data that the probes were fitted on, the paper's number.
-    - ``held_out_loss``, ``held_out_accuracy``, ``held_out_auc``: of the same latents on the other half of each task.
+    - ``held_out_loss``, ``held_out_accuracy``, ``held_out_auc``: of the same latents on the other half of each task. Log-odds are limited
+      to ±log(n + 1) there, n being the examples fitted on: where those are separable, the best probe is infinitely steep.
     - ``channels_…``, ``random_…``, ``shuffled_…``: the same for the activation's channels, for as many random unit directions as there
       are latents, and for the latents with shuffled labels: what a minimum over so many candidates gives by luck.
     - ``loss_minus_channels``, ``loss_minus_random``: paired differences of the losses; negative where latents are better.
@@ -140,13 +142,15 @@ def _best(values: Float[Tensor, "n candidates"], y: Bool[Tensor, "n"], fit: Bool
     """Fits all candidates on one half, chooses the best there, and tests that one on the other half."""
     fitted = fit_logistic_1d(values[fit], y[fit])
     index = int(fitted.loss.argmin())
-    z, y_test = values[~fit, index : index + 1], y[~fit]
-    weight, bias = fitted.weight[index : index + 1], fitted.bias[index : index + 1]
+    log_odds = values[~fit, index].double() * fitted.weight[index] + fitted.bias[index]
+    most_certain = math.log(int(fit.sum()) + 1)  # the rule of succession: n examples without exception give odds of n + 1
+    limited = log_odds.clamp(-most_certain, most_certain)[:, None]
+    one, zero = limited.new_ones(1), limited.new_zeros(1)
     return {
         "loss": float(fitted.loss[index]),
-        "held_out_loss": float(logistic_loss(z, y_test, weight, bias)),
-        "held_out_accuracy": float(accuracy(z, y_test, weight, bias)),
-        "held_out_auc": float(auc(z * weight, y_test)),
+        "held_out_loss": float(logistic_loss(limited, y[~fit], one, zero)),
+        "held_out_accuracy": float(accuracy(limited, y[~fit], one, zero)),
+        "held_out_auc": float(auc(log_odds, y[~fit])),
         "index": index,
     }
 

@@ -228,7 +228,8 @@ def test_the_best_latent_is_the_best_over_all(model, corpus):
         model_ = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(values[fit], y[fit])
         losses.append(log_loss(y[fit], model_.predict_proba(values[fit])))
         if latent == best["index"]:
-            held_out = log_loss(y[~fit], model_.predict_proba(values[~fit]))
+            certain = 1 / (fit.sum() + 2)
+            held_out = log_loss(y[~fit], model_.predict_proba(values[~fit]).clip(certain, 1 - certain))
             auc = roc_auc_score(y[~fit], model_.decision_function(values[~fit]))
             accuracy = model_.score(values[~fit], y[~fit])
     assert best["loss"] == pytest.approx(min(losses), abs=1e-5)
@@ -238,6 +239,19 @@ def test_the_best_latent_is_the_best_over_all(model, corpus):
     assert best["held_out_accuracy"] == pytest.approx(accuracy)
     # halves share no text, and each class is in both
     assert halves.y[halves.fit].float().mean() == halves.y[~halves.fit].float().mean() == 0.5
+
+
+def test_a_mistake_on_held_out_text_is_never_infinitely_bad():
+    from sae_lens_metrics.metrics.probe import _best
+
+    z = torch.tensor([-2.0, -1.0, 1.0, 2.0, -1.5, 1.5, 3.0, -3.0])[:, None]
+    y = torch.tensor([False, False, True, True, False, True, False, True])  # separable on the first half, two mistakes on the other
+    fit = torch.arange(8) < 4
+    best = _best(z, y, fit)
+    assert best["loss"] == 0
+    right, wrong = -np.log(5 / 6), -np.log(1 / 6)
+    assert best["held_out_loss"] == pytest.approx((2 * right + 2 * wrong) / 4, rel=1e-6)
+    assert best["held_out_accuracy"] == 0.5
 
 
 def test_a_planted_latent_solves_its_task_and_shuffled_labels_do_not(model, corpus):
