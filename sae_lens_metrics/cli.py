@@ -57,7 +57,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (MetricsError, OSError) as error:
         print(f"sae-lens-metrics: error: {' '.join(str(error).split())}", file=sys.stderr)  # reasons of other packages have many lines
         return _FAILURE
-    except KeyboardInterrupt:
+    except _interrupts():
         print("sae-lens-metrics: interrupted", file=sys.stderr)
         return _INTERRUPTED
     return 0
@@ -145,7 +145,6 @@ def _train(arguments: list[str]) -> None:
 
     from sae_lens.config import LanguageModelSAERunnerConfig
     from sae_lens.llm_sae_training_runner import _parse_cfg_args
-    from sae_lens.training._interruption import InterruptedException
 
     from sae_lens_metrics.training import MetricsRunnerConfig, MetricsTrainingRunner
 
@@ -155,10 +154,7 @@ def _train(arguments: list[str]) -> None:
     # __post_init__ has run once: it would print its summary and append an id to the checkpoint path a second time
     with_metrics = MetricsRunnerConfig(**{**values, "verbose": False}, metrics=_with_names(ours.metrics if ours else preset, names))
     with_metrics.checkpoint_path, with_metrics.verbose = checkpoint_path, verbose
-    try:
-        MetricsTrainingRunner(with_metrics).run()
-    except InterruptedException:  # how SAELens tells of a signal, after it has saved a checkpoint
-        raise KeyboardInterrupt from None
+    MetricsTrainingRunner(with_metrics).run()
 
 
 # --- demo --------------------------------------------------------------------------------------------------------------------
@@ -182,6 +178,12 @@ def _demo(arguments: list[str]) -> None:
 
 
 # --- shared ------------------------------------------------------------------------------------------------------------------
+
+
+def _interrupts() -> tuple[type[BaseException], ...]:
+    """How an interrupt arrives: from its first training run on, SAELens turns signals into an exception of its own."""
+    theirs = sys.modules.get("sae_lens.training._interruption")
+    return (KeyboardInterrupt,) if theirs is None else (KeyboardInterrupt, theirs.InterruptedException)
 
 
 def _parser(command: str, description: str, nested: NestedMode = NestedMode.WITHOUT_ROOT) -> ArgumentParser:

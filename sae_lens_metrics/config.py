@@ -64,6 +64,10 @@ class MetricsConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
         if not 0 < self.max_overhead <= 1:
             raise ConfigError(f"max_overhead is {self.max_overhead}, expected a share of time above 0 and up to 1")
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed is {self.seed}, expected 0 to {2**31 - 1}")
+        if self.probe.max_tokens < 2:
+            raise ConfigError(f"probe.max_tokens is {self.probe.max_tokens}, expected at least 2: one for BOS, one to probe")
         if self.probe.examples < 20:
             raise ConfigError(f"probe.examples is {self.probe.examples}, expected at least 20 to fit and test a probe")
         if len(set(self.names)) != len(self.names):

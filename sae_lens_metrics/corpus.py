@@ -1,24 +1,23 @@
 """Evaluation tokens: which they are, where they come from, and the activations of a subject on them."""
 
 import hashlib
-import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset, DatasetDict, IterableDataset, load_dataset, load_from_disk
 from jaxtyping import Float, Int
-from sae_lens.training.activations_store import ActivationsStore
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from sae_lens_metrics.backends import Prefix
 from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.subject import Subject
+from sae_lens_metrics.tokenization import Sequences, Tokenization, draw_sequences, token_store
 
-__all__ = ["ActivationBatch", "Corpus", "Tokenization", "load_text_dataset", "sequences_from_store", "token_store"]
+__all__ = ["ActivationBatch", "Corpus", "load_text_dataset", "shortfall"]
 
 _SHUFFLE_BUFFER = 1_000
 _READERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -41,8 +40,9 @@ class ActivationBatch:
 
     def per_sequence(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "batch ..."]:
         """Sums values over the positions of each sequence, in float64."""
+        values = values.cpu() if values.device.type == "mps" else values  # which has no float64
         sums = torch.zeros(len(self.prefix.tokens), *values.shape[1:], dtype=torch.float64, device=values.device)
-        return sums.index_add_(0, self.sequence, values.double()).cpu()
+        return sums.index_add_(0, self.sequence.to(values.device), values.double()).cpu()
 
     def to_positions(self, subject: Subject, values: Float[Tensor, "n d_in"]) -> Float[Tensor, "batch pos d_in"]:
         """Puts one vector per valid position back into the shape of the sequences, zero elsewhere."""
@@ -62,6 +62,9 @@ class Corpus:
     """Where the tokens come from, for the result file."""
     warnings: list[str] = field(default_factory=list)
     """What a reader of results on this corpus must know."""
+
+    documents: Int[Tensor, "sequences"] | None = None
+    """Which document each sequence comes from, where that is known."""
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 2 or self.tokens.shape[1] < 2:
@@ -102,15 +105,10 @@ class Corpus:
         rows = rows.shuffle(seed=seed) if isinstance(rows, Dataset) else rows.shuffle(seed=seed, buffer_size=_SHUFFLE_BUFFER)
         store = token_store(rows, subject.model, Tokenization.of_subject(subject))
         wanted = max(2, tokens // store.context_size)
-        sequences = sequences_from_store(store, wanted)
+        drawn = draw_sequences(store, wanted, seed=seed)
         name = dataset if isinstance(dataset, str) else str(getattr(dataset.info, "dataset_name", None) or "in memory")
         source = {"kind": "dataset", "name": name, "split": split, "seed": seed}
-        notes = []
-        if len(sequences) < wanted:
-            notes.append(
-                f"the data set holds {sequences.numel():,} tokens, {wanted * store.context_size:,} were asked for: errors are larger"
-            )
-        return cls(sequences, source, notes)
+        return cls(drawn.tokens, source, shortfall(drawn, wanted), drawn.documents)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -118,12 +116,20 @@ class Corpus:
     def head(self, tokens: int) -> "Corpus":
         """The first sequences, at least two, with about so many tokens."""
         n = max(2, tokens // self.tokens.shape[1])
-        return self if n >= len(self) else Corpus(self.tokens[:n], self.source, self.warnings)
+        if n >= len(self):
+            return self
+        return Corpus(self.tokens[:n], self.source, self.warnings, None if self.documents is None else self.documents[:n])
+
+    @property
+    def units(self) -> Int[Tensor, "sequences"]:
+        """The sampling unit that each sequence belongs to: its document, or itself. Standard errors are over these."""
+        return torch.arange(len(self)) if self.documents is None else self.documents.unique(return_inverse=True)[1]
 
     def describe(self) -> dict[str, Any]:
         """The corpus as JSON types, with a hash of its tokens."""
         digest = hashlib.sha256(self.tokens.contiguous().numpy().tobytes()).hexdigest()
-        shape = {"sequences": len(self), "context_size": self.tokens.shape[1], "tokens": self.tokens.numel()}
+        documents = None if self.documents is None else int(self.units.max()) + 1
+        shape = {"sequences": len(self), "documents": documents, "context_size": self.tokens.shape[1], "tokens": self.tokens.numel()}
         return {**self.source, **shape, "tokens_sha256": digest}
 
     def activations(self, subject: Subject, batch_size: int, *, progress: str) -> Iterator[ActivationBatch]:
@@ -133,7 +139,14 @@ class Corpus:
             subject: The model and SAE.
             batch_size: Sequences at once.
             progress: What the bar says.
+
+        Raises:
+            CorpusError: If a token is not in the model's vocabulary.
         """
+        largest = int(self.tokens.max())
+        if subject.vocabulary is not None and (largest >= subject.vocabulary or int(self.tokens.min()) < 0):
+            # checked here, because on a GPU it would end the process
+            raise CorpusError(f"token {largest} is not in the model's vocabulary of {subject.vocabulary}: was this text made for it?")
         with tqdm(total=self.tokens.numel(), desc=progress, unit="token", unit_scale=True, delay=2, leave=False) as bar:
             for tokens in self.tokens.split(batch_size):
                 prefix = subject.prefix(tokens)
@@ -187,92 +200,9 @@ def _why(error: BaseException) -> str:
     return reason
 
 
-def sequences_from_store(store: ActivationsStore, n: int) -> Int[Tensor, "sequences pos"]:
-    """Up to n sequences of a store, from where it stands to the end of its data set.
-
-    Raises:
-        CorpusError: If the data set does not hold a single sequence, or a row of it is not text.
-    """
-    sequences = []
-    while len(sequences) < n:
-        try:
-            sequences.append(store.get_batch_tokens(1, raise_at_epoch_end=True, move_to_model_device=False)[0].cpu())
-        except StopIteration:
-            break
-        except (TypeError, ValueError) as error:
-            column = store.tokens_column
-            raise CorpusError(f"a row of the data set cannot be tokenised: its column {column!r} must hold text in every row") from error
-    if not sequences:
-        raise CorpusError(f"the data set is too short: it does not fill one sequence of {store.context_size} tokens, give more text")
-    return torch.stack(sequences)
-
-
-@dataclass(frozen=True)
-class Tokenization:
-    """How text becomes sequences, in SAELens's terms."""
-
-    context_size: int
-    prepend_bos: bool
-    disable_concat_sequences: bool
-    sequence_separator_token: int | str | None
-    use_chat_formatting: bool = False
-
-    @classmethod
-    def of_subject(cls, subject: Subject) -> "Tokenization":
-        """As the SAE was trained, by its metadata.
-
-        Raises:
-            CorpusError: If the metadata lack what is needed, or the context is longer than the model's.
-        """
-        metadata = subject.sae.cfg.metadata
-        if subject.context_size is None:
-            raise CorpusError("the SAE's metadata have no context_size: give one (context_size=128, or --context-size 128)")
-        if subject.prepend_bos is None:
-            raise CorpusError("the SAE's metadata do not say whether sequences begin with BOS: give prepend_bos, or --prepend-bos")
-        longest = getattr(getattr(subject.model, "cfg", None), "n_ctx", None)
-        if longest and subject.context_size > longest:
-            raise CorpusError(f"a context of {subject.context_size} tokens is longer than the model's {longest}: give a smaller one")
-        separator = metadata.get("sequence_separator_token", "bos")
-        return cls(subject.context_size, subject.prepend_bos, bool(metadata.disable_concat_sequences), separator)
-
-    @classmethod
-    def of_store(cls, store: ActivationsStore) -> "Tokenization":
-        """As a training run does it."""
-        return cls(
-            store.context_size,
-            store.prepend_bos,
-            store.disable_concat_sequences,
-            store.sequence_separator_token,
-            store.use_chat_formatting,
-        )
-
-
-def token_store(rows: "Dataset | IterableDataset", model: Any, tokenization: Tokenization) -> ActivationsStore:
-    """SAELens's own store over some rows, for their tokens alone.
-
-    Raises:
-        CorpusError: If there are no rows, or no column of text or tokens.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice for training
-            return ActivationsStore(
-                model=model,
-                dataset=rows,
-                streaming=False,
-                hook_name="",
-                hook_head_index=None,
-                d_in=0,
-                n_batches_in_buffer=1,
-                total_training_tokens=0,
-                store_batch_size_prompts=1,
-                train_batch_size_tokens=1,
-                normalize_activations="none",
-                device=torch.device("cpu"),
-                dtype="float32",
-                **asdict(tokenization),
-            )
-    except StopIteration:
-        raise CorpusError("the data set is empty: give one that holds text") from None
-    except ValueError as error:
-        raise CorpusError(f"the data set cannot be read as text: {error}") from error
+def shortfall(drawn: Sequences, wanted: int) -> list[str]:
+    """What to say where a data set holds fewer sequences than were wanted."""
+    if len(drawn.tokens) >= wanted:
+        return []
+    asked = wanted * drawn.tokens.shape[1]
+    return [f"the data set holds {drawn.tokens.numel():,} tokens, {asked:,} were asked for: errors are larger"]

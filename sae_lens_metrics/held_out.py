@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -9,23 +10,26 @@ from datasets import Dataset, IterableDataset
 from sae_lens.training.activations_store import ActivationsStore
 
 from sae_lens_metrics.config import MetricsConfig
-from sae_lens_metrics.corpus import Corpus, Tokenization, load_text_dataset, sequences_from_store, token_store
-from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.corpus import Corpus, load_text_dataset, shortfall
+from sae_lens_metrics.errors import ConfigError, CorpusError
 from sae_lens_metrics.functional.statistics import mean_with_error
+from sae_lens_metrics.tokenization import Sequences, Tokenization, draw_sequences, token_store
 
-__all__ = ["HeldOut", "hold_out", "training_sequences"]
+__all__ = ["NOT_HELD_OUT", "HeldOut", "hold_out", "training_sequences"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
+NOT_HELD_OUT = (
+    "the metrics may see text that training sees too: it cannot be shown that training does not reach the rows that they use. "
+    "Give more training text than training reads, or a data set or split of its own (metrics.dataset, metrics.split)"
+)
 _SAMPLED_ROWS = 256
 _MARGIN = 1.02
 """Rows that training needs are estimated three standard errors and this factor high."""
+_ROWS_PER_SEQUENCE = 2
+"""Rows to draw from, per wanted sequence, where there are that many: neighbouring sequences of one row tell less."""
 _LONGEST_SKIP = 100_000
 """Rows of a stream that may be skipped to get past what training reads."""
-_TOO_SMALL = (
-    "the training set is too small to hold out evaluation text: the metrics see text that training sees too. "
-    "Give a data set or split of its own (metrics.dataset, metrics.split)"
-)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class HeldOut:
     """The evaluation tokens of a training run."""
 
     corpus: Corpus
-    """The tokens; its source says whether they are expected to be held out."""
+    """The tokens; its source says whether they are held out."""
     first_row: int | None
     """The first row of the training set that they come from; ``None`` where that is unknown or another data set."""
 
@@ -45,7 +49,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows to take evaluation text from."""
+    """Rows to draw evaluation text from."""
 
     rows: Dataset | IterableDataset
     first_row: int | None
@@ -56,8 +60,9 @@ class _Rows:
 def hold_out(store: ActivationsStore, cfg: Any, config: MetricsConfig) -> HeldOut:
     """Chooses the evaluation tokens of a training run: the same for the same seed, also after a resume.
 
-    They come from the user's ``metrics.dataset``, else from the end of the training set. Nothing is taken away from training, so
-    its data stream is unchanged; where training would reach those rows, a warning says so and the results are marked.
+    They come from the user's ``metrics.dataset``, else from the rows of the training set after those that training reads. Nothing is
+    taken away from training, so its data stream is unchanged. Text counts as held out only where that can be shown; otherwise a
+    warning says so and the results are marked.
 
     Args:
         store: The run's own store, which is left where it stands.
@@ -66,41 +71,56 @@ def hold_out(store: ActivationsStore, cfg: Any, config: MetricsConfig) -> HeldOu
 
     Raises:
         ConfigError: If training reads cached activations and no data set is given.
-        CorpusError: If the data set is missing or too short.
+        CorpusError: If the data set is missing, too short, or was tokenised for another model.
     """
     wanted = max(2, config.tokens // store.context_size)
     rows = _rows(store, cfg, config, wanted)
-    if not rows.held_out:
-        logger.warning(_TOO_SMALL)
-    # twice as many as wanted, of which the seed chooses
-    sequences = sequences_from_store(token_store(rows.rows, store.model, Tokenization.of_store(store)), 2 * wanted)
-    chosen = torch.randperm(len(sequences), generator=torch.Generator().manual_seed(config.seed))[:wanted]
+    try:
+        drawn = _draw(rows, store, wanted, config.seed)
+    except CorpusError:
+        if rows.first_row is None:  # the user's own choice
+            raise
+        rows = _Rows(store.dataset, 0, False, rows.name)  # pyright: ignore[reportArgumentType]
+        drawn = _draw(rows, store, wanted, config.seed)
+    notes = [*shortfall(drawn, wanted), *([] if rows.held_out else [NOT_HELD_OUT])]
+    for note in notes:
+        logger.warning(note)
     source = {"kind": "training", "name": rows.name, "held_out": rows.held_out, "first_row": rows.first_row, "seed": config.seed}
-    return HeldOut(Corpus(sequences[chosen.sort().values], source, [] if rows.held_out else [_TOO_SMALL]), rows.first_row)
+    return HeldOut(Corpus(drawn.tokens, source, notes, drawn.documents), rows.first_row)
+
+
+def _draw(rows: _Rows, store: ActivationsStore, wanted: int, seed: int) -> Sequences:
+    return draw_sequences(token_store(rows.rows, store.model, Tokenization.of_store(store)), wanted, seed=seed)
 
 
 def _rows(store: ActivationsStore, cfg: Any, config: MetricsConfig, wanted: int) -> _Rows:
     if config.dataset is not None:
-        return _Rows(load_text_dataset(config.dataset, config.split), None, True, f"{config.dataset}, {config.split}")
+        same = config.dataset == cfg.dataset_path and config.split == "train"  # SAELens trains on this split
+        rows = load_text_dataset(config.dataset, config.split)
+        shuffled = rows.shuffle(seed=config.seed) if isinstance(rows, Dataset) else rows
+        return _Rows(shuffled, None, not same, f"{config.dataset}, {config.split}")
     name = cfg.dataset_path or "in memory"
+    if not isinstance(store.dataset, Dataset | IterableDataset):
+        raise ConfigError("training reads cached activations, so there is no text to evaluate on: give metrics.dataset")
+    known = store.cached_activation_dataset is None  # else nobody knows which rows the activations are from
+    needed = _rows_needed(store, store.dataset, training_sequences(cfg))
     if isinstance(store.dataset, Dataset):
-        return _last_rows(store, store.dataset, training_sequences(cfg), wanted, name)
-    if isinstance(store.dataset, IterableDataset):
-        return _end_of_stream(store, store.dataset, training_sequences(cfg), name)
-    raise ConfigError("training reads cached activations, so there is no text to evaluate on: give metrics.dataset")
+        return _last_rows(store.dataset, needed, wanted, seed=config.seed, known=known, name=name)
+    return _rest_of_stream(store.dataset, needed, wanted, known=known, name=name)
 
 
 def training_sequences(cfg: Any) -> int:
-    """Sequences that a run reads: for training, its buffer, its norm estimate, and SAELens's own evaluations.
+    """Sequences that a run reads: for training, its buffers, its norm estimate, and SAELens's own evaluations.
 
     Args:
         cfg: The configuration of SAELens's single-SAE or multi-SAE runner.
     """
     used = len(range(cfg.context_size)[slice(*cfg.seqpos_slice)])
-    used = max(1, used - int(bool(cfg.exclude_special_tokens) and cfg.prepend_bos))
+    used = max(1, used - 2 * int(bool(cfg.exclude_special_tokens)))  # BOS, and now and then a separator
     normalizations = [sae.normalize_activations for sae in (getattr(cfg, "saes", None) or {"": cfg.sae}).values()]
     estimated = any(kind in ("expected_average_only_in", "covariance_whitening") for kind in normalizations)
-    tokens = cfg.training_tokens + (cfg.n_batches_for_norm_estimate * cfg.train_batch_size_tokens if estimated else 0)
+    batches = int(cfg.prefetch_llm_batches) + (cfg.n_batches_for_norm_estimate if estimated else 0)
+    tokens = cfg.training_tokens + batches * cfg.train_batch_size_tokens
     sequences = tokens // used + cfg.n_batches_in_buffer + 2 * cfg.store_batch_size_prompts
     if cfg.logger.log_to_wandb:
         steps = cfg.training_tokens // cfg.train_batch_size_tokens
@@ -110,42 +130,35 @@ def training_sequences(cfg: Any) -> int:
     return sequences
 
 
-def _last_rows(store: ActivationsStore, dataset: Dataset, sequences: int, wanted: int, name: str) -> _Rows:
-    """The last rows of a data set of known length, as many as are needed for the wanted sequences."""
-    mean, error = _sequences_per_row(store, dataset)
-    needed = int(sequences / max(mean - 3 * error, mean / 2) * _MARGIN) + 1
-    spare = max(1, min(len(dataset), int(2 * wanted / mean * _MARGIN) + 1))
-    first = len(dataset) - spare
-    if first < needed:  # take fewer rows rather than rows that training reaches, if they give at least the wanted sequences
-        first = max(first, min(needed, len(dataset) - int(wanted / mean) - 1))
-    first = max(first, 0)
-    return _Rows(dataset.select(range(first, len(dataset))), first, first >= needed, name)
+def _last_rows(dataset: Dataset, needed: int, wanted: int, *, seed: int, known: bool, name: str) -> _Rows:
+    """Rows after those that training needs, in random order; the last ones where it needs them all."""
+    enough = _ROWS_PER_SEQUENCE * wanted
+    first = max(needed, len(dataset) - max(enough, len(dataset) // 4))
+    spare = len(dataset) - first
+    held_out = known and spare > 0
+    if not held_out:
+        first = max(0, len(dataset) - enough)
+    return _Rows(dataset.select(range(first, len(dataset))).shuffle(seed=seed), first, held_out, name)
 
 
-def _end_of_stream(store: ActivationsStore, dataset: IterableDataset, sequences: int, name: str) -> _Rows:
-    """The last shard of a stream, which training reaches last; of a stream in one piece, the rows after those it reads."""
-    mean, error = _sequences_per_row(store, dataset)
-    needed = int(sequences / max(mean - 3 * error, mean / 2) * _MARGIN) + 1
-    shards = dataset.num_shards
-    total = _number_of_rows(dataset)
-    if shards > 1:
-        reached = total is not None and needed > total * (shards - 1) / shards
-        return _Rows(dataset.shard(num_shards=shards, index=shards - 1), None, not reached, name)
-    if needed <= _LONGEST_SKIP and (total is None or needed < total):
-        return _Rows(dataset.skip(needed), needed, True, name)
-    return _Rows(dataset, 0, False, name)
+def _rest_of_stream(dataset: IterableDataset, needed: int, wanted: int, *, known: bool, name: str) -> _Rows:
+    """Of a stream the rows after those that training needs, if they can be reached; else its first rows.
+
+    Training reads a stream in the order in which it comes, shuffled or not, so what follows is not read.
+    """
+    reachable = known and needed <= _LONGEST_SKIP
+    start = needed if reachable else 0
+    # not dataset.skip(): on a shuffled stream of several shards that gives another order
+    taken = list(islice(iter(dataset), start, start + _ROWS_PER_SEQUENCE * wanted))
+    if not taken:
+        return _Rows(dataset.take(_ROWS_PER_SEQUENCE * wanted), 0, False, name)
+    return _Rows(Dataset.from_list(taken), start, reachable, name)
 
 
-def _number_of_rows(dataset: IterableDataset) -> int | None:
-    splits = dataset.info.splits or {}
-    split = splits.get(str(dataset.split)) if dataset.split else None
-    return getattr(split, "num_examples", None) or None
-
-
-def _sequences_per_row(store: ActivationsStore, dataset: Dataset | IterableDataset) -> tuple[float, float]:
-    """How many sequences a row gives, mean and standard error over a sample; one if rows are tokenised already."""
+def _rows_needed(store: ActivationsStore, dataset: Dataset | IterableDataset, sequences: int) -> int:
+    """Rows that so many sequences take, estimated high from the lengths of some rows; one each where rows are tokenised already."""
     if store.is_dataset_tokenized:
-        return 1.0, 0.0
+        return sequences + 1
     if isinstance(dataset, Dataset):
         n = min(_SAMPLED_ROWS, len(dataset))
         chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:n]
@@ -155,9 +168,7 @@ def _sequences_per_row(store: ActivationsStore, dataset: Dataset | IterableDatas
     # one row at a time through SAELens's own tokenisation, without cutting it into sequences
     rows = token_store(sample, store.model, Tokenization.of_store(store))
     lengths = torch.tensor([len(tokens) for tokens in rows._iterate_raw_dataset_tokens()], dtype=torch.float64)
-    if store.disable_concat_sequences:
-        per_row = (lengths >= store.context_size - int(store.prepend_bos)).double()
-    else:
-        per_row = (lengths + 1) / (store.context_size - int(store.prepend_bos))
+    room = store.context_size - int(store.prepend_bos)
+    per_row = (lengths >= room).double() if store.disable_concat_sequences else (lengths + 1) / room
     mean, stderr = mean_with_error(per_row)
-    return max(mean, 1e-9), stderr or 0.0
+    return int(sequences / max(mean - 3 * (stderr or 0.0), mean / 2, 1e-9) * _MARGIN) + 1

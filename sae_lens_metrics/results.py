@@ -3,9 +3,9 @@
 import json
 import math
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +149,7 @@ class Report:
                 warnings=list(data.get("warnings", [])),
                 provenance=dict(data.get("provenance", {})),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ResultError(f"this result is damaged ({type(error).__name__}: {error}): evaluate again") from error
 
     def save(self, path: str | Path) -> Path:
@@ -178,12 +178,18 @@ class Report:
 
 def _metric_result(data: Mapping[str, Any]) -> MetricResult:
     return MetricResult(
-        estimates={name: Estimate(**estimate) for name, estimate in data["estimates"].items()},
+        estimates={name: _known(Estimate, estimate) for name, estimate in data["estimates"].items()},
         tables=data.get("tables", {}),
-        histograms={name: Histogram(**histogram) for name, histogram in data.get("histograms", {}).items()},
+        histograms={name: _known(Histogram, histogram) for name, histogram in data.get("histograms", {}).items()},
         notes=data.get("notes", []),
         seconds=data.get("seconds", 0.0),
     )
+
+
+def _known(cls: type, data: Mapping[str, Any]) -> Any:
+    """A dataclass from its fields; a newer minor version may have written more."""
+    names = {f.name for f in fields(cls)}
+    return cls(**{name: value for name, value in data.items() if name in names})
 
 
 def write_atomically(path: str | Path, text: str) -> Path:
@@ -194,15 +200,12 @@ def write_atomically(path: str | Path, text: str) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with temporary.open("x", encoding="utf-8") as file:
             file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are private, results are not
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return path

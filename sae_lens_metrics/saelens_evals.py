@@ -10,11 +10,12 @@ from sae_lens.training.activation_scaler import ActivationScaler
 from sae_lens.training.activations_store import ActivationsStore
 
 from sae_lens_metrics.config import MetricsConfig
-from sae_lens_metrics.corpus import Corpus, Tokenization, sequences_from_store, token_store
+from sae_lens_metrics.corpus import Corpus
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation import evaluate
 from sae_lens_metrics.inference_sae import inference_sae
 from sae_lens_metrics.subject import Subject
+from sae_lens_metrics.tokenization import Tokenization, draw_sequences, token_store
 
 __all__ = ["run_evals"]
 
@@ -85,5 +86,5 @@ def _corpus(store: ActivationsStore, config: MetricsConfig) -> Corpus:
         raise ConfigError("the store reads cached activations, the metrics need text: give a store over a data set")
     tokenization = Tokenization.of_store(store)
     wanted = max(2, config.tokens // store.context_size)
-    sequences = sequences_from_store(token_store(store.dataset, store.model, tokenization), wanted)  # pyright: ignore[reportArgumentType]
-    return Corpus.from_tokens(sequences, kind="store")
+    drawn = draw_sequences(token_store(store.dataset, store.model, tokenization), wanted, seed=config.seed)  # pyright: ignore[reportArgumentType]
+    return Corpus(drawn.tokens, {"kind": "store", "seed": config.seed}, documents=drawn.documents)

@@ -23,6 +23,8 @@ __all__ = ["Subject"]
 
 _LOGITS_LIMIT = 2**27
 """Logits held at once while losses are computed: half a gigabyte in float32."""
+_SCALED_OUTSIDE = ("expected_average_only_in", "covariance_whitening")
+"""Normalisations that SAELens's trainer does, not the SAE; they are folded into its weights when it is saved."""
 _TOLERANCE = 1e-3
 """Largest relative difference between SAELens's decode and the affine form that is taken for rounding."""
 
@@ -68,6 +70,9 @@ class Subject:
         expected: dict[str, float] | None = None,
     ) -> None:
         self.model = model
+        if isinstance(sae, TrainingSAE) and sae.cfg.normalize_activations in _SCALED_OUTSIDE:
+            kind = sae.cfg.normalize_activations
+            raise SubjectError(f"the SAE is in training with {kind}, whose scaler is not part of it: pass inference_sae(sae, scaler)")
         self.sae = inference_sae(sae) if isinstance(sae, TrainingSAE) else sae
         metadata = self.sae.cfg.metadata
         self.hook_name: str = hook_name or metadata.hook_name or ""
@@ -100,6 +105,13 @@ class Subject:
     def chunk(self) -> int:
         """Tokens whose dense latents take at most a quarter of a gigabyte, for loops over encode and decode."""
         return max(16, 2**26 // self.d_sae)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Number of tokens that the model knows, or ``None`` if it does not say."""
+        config = getattr(self.model, "cfg", None)
+        size = getattr(config, "d_vocab", None) or getattr(getattr(getattr(self.model, "model", None), "config", None), "vocab_size", None)
+        return int(size) if size else None
 
     @property
     def tokenizer(self) -> Any:
@@ -156,8 +168,7 @@ class Subject:
         if replacement is not None:
             where = self.valid(prefix.tokens) if where is None else where
             replacement = torch.where(where[..., None], replacement, self._read(prefix.activation))
-        vocabulary = _vocabulary(self.model)
-        rows = max(1, _LOGITS_LIMIT // (prefix.tokens.shape[1] * vocabulary))
+        rows = max(1, _LOGITS_LIMIT // (prefix.tokens.shape[1] * (self.vocabulary or 2**16)))
         parts = [
             _next_token_losses(self.logits(part, None if replacement is None else replacement[i : i + rows]), part.tokens)
             for i, part in _split(prefix, rows)
@@ -289,7 +300,7 @@ class Subject:
             z, pre = self.encode(x), self.pre_activations(x)
         except UnsupportedSAEError:
             raise
-        except Exception as error:
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
             raise UnsupportedSAEError(
                 f"an SAE of architecture {self._architecture!r} does not encode single activations ({error}): not supported yet"
             ) from error
@@ -301,7 +312,7 @@ class Subject:
         scale, offset = self.scale_and_offset(x)
         rows = self.sae.W_dec.detach().float()
         for decoder in (rows, rows / self.sae.W_dec.detach().norm(dim=-1, keepdim=True).float()):
-            if _relative_difference(scale * (z @ decoder) + offset, expected) < _TOLERANCE:
+            if _relative_difference(scale * (z @ decoder) + offset, expected) < _tolerance_of(self.sae.dtype):
                 return decoder
         raise UnsupportedSAEError(
             f"an SAE of architecture {self._architecture!r} does not decode by a sum of latents times decoder rows: not supported yet"
@@ -309,7 +320,7 @@ class Subject:
 
     def _check_fit(self) -> None:
         """Runs a few tokens: the activation must fit the SAE, and the fast run must agree with the full one."""
-        tokens = torch.arange(8).remainder(_vocabulary(self.model)).reshape(2, 4)
+        tokens = torch.arange(8).remainder(self.vocabulary or 8).reshape(2, 4)
         prefix = self.prefix(tokens)
         x = self.activations(prefix)
         if type(self._backend) is FullRunBackend:
@@ -331,12 +342,6 @@ def _special_tokens(model: Any, excluded: bool | list[int] | None) -> Int[Tensor
     ids = set(get_special_token_ids(tokenizer)) if tokenizer is not None else set()
     ids |= set(excluded) if isinstance(excluded, list) else set()
     return torch.tensor(sorted(ids), dtype=torch.long)
-
-
-def _vocabulary(model: Any) -> int:
-    config = getattr(model, "cfg", None)
-    size = getattr(config, "d_vocab", None) or getattr(getattr(getattr(model, "model", None), "config", None), "vocab_size", None)
-    return int(size) if size else 2**16  # only memory limits and the choice of tokens to try depend on it
 
 
 def _split(prefix: Prefix, rows: int) -> Iterator[tuple[int, Prefix]]:

@@ -54,7 +54,7 @@ def print_reports(reports: Mapping[str, Report], console: Console | None = None)
     explain = console.width >= _EXPLAINING_WIDTH
     table = Table(caption="value ± standard error", caption_justify="left")
     for name in ("", *reports):
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+        table.add_column(escape(name), justify="right" if name else "left", no_wrap=True)
     if explain:
         table.add_column("what it is", style="dim")
     results = [dict(report.results()) for report in reports.values()]
@@ -63,14 +63,14 @@ def print_reports(reports: Mapping[str, Report], console: Console | None = None)
         columns = [result[metric].estimates if metric in result else {} for result in results]
         shown = _SHOWN.get(metric) or dict.fromkeys((name for column in columns for name in column), "")
         for name, meaning in shown.items():
-            cells = [f"{metric}/{name}", *(_cell(column.get(name)) for column in columns)]
+            cells = [escape(f"{metric}/{name}"), *(_cell(column.get(name)) for column in columns)]
             table.add_row(*cells, *([meaning] if explain else []))
     console.print(table)
     for name, report in reports.items():
         for text in report.warnings:
-            console.print(f"[yellow]warning[/], {name}: {escape(text)}", highlight=False)
+            console.print(f"[yellow]warning[/], {escape(name)}: {escape(text)}", highlight=False)
         for metric, text in report.errors.items():
-            console.print(f"[red]failed[/], {name}, {metric}: {escape(text)}", highlight=False)
+            console.print(f"[red]failed[/], {escape(name)}, {metric}: {escape(text)}", highlight=False)
 
 
 def _cell(estimate: Estimate | None) -> str:

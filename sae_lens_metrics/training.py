@@ -20,7 +20,7 @@ from sae_lens.training.prefetch import PrefetchingIterator
 from sae_lens_metrics.config import MetricsConfig, Preset
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation import make_report
-from sae_lens_metrics.held_out import hold_out
+from sae_lens_metrics.held_out import NOT_HELD_OUT, hold_out
 from sae_lens_metrics.inference_sae import inference_sae
 from sae_lens_metrics.isolation import isolated
 from sae_lens_metrics.metrics import get_metric
@@ -33,6 +33,9 @@ __all__ = ["MetricsRunnerConfig", "MetricsTrainingRunner", "OverheadBudget", "at
 logger = logging.getLogger("sae_lens_metrics")
 
 METRICS_FILENAME = "metrics.jsonl"
+_SEAMS = ("run_trainer_with_interruption_handling", "_run_with_interruption_handling")
+"""Names of the method that runs the trainer, in SAELens's single-SAE and multi-SAE runner."""
+_INTERRUPTS = (KeyboardInterrupt, InterruptedException)
 _SINGLE = ""
 """Name of the only SAE of a run."""
 
@@ -55,7 +58,10 @@ def attach_metrics(runner: Any, config: MetricsConfig | Preset | None = None) ->
     Raises:
         ConfigError: If a metric is unknown, metrics are attached already, or there is no text to evaluate on.
     """
-    if isinstance(getattr(runner, "evaluator", None), _Evaluator):
+    seam = next((name for name in _SEAMS if hasattr(runner, name)), None)
+    if seam is None:
+        raise ConfigError(f"a {type(runner).__name__} is not a training runner of a supported SAELens (6.45 or later, below 7)")
+    if isinstance(runner.evaluator, _Evaluator):
         raise ConfigError("metrics are attached to this runner already")
     if config is None or isinstance(config, str):
         config = MetricsConfig.preset(config or "train")
@@ -63,12 +69,8 @@ def attach_metrics(runner: Any, config: MetricsConfig | Preset | None = None) ->
         get_metric(name)
     metrics = _TrainingMetrics(runner, config)
     runner.evaluator = _Evaluator(runner.evaluator, metrics)
-    # the seam's name in SAELens's single-SAE and multi-SAE runner
-    for seam in ("run_trainer_with_interruption_handling", "_run_with_interruption_handling"):
-        if hasattr(runner, seam):
-            setattr(runner, seam, metrics.around(getattr(runner, seam)))
-            return runner
-    raise ConfigError(f"a {type(runner).__name__} is not a training runner of a supported SAELens (6.45 or later, below 7)")
+    setattr(runner, seam, metrics.around(getattr(runner, seam)))
+    return runner
 
 
 @dataclass
@@ -176,7 +178,10 @@ class _TrainingMetrics:
                 _note_in_wandb_config(self._config)
             else:
                 self._evaluate_between_steps(trainer)
-            result = fit(trainer)
+            try:
+                result = fit(trainer)
+            finally:
+                self._tell_what_was_skipped()
             self._evaluate_at_the_end(trainer)
             return result
 
@@ -210,17 +215,25 @@ class _TrainingMetrics:
         first.step = step_after_metrics
 
     def _evaluate_at_the_end(self, trainer: Any) -> None:
-        logged = self._evaluate(*_trained(trainer), trainer.data_provider, steps=trainer.n_training_steps, final=True)
+        """The last evaluation. The SAE is trained but not saved yet, so whatever happens here, the run must go on to save it."""
+        try:
+            logged = self._evaluate(*_trained(trainer), trainer.data_provider, steps=trainer.n_training_steps, final=True)
+            if logged and self._logs_to_wandb:
+                import wandb
+
+                wandb.log(logged, step=trainer.n_training_steps)
+        except _INTERRUPTS:
+            logger.warning("interrupted: the last evaluation is left out, the SAE is saved")
+        except Exception as error:
+            self._warn("logging metrics", error)
+
+    def _tell_what_was_skipped(self) -> None:
         if self._budget.skipped:
             done, due = self._budget.ran, self._budget.ran + self._budget.skipped
-            logger.info(
+            logger.warning(
                 "%d of %d evaluations during training were run, to keep metrics within %.0f %% of the time (max_overhead)",
                 *(done, due, 100 * self._config.max_overhead),
             )
-        if logged and self._logs_to_wandb:
-            import wandb
-
-            wandb.log(logged, step=trainer.n_training_steps)
 
     def _evaluate(
         self, saes: Mapping[str, TrainingSAE[Any]], scalers: Mapping[str, ActivationScaler], provider: Any, *, steps: int, final: bool
@@ -234,8 +247,6 @@ class _TrainingMetrics:
                     report = self._report(sae, scalers[name])
                     self._write(report, name, steps=steps, final=final)
                     logged |= loggable(report, prefix=f"{name}/" if name else "")
-                except InterruptedException:
-                    raise
                 except Exception as error:
                     self._warn("metrics", error)
         return logged
@@ -243,7 +254,10 @@ class _TrainingMetrics:
     def _report(self, sae: TrainingSAE[Any], scaler: ActivationScaler) -> Report:
         subject = Subject(self._runner.model, inference_sae(sae, scaler), model_kwargs=self._runner.cfg.model_kwargs)
         report = make_report(subject, self._held_out.corpus, self._config, on_error=self._warn)
-        report.provenance["corpus"]["held_out"] = self._held_out.still_held_out(self._runner.activations_store)
+        held_out = self._held_out.still_held_out(self._runner.activations_store)
+        report.provenance["corpus"]["held_out"] = held_out
+        if not held_out and NOT_HELD_OUT not in report.warnings:
+            report.warnings.append(NOT_HELD_OUT)
         return report
 
     def _warn(self, what: str, error: Exception) -> None:

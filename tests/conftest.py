@@ -6,6 +6,7 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 
 import logging
+import sys
 import warnings
 
 import pytest
@@ -40,15 +41,17 @@ def dataset(documents):
 @pytest.fixture(scope="session")
 def tokens(model, dataset):
     """Real text, [64 sequences, 64 tokens], each beginning with BOS."""
-    from sae_lens_metrics.corpus import Tokenization, sequences_from_store, token_store
+    from sae_lens_metrics.tokenization import Tokenization, draw_sequences, token_store
 
-    return sequences_from_store(token_store(dataset, model, Tokenization(64, True, False, "bos")), 64)
+    return draw_sequences(token_store(dataset, model, Tokenization(64, True, False, "bos")), 64, seed=0).tokens
 
 
 @pytest.fixture(autouse=True)
 def _quiet(tmp_path, monkeypatch):
     for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "wandb"))
+    if "wandb" in sys.modules:  # it remembers the folders of the first run
+        sys.modules["wandb"].teardown()
     for name in ("sae_lens", "transformer_lens", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -23,6 +23,9 @@ def test_presets_grow():
     [
         (lambda: MetricsConfig.preset("fast"), "no preset 'fast'"),
         (lambda: MetricsConfig(tokens=0), "tokens is 0"),
+        (lambda: MetricsConfig(seed=-1), "seed is -1"),
+        (lambda: MetricsConfig(seed=2**40), "seed is"),
+        (lambda: MetricsConfig(probe=ProbeConfig(max_tokens=1)), "max_tokens"),
         (lambda: MetricsConfig(max_overhead=0), "max_overhead"),
         (lambda: MetricsConfig(names=["probe", "probe"]), "named twice"),
         (lambda: MetricsConfig(probe=ProbeConfig(examples=3)), "at least 20"),

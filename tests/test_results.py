@@ -72,6 +72,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         (lambda text: text.replace('"format": "sae-lens-metrics"', '"format": "else"'), "not a result"),
         (lambda text: text.replace('"format_version": "1.0"', '"format_version": "2.0"'), "format version 2.0"),
         (lambda text: text.replace('"estimates"', '"guesses"'), "damaged"),
+        (lambda text: text.replace("16.0", "NaN"), "damaged"),
     ],
 )
 def test_a_damaged_file_is_refused_with_its_reason(change, message, tmp_path):
@@ -85,5 +86,6 @@ def test_a_newer_minor_version_opens(tmp_path):
     path = report().save(tmp_path / "r.json")
     data = json.loads(path.read_text())
     data.update(format_version="1.7", something_new={"a": 1})
+    data["sanity"]["estimates"]["l0"]["more"] = 3
     path.write_text(json.dumps(data))
     assert Report.load(path) == report()

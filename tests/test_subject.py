@@ -176,11 +176,30 @@ def test_the_model_and_the_sae_are_left_as_they_were(model, tokens):
         model.eval()
 
 
-@pytest.mark.parametrize(("hook", "near"), [("blocks.9.hook_resid_post", "blocks.3.hook_resid_post"), ("resid", "hook_resid")])
+@pytest.mark.parametrize(("hook", "near"), [("blocks.9.hook_resid_post", "blocks.0.hook_resid_post"), ("hook_embd", "hook_embed")])
 def test_a_hook_that_the_model_lacks(hook, near, model):
-    with pytest.raises(SubjectError, match="the model has no hook") as error:
+    with pytest.raises(SubjectError, match=r"the model has no hook .* the nearest names are") as error:
         Subject(model, training_sae("standard"), hook_name=hook)
-    assert near in str(error.value) or "blocks" in str(error.value)
+    assert near in str(error.value) or near.replace("0", "3") in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("architecture", SUPPORTED)
+def test_saes_of_low_precision(architecture, dtype, model, tokens):
+    sae = inference_sae(training_sae(architecture)).to(dtype)
+    subject = Subject(model, sae)
+    prefix = subject.prefix(tokens[:2])
+    x = subject.activations(prefix)
+    z = subject.encode(x)
+    assert x.dtype == z.dtype == subject.decode(z, x).dtype == torch.float32
+    assert z.count_nonzero() > 0
+    assert subject.losses(prefix, subject.decode(z, x)).isfinite().all()
+
+
+@pytest.mark.parametrize("normalize", ["expected_average_only_in", "covariance_whitening"])
+def test_an_sae_in_training_whose_scaler_is_elsewhere(normalize, model):
+    with pytest.raises(SubjectError, match=r"pass inference_sae\(sae, scaler\)"):
+        Subject(model, training_sae("topk", normalize=normalize))
 
 
 def test_no_hook_name(model):

@@ -16,6 +16,7 @@ from saes import D_IN, D_SAE, HOOK, TRAINING_CONFIGS
 from sae_lens_metrics import MetricsRunnerConfig, MetricsTrainingRunner, Report, attach_metrics
 from sae_lens_metrics.errors import ConfigError, CorpusError
 from sae_lens_metrics.metrics.registry import _registered
+from sae_lens_metrics.results import MetricResult
 from sae_lens_metrics.training import OverheadBudget
 
 SHRINKAGE = small_metrics(names=["shrinkage"])
@@ -60,6 +61,16 @@ def test_weights_are_bit_identical_with_prefetching(model, dataset, tmp_path):
     plain = trained(lambda: single_runner(tmp_path / "a", model, dataset, prefetch_llm_batches=True))
     with_metrics = trained(lambda: single_runner(tmp_path / "b", model, dataset, prefetch_llm_batches=True, metrics=small_metrics()))
     assert_identical(plain, with_metrics)
+
+
+def test_weights_are_bit_identical_on_two_threads(model, dataset, tmp_path):
+    torch.set_num_threads(2)
+    try:
+        plain = trained(lambda: single_runner(tmp_path / "a", model, dataset))
+        assert_identical(plain, trained(lambda: single_runner(tmp_path / "b", model, dataset, metrics=small_metrics())))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_weights_are_bit_identical_with_several_saes(model, dataset, tmp_path):
@@ -133,12 +144,43 @@ def test_an_interrupt_during_a_metric_stops_the_run(model, dataset, tmp_path, me
     assert read_lines(tmp_path) == []
 
 
+def test_an_interrupt_during_the_last_evaluation_still_saves_the_sae(model, dataset, tmp_path, metric, caplog):
+    from sae_lens.training._interruption import InterruptedException
+
+    evaluations = []
+
+    def interrupted(subject, corpus, config, generator):
+        evaluations.append(subject)
+        if len(evaluations) == 3:
+            raise InterruptedException
+        return MetricResult({})
+
+    metric("interrupted", interrupted)
+    single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["interrupted"])).run()
+    assert len(evaluations) == 3
+    assert SAE.load_from_disk(tmp_path / "output").cfg.d_sae == D_SAE
+    assert any("interrupted: the last evaluation is left out" in r.getMessage() for r in caplog.records)
+
+
+def test_a_signal_during_the_check_of_the_sae_is_not_taken_for_an_unsupported_one(model, dataset, tmp_path, monkeypatch):
+    from sae_lens.training._interruption import InterruptedException
+
+    def interrupted(self, x):
+        raise InterruptedException
+
+    monkeypatch.setattr("sae_lens_metrics.subject.Subject.pre_activations", interrupted)
+    with pytest.raises(InterruptedException):
+        single_runner(tmp_path, model, dataset, metrics=SHRINKAGE, checkpoint_path=None).run()
+
+
 def test_mistakes_are_told_before_training(model, dataset, tmp_path):
     with pytest.raises(ConfigError, match="no metric 'probes'"):
         single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["probes"]))
     runner = single_runner(tmp_path, model, dataset, metrics=SHRINKAGE)
     with pytest.raises(ConfigError, match="attached"):
         attach_metrics(runner, SHRINKAGE)
+    with pytest.raises(ConfigError, match="not a training runner"):
+        attach_metrics(object(), SHRINKAGE)
     with pytest.raises(CorpusError, match=r"cannot load the data set .*nowhere\.jsonl"):
         single_runner(tmp_path, model, dataset, metrics=small_metrics(dataset=str(tmp_path / "nowhere.jsonl")))
 
@@ -262,10 +304,10 @@ def test_text_that_training_reaches_is_warned_about_and_marked(model, documents,
     small = Dataset.from_dict({"text": documents[:3]})
     with caplog.at_level(logging.WARNING, logger="sae_lens_metrics"):
         single_runner(tmp_path, model, small, metrics=SHRINKAGE, training_tokens=200 * BATCH, logger=logger_every(100)).run()
-    assert any("too small to hold out" in r.getMessage() for r in caplog.records)
+    assert any("cannot be shown" in r.getMessage() for r in caplog.records)
     report = Report.load(tmp_path / "output" / "metrics.json")
     assert report.provenance["corpus"]["held_out"] is False
-    assert any("too small" in text for text in report.warnings)
+    assert any("cannot be shown" in text for text in report.warnings)
 
 
 def logger_every(n):
@@ -274,14 +316,45 @@ def logger_every(n):
     return logging_config(wandb=False, every=n)
 
 
-def test_a_streamed_training_set(model, documents, tmp_path):
-    stream = Dataset.from_dict({"text": documents}).to_iterable_dataset(num_shards=4)
-    single_runner(tmp_path / "a", model, stream, metrics=SHRINKAGE).run()
-    one_piece = Dataset.from_dict({"text": documents}).to_iterable_dataset()
-    runner = single_runner(tmp_path / "b", model, one_piece, metrics=SHRINKAGE)
+@pytest.mark.parametrize("shards", [1, 4])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_of_a_stream_the_rows_after_those_that_training_reads(shards, shuffled, model, documents, tmp_path):
+    stream = Dataset.from_dict({"text": documents}).to_iterable_dataset(num_shards=shards)
+    if shuffled:
+        stream = stream.shuffle(seed=5, buffer_size=20)
+    runner = single_runner(tmp_path, model, stream, metrics=SHRINKAGE)
+    order = [row["text"] for row in stream]
     runner.run()
-    for name in "ab":
-        assert Report.load(tmp_path / name / "output" / "metrics.json").provenance["corpus"]["held_out"]
+    corpus = runner.evaluator._metrics._held_out.corpus
+    report = Report.load(tmp_path / "output" / "metrics.json")
+    assert report.provenance["corpus"]["held_out"]
+    assert report.warnings == [text for text in report.warnings if "cannot be shown" not in text]
+    read = "".join(order[: runner.activations_store.n_dataset_processed + 1])
+    for row in corpus.tokens[:5, 1:40]:
+        assert model.tokenizer.decode(row) not in read
+
+
+def test_a_stream_that_training_reads_to_its_end_is_not_held_out(model, documents, tmp_path, caplog):
+    stream = Dataset.from_dict({"text": documents[:3]}).to_iterable_dataset(num_shards=3)
+    single_runner(tmp_path, model, stream, metrics=SHRINKAGE, training_tokens=200 * BATCH, logger=logger_every(100)).run()
+    report = Report.load(tmp_path / "output" / "metrics.json")
+    assert report.provenance["corpus"]["held_out"] is False
+    assert any("cannot be shown" in text for text in report.warnings)
+
+
+def test_the_training_set_named_again_is_not_held_out(model, documents, tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents[:10]))
+    rows = Dataset.from_dict({"text": documents[:10]})
+    metrics = small_metrics(names=["shrinkage"], dataset=str(path))
+    single_runner(tmp_path, model, rows, metrics=metrics, dataset_path=str(path)).run()
+    assert Report.load(tmp_path / "output" / "metrics.json").provenance["corpus"]["held_out"] is False
+
+
+def test_long_documents_with_short_ones_at_the_end(model, documents, tmp_path):
+    rows = Dataset.from_dict({"text": [*("\n".join(documents[i : i + 10]) for i in range(0, 100, 10)), "The end.", "Index."]})
+    single_runner(tmp_path, model, rows, metrics=SHRINKAGE).run()
+    assert Report.load(tmp_path / "output" / "metrics.json").metrics["shrinkage"]
 
 
 def test_a_tokenised_training_set(model, tokens, tmp_path):

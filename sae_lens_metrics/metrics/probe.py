@@ -1,6 +1,8 @@
 """1d probes on known features (Gao et al. 2024, section 4.2)."""
 
+import hashlib
 import math
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +61,9 @@ def probe(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: to
     rows: list[Row] = []
     for task in tqdm(tasks, desc="probe", unit="task", delay=2, leave=False):
         x = last_token_activations(subject, task, config.probe, config.batch_size)
-        rows.append(_probe_task(subject, task, x, directions, generator))
+        # a generator for each task, so that its split depends neither on the SAE's size nor on the other tasks
+        own = torch.Generator().manual_seed(generator.initial_seed() ^ zlib.crc32(task.name.encode()))
+        rows.append(_probe_task(subject, task, x, directions, own))
     return MetricResult(_estimates(rows), tables={"tasks": rows}, notes=[f"{name}: {what}" for name, what in _CANDIDATES.items()])
 
 
@@ -121,6 +125,7 @@ def _probe_task(
     row: Row = {
         "task": task.name,
         "family": task.family,
+        "texts_sha256": hashlib.sha256("\0".join(task.texts).encode()).hexdigest()[:16],
         "fitted_on": int(halves.fit.sum()),
         "tested_on": int((~halves.fit).sum()),
         "entropy": float(label_entropy(halves.y[halves.fit])),
@@ -142,7 +147,7 @@ def _best(values: Float[Tensor, "n candidates"], y: Bool[Tensor, "n"], fit: Bool
     """Fits all candidates on one half, chooses the best there, and tests that one on the other half."""
     fitted = fit_logistic_1d(values[fit], y[fit])
     index = int(fitted.loss.argmin())
-    log_odds = values[~fit, index].double() * fitted.weight[index] + fitted.bias[index]
+    log_odds = values[~fit, index].to(fitted.weight.dtype) * fitted.weight[index] + fitted.bias[index]
     most_certain = math.log(int(fit.sum()) + 1)  # the rule of succession: n examples without exception give odds of n + 1
     limited = log_odds.clamp(-most_certain, most_certain)[:, None]
     one, zero = limited.new_ones(1), limited.new_zeros(1)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sae_lens_metrics.config import MetricsConfig
 from sae_lens_metrics.corpus import ActivationBatch, Corpus
-from sae_lens_metrics.metrics.sums import SequenceSums, ratio_estimate
+from sae_lens_metrics.metrics.sums import SequenceSums
 from sae_lens_metrics.results import Estimate, MetricResult
 from sae_lens_metrics.subject import Subject
 
@@ -27,7 +27,7 @@ def sanity(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: t
         config: ``batch_size`` is used.
         generator: Not used.
     """
-    sums, fired = SequenceSums(), torch.zeros(subject.d_sae, dtype=torch.bool, device=subject.device)
+    sums, fired = SequenceSums(corpus), torch.zeros(subject.d_sae, dtype=torch.bool, device=subject.device)
     for batch in corpus.activations(subject, config.batch_size, progress="sanity"):
         reconstruction = torch.empty_like(batch.x)
         l0 = torch.empty(len(batch.x), device=subject.device)
@@ -37,7 +37,7 @@ def sanity(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: t
             fired |= (z != 0).any(0)
         sums.add(l0=batch.per_sequence(l0), error=batch.per_sequence((batch.x - reconstruction).square().sum(-1)))
         sums.add(**moments(batch), **losses(subject, batch, reconstruction))
-    error = ratio_estimate(sums["error"], variance(sums), of="sequences")
+    error = sums.estimate(sums["error"], variance(sums))
     return MetricResult(
         {
             "l0": sums.ratio("l0", "tokens"),
@@ -46,7 +46,7 @@ def sanity(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: t
             "ce_clean": sums.ratio("clean", "predictions"),
             "ce_reconstructed": sums.ratio("reconstructed", "predictions"),
             "ce_zeroed": sums.ratio("zeroed", "predictions"),
-            "loss_recovered": ratio_estimate(sums["zeroed"] - sums["reconstructed"], sums["zeroed"] - sums["clean"], of="sequences"),
+            "loss_recovered": sums.estimate(sums["zeroed"] - sums["reconstructed"], sums["zeroed"] - sums["clean"]),
         }
     )
 
@@ -57,13 +57,13 @@ def moments(batch: ActivationBatch) -> dict[str, Float[Tensor, "batch ..."]]:
     return {
         "tokens": batch.per_sequence(ones),
         "x": batch.per_sequence(batch.x),
-        "squares": batch.per_sequence(batch.x.double().square().sum(-1)),
+        "squares": batch.per_sequence(batch.x.square()).sum(-1),
     }
 
 
 def variance(sums: SequenceSums) -> Float[Tensor, "sequences"]:
     """Σ|x - μ|² of each sequence, with μ the mean over the whole corpus, from ``moments``."""
-    mean = sums["x"].sum(0) / sums["tokens"].sum()
+    mean = sums["x"].sum(0) / sums["tokens"].sum().clamp_min(1)
     return sums["squares"] - 2 * sums["x"] @ mean + sums["tokens"] * mean.square().sum()
 
 

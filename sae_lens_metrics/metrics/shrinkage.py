@@ -1,21 +1,22 @@
 """Activation shrinkage: how much better would other values of the same active latents be (Gao et al. 2024, section 5.1)."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from sae_lens_metrics.config import MetricsConfig
 from sae_lens_metrics.corpus import ActivationBatch, Corpus
 from sae_lens_metrics.functional.refinement import Solver, kkt_residual_on_support, refine_on_support, to_support
 from sae_lens_metrics.functional.statistics import histogram
 from sae_lens_metrics.metrics.sanity import moments, variance
-from sae_lens_metrics.metrics.sums import SequenceSums, ratio_estimate
+from sae_lens_metrics.metrics.sums import SequenceSums
 from sae_lens_metrics.results import Estimate, Histogram, MetricResult
 from sae_lens_metrics.subject import Subject
 
 __all__ = ["shrinkage"]
 
-_BINS, _LIMIT = 80, 2.0
+_BINS, _LOW, _HIGH = 80, -1.0, 3.0
 _REFINED = ("ratio", "change_mean", "change_sd", "change_relative", "mse_refined", "ce_refined", "ce_added_refined", "ce_gained")
 _NOTHING_REFINED = "no token has between one and d_in active latents: there is nothing to refine, or its best values are not unique"
 
@@ -31,6 +32,7 @@ def shrinkage(subject: Subject, corpus: Corpus, config: MetricsConfig, generator
     - ``mse_raw``, ``mse_refined``: E|x - x̂|² / E|x - E x|², in [0, ∞).
     - ``ce_clean``, ``ce_raw``, ``ce_refined``: next-token cross-entropy in nats; ``ce_added_raw``, ``ce_added_refined`` are the
       differences to clean on the same tokens, ``ce_gained`` is raw minus refined.
+    - the histogram ``change``: (refined - raw) / raw of every active latent, from -1 (the latent is better off) to 3 and above.
     - ``gamma``: E|x̂|² / E[x̂·x] of the raw reconstruction (Rajamanoharan et al. 2024, arXiv 2404.16014, eq. 10); below 1 means
       shrinkage.
     - ``not_refined``: the fraction of tokens with more active latents than dimensions, whose best values are not unique. They keep
@@ -43,21 +45,16 @@ def shrinkage(subject: Subject, corpus: Corpus, config: MetricsConfig, generator
         config: ``batch_size`` and ``shrinkage`` are used.
         generator: Not used.
     """
-    sums, counts, kkt = SequenceSums(), torch.zeros(_BINS, dtype=torch.long), 0.0
-    unit: float | None = None
-    for batch in corpus.head(config.shrinkage.tokens).activations(subject, config.batch_size, progress="shrinkage"):
+    part = corpus.head(config.shrinkage.tokens)
+    sums, counts, kkt = SequenceSums(part), torch.zeros(_BINS, dtype=torch.long), 0.0
+    for batch in part.activations(subject, config.batch_size, progress="shrinkage"):
         outputs = _Outputs(subject, batch, config.shrinkage.solver)
-        unit = unit or outputs.mean_magnitude()
-        counts += torch.tensor(histogram(outputs.changes / (unit or 1.0), low=-_LIMIT, high=_LIMIT, bins=_BINS)[1])
+        counts += torch.tensor(histogram(outputs.changes, low=_LOW, high=_HIGH, bins=_BINS)[1])
         kkt = max(kkt, outputs.kkt)
         sums.add(**outputs.sums(), **moments(batch))
         sums.add(**_losses(subject, batch, outputs))
-    edges = histogram(torch.zeros(1), low=-_LIMIT, high=_LIMIT, bins=_BINS)[0]
-    return MetricResult(
-        _estimates(sums, kkt),
-        histograms={"change": Histogram(edges, counts.tolist())},
-        notes=[f"histogram of refined - raw, in units of the mean raw value of the first sequences, {unit or 0.0:.4g}"],
-    )
+    edges = histogram(torch.zeros(1), low=_LOW, high=_HIGH, bins=_BINS)[0]
+    return MetricResult(_estimates(sums, kkt), histograms={"change": Histogram(edges, counts.tolist())})
 
 
 class _Outputs:
@@ -70,29 +67,20 @@ class _Outputs:
         for rows in batch.chunks(subject):
             x = batch.x[rows]
             z = subject.encode(x)
+            self.raw[rows] = subject.decode(z, x)
+            kept = (z != 0).sum(1, keepdim=True) > subject.d_in  # beyond that, many values give the same reconstruction
+            latents, raw = to_support(z.masked_fill_(kept, 0) if bool(kept.any()) else z)
             scale, offset = subject.scale_and_offset(x)
             target = (x - offset) / scale  # decode is affine given the token, so its error is the error of z @ decoder
-            latents, raw = to_support(z * self._refinable(z))
             refined = refine_on_support(target, subject.decoder, latents, raw, solver=solver)
             self.kkt = max(self.kkt, float(kkt_residual_on_support(target, subject.decoder, latents, raw, refined).max()))
-            after = z.scatter_add(1, latents, refined - raw)  # unused slots add zero
-            self.raw[rows], self.refined[rows] = subject.decode(z, x), subject.decode(after, x)
+            self.refined[rows] = self.raw[rows] + scale * _weighted_sum(subject.decoder, latents, refined - raw)
             change = refined.abs() - raw.abs()
-            kept = ~self._refinable(z)[:, 0]
-            totals = [(raw != 0).sum(1), raw.abs().sum(1), refined.abs().sum(1), change.square().sum(1), kept]
+            totals = [(raw != 0).sum(1), raw.abs().sum(1), refined.abs().sum(1), change.square().sum(1), kept[:, 0]]
             columns.append(torch.stack(totals, dim=1))
-            changes.append(change[raw != 0])
+            changes.append((change / raw.abs())[raw != 0])
         self._columns = torch.cat(columns) if columns else batch.x.new_zeros(0, 5)
         self.changes = torch.cat(changes).cpu() if changes else torch.zeros(0)
-
-    def _refinable(self, z: Float[Tensor, "n d_sae"]) -> Bool[Tensor, "n 1"]:
-        """Tokens with at most as many active latents as dimensions: beyond that many values give the same reconstruction."""
-        return (z != 0).sum(1, keepdim=True) <= self._batch.x.shape[1]
-
-    def mean_magnitude(self) -> float:
-        """Mean magnitude of the raw active latents, zero where none is active."""
-        active, raw = self._columns[:, 0].sum(), self._columns[:, 1].sum()
-        return float(raw / active) if active > 0 else 0.0
 
     def sums(self) -> dict[str, Float[Tensor, "batch"]]:
         """Sums per sequence."""
@@ -111,6 +99,12 @@ class _Outputs:
         }
 
 
+def _weighted_sum(rows: Float[Tensor, "d_sae d_in"], latents: Int[Tensor, "n k"], weights: Float[Tensor, "n k"]) -> Float[Tensor, "n d_in"]:
+    if latents.shape[1] == 0:
+        return rows.new_zeros(len(latents), rows.shape[1])
+    return embedding_bag(latents, rows, per_sample_weights=weights, mode="sum")
+
+
 def _losses(subject: Subject, batch: ActivationBatch, outputs: _Outputs) -> dict[str, Float[Tensor, "batch"]]:
     counted = subject.valid(batch.prefix.tokens)[:, :-1]
     runs = {
@@ -127,15 +121,15 @@ def _estimates(sums: SequenceSums, kkt: float) -> dict[str, Estimate]:
     clean, raw, refined = sums["ce_clean"], sums["ce_raw"], sums["ce_refined"]
 
     def per_prediction(values: Float[Tensor, "sequences"]) -> Estimate:
-        return ratio_estimate(values, predictions, of="sequences")
+        return sums.estimate(values, predictions)
 
     estimates = {
         "ratio": sums.ratio("refined", "raw"),
-        "change_mean": ratio_estimate(change, sums["active"], of="sequences"),
-        "change_sd": _standard_deviation(change, sums["squared_change"], sums["active"]),
-        "change_relative": ratio_estimate(change, sums["raw"], of="sequences"),
-        "mse_raw": ratio_estimate(sums["error_raw"], total, of="sequences"),
-        "mse_refined": ratio_estimate(sums["error_refined"], total, of="sequences"),
+        "change_mean": sums.estimate(change, sums["active"]),
+        "change_sd": _standard_deviation(sums, change),
+        "change_relative": sums.estimate(change, sums["raw"]),
+        "mse_raw": sums.estimate(sums["error_raw"], total),
+        "mse_refined": sums.estimate(sums["error_refined"], total),
         "ce_clean": per_prediction(clean),
         "ce_raw": per_prediction(raw),
         "ce_refined": per_prediction(refined),
@@ -144,21 +138,18 @@ def _estimates(sums: SequenceSums, kkt: float) -> dict[str, Estimate]:
         "ce_gained": per_prediction(raw - refined),
         "gamma": sums.ratio("norm", "overlap"),
         "not_refined": sums.ratio("not_refined", "tokens"),
-        "kkt_residual": Estimate(kkt, None, len(clean), "sequences", "a maximum has no standard error"),
+        "kkt_residual": sums.maximum(kkt),
     }
     if float(sums["active"].sum()) == 0:
-        estimates |= {name: Estimate.absent(_NOTHING_REFINED, of="sequences") for name in _REFINED}
+        estimates |= {name: Estimate.absent(_NOTHING_REFINED, of=estimates["mse_raw"].of) for name in _REFINED}
     return estimates
 
 
-def _standard_deviation(
-    total: Float[Tensor, "sequences"], squares: Float[Tensor, "sequences"], counts: Float[Tensor, "sequences"]
-) -> Estimate:
+def _standard_deviation(sums: SequenceSums, change: Float[Tensor, "sequences"]) -> Estimate:
     """Standard deviation over active latents; its error follows from that of the variance by the delta method."""
-    if float(counts.sum()) == 0:
-        return Estimate.absent("no latent is active", of="sequences")
-    mean = total.sum() / counts.sum()
-    spread = ratio_estimate(squares - 2 * mean * total + mean**2 * counts, counts, of="sequences")
+    counts = sums["active"]
+    mean = change.sum() / counts.sum().clamp_min(1)
+    spread = sums.estimate(sums["squared_change"] - 2 * mean * change + mean**2 * counts, counts)
     sd = max(spread.value or 0.0, 0.0) ** 0.5
     if sd == 0 or spread.stderr is None:
         return Estimate(sd, None, spread.n, spread.of, "a deviation of zero, or of one sequence, has no standard error")

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sae_lens_metrics.corpus import Corpus
 from sae_lens_metrics.functional.statistics import ratio_with_error
 from sae_lens_metrics.results import Estimate
 
@@ -13,13 +14,19 @@ __all__ = ["SequenceSums"]
 
 
 class SequenceSums:
-    """Collects one number (or vector) per sequence and name; memory grows with sequences, not with tokens."""
+    """Collects one number (or vector) per sequence and name; memory grows with sequences, not with tokens.
 
-    def __init__(self) -> None:
+    Args:
+        corpus: The sequences; its units, documents where they are known, are what standard errors are taken over.
+    """
+
+    def __init__(self, corpus: Corpus) -> None:
         self._parts: dict[str, list[Tensor]] = defaultdict(list)
+        self._units = corpus.units
+        self._of = "sequences" if corpus.documents is None else "documents"
 
     def add(self, **sums: Float[Tensor, "batch ..."]) -> None:
-        """Adds a batch of sequences; every call must give the same names."""
+        """Adds some names of the next batch of sequences."""
         for name, values in sums.items():
             self._parts[name].append(values.double().cpu())
 
@@ -27,14 +34,19 @@ class SequenceSums:
         return torch.cat(self._parts[name])
 
     def ratio(self, numerator: str, denominator: str) -> Estimate:
-        """Σ numerator / Σ denominator over sequences."""
-        return ratio_estimate(self[numerator], self[denominator], of="sequences")
+        """Σ numerator / Σ denominator, by name."""
+        return self.estimate(self[numerator], self[denominator])
 
+    def estimate(self, numerators: Float[Tensor, "sequences"], denominators: Float[Tensor, "sequences"]) -> Estimate:
+        """Σ numerators / Σ denominators with its standard error over units; absent where the denominators sum to zero."""
+        empty = torch.zeros(int(self._units.max()) + 1, dtype=torch.float64)
+        a, b = (empty.index_add(0, self._units, values) for values in (numerators, denominators))
+        n = int((b != 0).sum())
+        if n == 0 or float(b.sum()) == 0:
+            return Estimate.absent("there is nothing to average over", of=self._of)
+        value, stderr = ratio_with_error(a, b)
+        return Estimate(value, stderr, n, self._of, None if stderr is not None else f"one of {self._of} has no standard error")
 
-def ratio_estimate(numerators: Float[Tensor, "units"], denominators: Float[Tensor, "units"], *, of: str) -> Estimate:
-    """A ratio of sums as an estimate, absent where the denominators sum to zero."""
-    n = int((denominators != 0).sum())
-    if n == 0 or float(denominators.sum()) == 0:
-        return Estimate.absent("there is nothing to average over", of=of)
-    value, stderr = ratio_with_error(numerators, denominators)
-    return Estimate(value, stderr, n=n, of=of, reason=None if stderr is not None else f"one of {of} has no standard error")
+    def maximum(self, value: float) -> Estimate:
+        """A largest value over the corpus."""
+        return Estimate(value, None, len(self._units), "sequences", "a maximum has no standard error")

@@ -26,7 +26,7 @@ class ProbeTask:
     """Unique among all tasks, lower case with underscores."""
 
     family: str
-    """What kind of knowledge it tests; tasks of a family are summarised together."""
+    """What kind of knowledge it tests; tasks can be chosen by it."""
 
     description: str
     """One sentence: what a positive and what a negative example is."""

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from saes import D_IN, D_SAE, HOOK, SUPPORTED, training_sae
 from scipy.optimize import nnls
 from sklearn.linear_model import LogisticRegression
@@ -12,7 +13,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate, register_metric
 from sae_lens_metrics.config import ProbeConfig, ShrinkageConfig
-from sae_lens_metrics.corpus import Tokenization, token_store
+from sae_lens_metrics.demo.text import standard_library_documents
 from sae_lens_metrics.errors import ConfigError, CorpusError, SubjectError
 from sae_lens_metrics.inference_sae import inference_sae
 from sae_lens_metrics.metrics import get_metric, metric_names
@@ -20,6 +21,7 @@ from sae_lens_metrics.metrics.probe import last_token_activations
 from sae_lens_metrics.metrics.registry import _registered
 from sae_lens_metrics.metrics.sanity import sanity_warnings
 from sae_lens_metrics.tasks import ProbeTask, generate_task, generated_tasks, load_tasks
+from sae_lens_metrics.tokenization import Tokenization, token_store
 
 PROBE = ProbeConfig(tasks=["base64", "inside_string", "true_sum"], examples=80)
 
@@ -143,7 +145,11 @@ def test_an_orthonormal_decoder_is_shrunken_by_exactly_its_scale(scale, model, c
     assert ratio.value == pytest.approx(1 / scale, rel=1e-4)
     assert ratio.stderr < 1e-4
     assert report.flat()["shrinkage/gamma"] == pytest.approx(scale, rel=1e-4)
-    assert sum(report.metrics["shrinkage"].histograms["change"].counts) == round(report.flat()["sanity/l0"] * 16 * 63)
+    histogram = report.metrics["shrinkage"].histograms["change"]
+    positions = int((corpus.tokens != model.tokenizer.bos_token_id).sum())
+    assert sum(histogram.counts) == round(report.flat()["sanity/l0"] * positions)
+    edges, counts = np.array(histogram.edges), np.array(histogram.counts)
+    assert (counts * (edges[1:] + edges[:-1]) / 2).sum() / counts.sum() == pytest.approx(1 / scale - 1, abs=0.06)
 
 
 def test_the_papers_own_procedure_agrees(model, corpus):
@@ -183,31 +189,33 @@ def test_an_sae_that_never_fires(model, corpus):
 # --- probe ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_probe_equals_scikit_learn(model, corpus):
-    subject = subject_of(model, "gated")
+def test_the_mean_over_tasks_and_its_error(model, corpus):
     config = MetricsConfig(names=["probe"], probe=PROBE, seed=5)
-    report = evaluate(subject, corpus, config)
+    report = evaluate(subject_of(model, "gated"), corpus, config)
     rows = report.metrics["probe"].tables["tasks"]
     assert [row["task"] for row in rows] == ["base64", "inside_string", "true_sum"]
-    for row, task in zip(rows, load_tasks(PROBE.tasks, n_examples=80, seed=5), strict=True):
-        x = last_token_activations(subject, task, PROBE, 7)
-        z = subject.pre_activations(x)[:, row["latent"]].double().numpy()[:, None]
-        y = np.array(task.labels)
-        # the split is not known here, but a probe fitted on everything bounds both halves from below
-        everything = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit((z - z.mean()) / z.std(), y)
-        loss = log_loss(y, everything.predict_proba((z - z.mean()) / z.std()))
-        n = row["fitted_on"] + row["tested_on"]
-        pooled = (row["loss"] * row["fitted_on"] + row["held_out_loss"] * row["tested_on"]) / n
-        assert n == 80
-        assert loss <= pooled + 1e-6
-        assert row["loss"] <= row["entropy"] + 1e-9
-        assert row["entropy"] == pytest.approx(np.log(2), abs=1e-3)
-        assert 0 <= row["held_out_auc"] <= 1
-        assert roc_auc_score(y, z[:, 0]) != 0.5
+    assert all(row["fitted_on"] == row["tested_on"] == 40 for row in rows)
+    assert all(0 <= row["loss"] <= row["entropy"] == pytest.approx(np.log(2)) for row in rows)
     losses = torch.tensor([row["loss"] for row in rows], dtype=torch.float64)
     estimate = report.metrics["probe"].estimates["loss"]
     assert estimate.value == pytest.approx(losses.mean().item())
     assert estimate.stderr == pytest.approx(losses.std().item() / 3**0.5)
+
+
+def test_two_saes_are_probed_on_the_same_splits_whatever_their_size_and_the_other_tasks(model, corpus):
+    def channels(tasks, d_in_sae):
+        subject = Subject(model, d_in_sae)
+        config = MetricsConfig(names=["probe"], probe=ProbeConfig(tasks=tasks, examples=80))
+        rows = evaluate(subject, corpus, config).metrics["probe"].tables["tasks"]
+        return next((row["channels_loss"], row["texts_sha256"]) for row in rows if row["task"] == "inside_string")
+
+    from sae_lens import TopKTrainingSAEConfig
+    from sae_lens.saes.topk_sae import TopKTrainingSAE
+
+    with torch.random.fork_rng(devices=[]):
+        wider = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=D_IN, d_sae=2 * D_SAE, k=8))
+    wider.cfg.metadata = training_sae("topk").cfg.metadata
+    assert channels(["inside_string"], training_sae("topk")) == channels(["base64", "inside_string"], wider)
 
 
 def test_the_best_latent_is_the_best_over_all(model, corpus):
@@ -377,6 +385,37 @@ def test_an_unknown_metric_fails_before_any_work(model, corpus, monkeypatch):
 def test_a_corpus_that_is_too_small(tokens_):
     with pytest.raises(CorpusError, match="two"):
         Corpus.from_tokens(tokens_)
+
+
+def test_the_standard_error_is_the_spread_over_draws_of_the_text(model):
+    """Sequences of one document are alike; the error must not take them for independent."""
+    rows = Dataset.from_dict({"text": list(standard_library_documents("held_out"))})
+    subject = subject_of(model)
+    reports = [evaluate(subject, Corpus.from_dataset(rows, subject, tokens=4096, seed=seed), MetricsConfig(names=[])) for seed in range(16)]
+    losses = [report.sanity.estimates["ce_clean"] for report in reports]
+    spread, claimed = np.std([loss.value for loss in losses], ddof=1), np.mean([loss.stderr for loss in losses])
+    assert losses[0].of == "documents"
+    assert 0.5 < spread / claimed < 1.7
+
+
+def test_sequences_are_drawn_from_many_documents(model, documents):
+    subject = subject_of(model)
+    corpus = Corpus.from_dataset(Dataset.from_dict({"text": documents}), subject, tokens=64 * 64)
+    assert int(corpus.units.max()) + 1 >= 32
+    short = Corpus.from_dataset(Dataset.from_dict({"text": documents[:2]}), subject, tokens=64 * 16)
+    assert int(short.units.max()) + 1 == 2
+    assert len(short) == 16
+
+
+def test_tokens_of_another_model(model):
+    with pytest.raises(CorpusError, match="token 5000 is not in the model's vocabulary of 4096"):
+        evaluate(subject_of(model), Corpus.from_tokens(torch.full((4, 8), 5000)), MetricsConfig(names=[]))
+
+
+def test_text_of_special_tokens_only(model):
+    report = evaluate(subject_of(model), Corpus.from_tokens(torch.zeros(4, 8, dtype=torch.long)), MetricsConfig(names=["shrinkage"]))
+    assert report.sanity.estimates["l0"].value is None
+    assert report.metrics["shrinkage"].estimates["ratio"].value is None
 
 
 def test_the_corpus_follows_its_seed(model, dataset):
