@@ -111,13 +111,17 @@ def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, Metrics
     )
     parser.add_argument("release", metavar="RELEASE", help="release of SAELens's directory, hub repository, or folder with one SAE")
     parser.add_argument("sae_id", metavar="SAE_ID", nargs="?", help="which SAE of the release; none for a folder")
-    parser.add_argument("--model", help="model folder or name, if not the one in the SAE's metadata")
+    parser.add_argument("--model", metavar="MODEL", help="model folder or name, if not the one in the SAE's metadata")
     parser.add_argument("--output", default="sae-metrics", metavar="DIR", help="folder for the result file (default: %(default)s)")
-    parser.add_argument("--wandb-project", help="log to this W&B project too (WANDB_MODE=offline keeps it on disk)")
-    parser.add_argument("--device", help="default: a GPU if there is one")
-    parser.add_argument("--hook-name", help="hook of the SAE, if not the one in its metadata")
-    parser.add_argument("--context-size", type=int, help="tokens a sequence, if not as in the SAE's metadata")
-    parser.add_argument("--prepend-bos", action=argparse.BooleanOptionalAction, help="if not as in the SAE's metadata")
+    parser.add_argument(
+        "--wandb-project", "--wandb_project", metavar="PROJECT", help="log to this W&B project too (WANDB_MODE=offline keeps it on disk)"
+    )
+    parser.add_argument("--device", metavar="DEVICE", help="default: a GPU if there is one")
+    parser.add_argument("--hook-name", "--hook_name", metavar="HOOK", help="hook of the SAE, if not the one in its metadata")
+    parser.add_argument(
+        "--context-size", "--context_size", metavar="TOKENS", type=int, help="tokens a sequence, if not as in the SAE's metadata"
+    )
+    parser.add_argument("--prepend-bos", "--prepend_bos", action=argparse.BooleanOptionalAction, help="if not as in the SAE's metadata")
     preset, names, arguments = _preset(parser, "--preset", "default", arguments)
     parser.add_arguments(MetricsConfig, dest="config", default=preset)
     options = parser.parse_args(arguments)
@@ -146,8 +150,11 @@ def _train(arguments: list[str]) -> None:
     from sae_lens.config import LanguageModelSAERunnerConfig
     from sae_lens.llm_sae_training_runner import _parse_cfg_args
 
+    from sae_lens_metrics.metrics import get_metric
     from sae_lens_metrics.training import MetricsRunnerConfig, MetricsTrainingRunner
 
+    for name in names or []:
+        get_metric(name)  # before anything is loaded
     cfg = _parse_cfg_args(rest)
     checkpoint_path, verbose = cfg.checkpoint_path, cfg.verbose
     values = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(LanguageModelSAERunnerConfig)}
@@ -199,9 +206,13 @@ def _parser(command: str, description: str, nested: NestedMode = NestedMode.WITH
 
 def _preset(parser: ArgumentParser, flag: str, default: str, arguments: list[str]) -> tuple[MetricsConfig, list[str] | None, list[str]]:
     """Reads the preset and the names of the metrics first: the preset gives the other options' defaults."""
-    for target in (parser, first := argparse.ArgumentParser(add_help=False, allow_abbrev=False)):
+    for target in (parser, first := argparse.ArgumentParser(prog=parser.prog, add_help=False, allow_abbrev=False)):
         target.add_argument(
-            flag, dest="preset", choices=("train", "default", "paper"), default=default, help="sizes (default: %(default)s)"
+            flag,
+            dest="preset",
+            choices=("train", "default", "paper"),
+            default=default,
+            help="how much to compute: seconds, minutes or hours (default: %(default)s)",
         )
         target.add_argument("--metrics", dest="metric_names", metavar="NAME,NAME", help="which metrics, such as probe,shrinkage")
     known, rest = first.parse_known_args(arguments)

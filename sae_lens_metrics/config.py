@@ -21,6 +21,9 @@ class ProbeConfig:
     max_tokens: int = 64
     """A longer text loses its beginning: the probe reads its last token."""
 
+    def __post_init__(self) -> None:
+        self.tasks = [name for names in self.tasks for name in names.split(",")]
+
 
 @dataclass
 class ShrinkageConfig:
@@ -36,8 +39,8 @@ class ShrinkageConfig:
 class MetricsConfig:
     """Everything that a result depends on besides the SAE, the model and the text."""
 
-    names: list[str] = field(default_factory=lambda: ["probe", "shrinkage"])
-    """Metrics to compute."""
+    names: list[str] = field(default_factory=lambda: ["probe", "shrinkage"], metadata={"cmd": False})
+    """Metrics to compute; on the command line this is ``--metrics NAME,NAME``."""
     tokens: int = 65_536
     """Tokens of evaluation text."""
     seed: int = 0

@@ -180,10 +180,14 @@ def _load(name: str, split: str) -> "Dataset | DatasetDict | IterableDataset":
     path = Path(name)
     if path.is_dir():
         return load_from_disk(name)
+    if path.suffix in _READERS and not path.is_file():
+        raise FileNotFoundError("there is no such file")
     if not path.is_file():
         return load_dataset(name, split=split, streaming=True)
     if path.suffix not in _READERS:
         raise ValueError(f"expected a file whose name ends in one of {', '.join(_READERS)}")
+    if split != "train":
+        raise ValueError("a file has no splits: leave the split out")
     options: dict[str, Any] = {"sample_by": "document"} if path.suffix == ".txt" else {}
     return load_dataset(_READERS[path.suffix], data_files=str(path), split="train", **options)
 

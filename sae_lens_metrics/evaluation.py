@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from sae_lens_metrics.config import MetricsConfig
+from sae_lens_metrics.config import MetricsConfig, Preset
 from sae_lens_metrics.corpus import Corpus
 from sae_lens_metrics.metrics import Metric, get_metric
 from sae_lens_metrics.metrics.sanity import sanity, sanity_warnings
 from sae_lens_metrics.results import MetricResult, Report
 from sae_lens_metrics.subject import Subject
+from sae_lens_metrics.tasks import generated_tasks
 
 __all__ = ["evaluate", "make_report", "package_version"]
 
@@ -28,13 +29,13 @@ _LONG = 60.0
 """Seconds above which the user is told how long it will take."""
 
 
-def evaluate(subject: Subject, corpus: Corpus, config: MetricsConfig | None = None) -> Report:
+def evaluate(subject: Subject, corpus: Corpus, config: MetricsConfig | Preset = "default") -> Report:
     """Evaluates an SAE on text; what looks wrong about the SAE or the text is logged as a warning, and stands in the report.
 
     Args:
         subject: The model and SAE.
         corpus: The text; two SAEs that are evaluated on one corpus with one seed can be compared sequence by sequence.
-        config: What to compute; default ``MetricsConfig.preset("default")``.
+        config: What to compute, or the name of a preset.
 
     Returns:
         The report: the sanity line, every metric's numbers with standard errors, and all that they depend on.
@@ -43,7 +44,7 @@ def evaluate(subject: Subject, corpus: Corpus, config: MetricsConfig | None = No
         ConfigError: If a metric or task is unknown.
         SubjectError: If the activations cannot be evaluated.
     """
-    report = make_report(subject, corpus, config or MetricsConfig.preset("default"))
+    report = make_report(subject, corpus, MetricsConfig.preset(config) if isinstance(config, str) else config)
     for text in report.warnings:
         logger.warning(text)
     return report
@@ -97,7 +98,8 @@ def _announce(seconds: float, corpus: Corpus, config: MetricsConfig) -> None:
     if "shrinkage" in config.names:
         ahead += min(config.shrinkage.tokens, tokens) / tokens
     if "probe" in config.names:
-        ahead += config.probe.examples * 10 * config.probe.max_tokens / tokens
+        # texts are half as long as they may be, and are run up to the hook only, once rather than four times
+        ahead += len(generated_tasks()) * config.probe.examples * config.probe.max_tokens / 2 / 4 / tokens
     if ahead * seconds > _LONG:
         logger.info("the metrics will take about %d minutes", math.ceil(ahead * seconds / 60))
 

@@ -1,6 +1,7 @@
 """The inference SAE that SAELens would save at this moment of a training run."""
 
 import copy
+import warnings
 from typing import Any
 
 import torch
@@ -25,6 +26,12 @@ def inference_sae(sae: TrainingSAE[Any], scaler: ActivationScaler | None = None)
     Returns:
         An SAE in evaluation mode that encodes raw activations of the model.
     """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*model_from_pretrained_kwargs")  # advice for loading; the model is here
+        return _inference_sae(sae, scaler)
+
+
+def _inference_sae(sae: TrainingSAE[Any], scaler: ActivationScaler | None) -> SAE[Any]:
     device = sae.W_dec.device
     config = copy.deepcopy(sae.cfg)
     config.device = "meta"

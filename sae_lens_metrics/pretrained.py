@@ -2,6 +2,7 @@
 
 import difflib
 import warnings
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ def load_pretrained(
 
 
 def _from_disk(folder: str, device: str, dtype: str) -> SAE[Any]:
+    if folder in get_pretrained_saes_directory():
+        some = ", ".join(islice(get_pretrained_saes_directory()[folder].saes_map, 5))
+        raise SubjectError(f"{folder!r} is a release: say which of its SAEs, such as {some}")
     if not (Path(folder) / "cfg.json").is_file():
         raise SubjectError(f"{folder!r} is not a folder that holds an SAE (cfg.json, sae_weights.safetensors): give one, or RELEASE SAE_ID")
 

@@ -90,8 +90,8 @@ class Subject:
         self._check_fit()
 
     @classmethod
-    def from_pretrained(cls, release: str, sae_id: str, **options: Any) -> "Subject":
-        """Loads an SAE from the hub together with its model; see ``sae_lens_metrics.pretrained.load_pretrained`` for the options."""
+    def from_pretrained(cls, release: str, sae_id: str | None = None, **options: Any) -> "Subject":
+        """Loads an SAE from the hub, or from a folder, and its model; ``pretrained.load_pretrained`` lists the options."""
         from sae_lens_metrics.pretrained import load_pretrained  # a convenience that reaches one layer up
 
         return load_pretrained(release, sae_id, **options)

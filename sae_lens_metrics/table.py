@@ -21,6 +21,7 @@ _SHOWN: dict[str, dict[str, str]] = {
         "ce_clean": "next-token loss of the model, nats",
         "ce_reconstructed": "… with the reconstruction in place",
         "ce_zeroed": "… with zeros in place",
+        "loss_recovered": "of the loss between zeros and clean, by the reconstruction",
     },
     "probe": {
         "loss": "best 1d probe on one latent, nats, mean over tasks",
@@ -28,11 +29,12 @@ _SHOWN: dict[str, dict[str, str]] = {
         "held_out_accuracy": "… their accuracy there",
         "channels_loss": "baseline: the activation's channels",
         "random_loss": "baseline: random directions",
+        "loss_minus_channels": "paired difference over tasks; below 0: latents are better",
+        "loss_minus_random": "… to random directions",
         "shuffled_loss": "baseline: shuffled labels, what luck gives",
     },
     "shrinkage": {
         "ratio": "refined over raw latents; above 1: the SAE shrinks them",
-        "change_relative": "mean change by refinement, over the mean value",
         "mse_raw": "normalised squared error",
         "mse_refined": "… after refinement",
         "ce_added_raw": "loss added by the reconstruction, nats",

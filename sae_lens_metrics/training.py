@@ -292,7 +292,8 @@ class _TrainingMetrics:
             for text in report.warnings:
                 logger.warning("%s%s", f"{name}: " if name else "", text)
             if cfg.output_path is not None:
-                report.save(Path(cfg.output_path) / name / "metrics.json")
+                path = report.save(Path(cfg.output_path) / name / "metrics.json")
+                logger.info("metrics of the trained SAE are in %s", path)
 
 
 def _trained(trainer: Any) -> tuple[dict[str, TrainingSAE[Any]], dict[str, ActivationScaler]]:

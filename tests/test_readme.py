@@ -55,7 +55,7 @@ def run(tmp_path_factory, documents):
 
 def test_it_is_short_and_every_block_is_covered():
     assert len(README.splitlines()) < 200
-    assert len(PYTHON) == 2
+    assert len(PYTHON) == 3
     commands = [part.split()[0:3] for block in BASH for part in block.split("&&")]
     assert [" ".join(command[-2:]) for command in commands] == [
         *("-m pip", "sae-lens-metrics demo", "-m pip", "-m pytest"),
@@ -75,7 +75,10 @@ def test_the_training_blocks(run):
 
 def test_the_blocks_for_pretrained_saes(run):
     command = shlex.split(smaller(BASH[3]))
-    folder, process = run([smaller(PYTHON[1]), "from sae_lens_metrics.cli import main", f"raise SystemExit(main({command[1:]!r}))"])
+    own_metric = "evaluate(subject, corpus, config).flat()['decoder_norm/mean']"
+    folder, process = run(
+        [smaller(PYTHON[1]), PYTHON[2], own_metric, "from sae_lens_metrics.cli import main", f"raise SystemExit(main({command[1:]!r}))"]
+    )
     assert process.returncode == 0, process.stderr
     assert (folder / "report.json").is_file()
     assert len(list((folder / "sae-metrics").iterdir())) == 1

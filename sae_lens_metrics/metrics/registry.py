@@ -36,6 +36,8 @@ def register_metric(name: str, metric: Metric) -> None:
     """
     if name in _registered or name in _RESERVED:
         raise ConfigError(f"a metric named {name!r} is registered already: choose another name")
+    if not callable(metric):
+        raise ConfigError(f"the metric {name!r} is a {type(metric).__name__}: expected a callable (subject, corpus, config, generator)")
     if not name.isidentifier():
         raise ConfigError(f"{name!r} cannot name a metric: use letters, digits and underscores")
     _registered[name] = metric
