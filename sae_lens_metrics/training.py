@@ -148,6 +148,8 @@ class _Evaluator:
         return logged | self._metrics.evaluate_if_due(saes, scalers, provider, steps=self._metrics.trainer.n_training_steps + 1)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # or copying would ask for the wrapped evaluator before there is one
+            raise AttributeError(name)
         return getattr(self._wrapped, name)
 
 
@@ -175,7 +177,7 @@ class _TrainingMetrics:
         def run(trainer: Any) -> Any:
             self.trainer, self._budget = trainer, OverheadBudget(self._config.max_overhead)
             if self._logs_to_wandb:
-                _note_in_wandb_config(self._config)
+                self._note_in_wandb_config()
             else:
                 self._evaluate_between_steps(trainer)
             try:
@@ -199,6 +201,15 @@ class _TrainingMetrics:
     @property
     def _logs_to_wandb(self) -> bool:
         return bool(self._runner.cfg.logger.log_to_wandb)
+
+    def _note_in_wandb_config(self) -> None:
+        import wandb
+
+        try:
+            if wandb.run is not None:
+                wandb.run.config.update({"metrics": self._config.to_dict()}, allow_val_change=True)
+        except Exception as error:
+            self._warn("noting the configuration in W&B", error)
 
     def _evaluate_between_steps(self, trainer: Any) -> None:
         """SAELens calls its evaluator only if it logs to W&B; without, the metrics run before the step that follows."""
@@ -300,10 +311,3 @@ def _trained(trainer: Any) -> tuple[dict[str, TrainingSAE[Any]], dict[str, Activ
     """The SAEs and scalers of SAELens's single-SAE or multi-SAE trainer."""
     trainers = getattr(trainer, "trainers", None) or {_SINGLE: trainer}
     return {name: t.sae for name, t in trainers.items()}, {name: t.activation_scaler for name, t in trainers.items()}
-
-
-def _note_in_wandb_config(config: MetricsConfig) -> None:
-    import wandb
-
-    if wandb.run is not None:
-        wandb.run.config.update({"metrics": config.to_dict()}, allow_val_change=True)

@@ -1,12 +1,15 @@
 """Choosing probe tasks by name or family."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.tasks.generated import generate_task, generated_tasks
 from sae_lens_metrics.tasks.task import ProbeTask
 
 __all__ = ["load_tasks"]
+
+_generate = lru_cache(maxsize=64)(generate_task)  # every evaluation of a training run asks for the same ones
 
 
 def load_tasks(names: Sequence[str], *, n_examples: int, seed: int) -> list[ProbeTask]:
@@ -24,8 +27,8 @@ def load_tasks(names: Sequence[str], *, n_examples: int, seed: int) -> list[Prob
     if not wanted:
         raise ConfigError('no probe task is given: expected names of tasks or families, or "all"')
     if wanted <= set(known):
-        return [generate_task(name, n_examples, seed) for name in known if name in wanted]
-    tasks = [generate_task(name, n_examples, seed) for name in known]  # only a task itself knows its family
+        return [_generate(name, n_examples, seed) for name in known if name in wanted]
+    tasks = [_generate(name, n_examples, seed) for name in known]  # only a task itself knows its family
     families = sorted({task.family for task in tasks})
     unknown = wanted - {"all", *known, *families}
     if unknown:
