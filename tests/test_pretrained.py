@@ -299,7 +299,7 @@ def test_no_such_folder(refused, tmp_path):
 
 
 def test_a_release_without_an_sae_id(refused):
-    assert "SAE_ID" in refused(release=RELEASE)
+    assert "say which of its SAEs, such as blocks.0.hook_resid_pre" in refused(release=RELEASE)
 
 
 def test_hook_that_the_model_lacks(refused):
