@@ -12,7 +12,7 @@ import wandb
 from datasets import Dataset
 from runners import BATCH, STEPS, multi_runner, single_runner, small_metrics
 from sae_lens.saes.sae import SAE
-from saes import D_IN, D_SAE, HOOK, TRAINING_CONFIGS
+from saes import D_IN, D_SAE, HOOK, SUPPORTED, TRAINING_CONFIGS
 
 from sae_lens_metrics import MetricsRunnerConfig, MetricsTrainingRunner, Report, attach_metrics
 from sae_lens_metrics.errors import ConfigError, CorpusError
@@ -58,10 +58,12 @@ def test_weights_are_bit_identical_with_wandb_on(model, dataset, tmp_path):
     assert_identical(plain, trained(lambda: single_runner(tmp_path / "b", model, dataset, wandb=True, metrics=small_metrics())))
 
 
-def test_weights_are_bit_identical_with_prefetching(model, dataset, tmp_path):
-    plain = trained(lambda: single_runner(tmp_path / "a", model, dataset, prefetch_llm_batches=True))
-    with_metrics = trained(lambda: single_runner(tmp_path / "b", model, dataset, prefetch_llm_batches=True, metrics=small_metrics()))
-    assert_identical(plain, with_metrics)
+@pytest.mark.parametrize("architecture", TRAINING_CONFIGS)
+def test_weights_are_bit_identical_with_prefetching(architecture, model, dataset, tmp_path):
+    def run(folder, **changes):
+        return trained(lambda: single_runner(folder, model, dataset, architecture, prefetch_llm_batches=True, **changes))
+
+    assert_identical(run(tmp_path / "a"), run(tmp_path / "b", metrics=small_metrics()))
 
 
 def test_weights_are_bit_identical_on_two_threads(model, dataset, tmp_path):
@@ -86,14 +88,15 @@ def test_weights_are_bit_identical_with_several_saes(model, dataset, tmp_path):
     assert Report.load(tmp_path / "b" / "output" / "topk" / "metrics.json").metrics["shrinkage"]
 
 
-def test_weights_are_bit_identical_after_a_resume_and_so_is_the_evaluation_text(model, dataset, tmp_path):
+@pytest.mark.parametrize("architecture", SUPPORTED)
+def test_weights_are_bit_identical_after_a_resume_and_so_is_the_evaluation_text(architecture, model, dataset, tmp_path):
     def stages(folder, metrics):
         torch.manual_seed(7)
-        first = single_runner(folder / "1", model, dataset, metrics=metrics, n_checkpoints=1)
+        first = single_runner(folder / "1", model, dataset, architecture, metrics=metrics, n_checkpoints=1)
         first.run()
         checkpoint = sorted(path.parent for path in (folder / "1").rglob("trainer_state.pt"))[0]
         torch.manual_seed(8)
-        second = single_runner(folder / "2", model, dataset, metrics=metrics, resume_from_checkpoint=str(checkpoint))
+        second = single_runner(folder / "2", model, dataset, architecture, metrics=metrics, resume_from_checkpoint=str(checkpoint))
         return weights(second.run())
 
     assert_identical(stages(tmp_path / "a", None), stages(tmp_path / "b", SHRINKAGE))
