@@ -1,12 +1,13 @@
 """Running a model up to a hook, and onwards from it with another activation in place.
 
-Only this file and ``subject.py`` know hooks. Every backend answers two questions, ``prefix`` and ``logits``; the universal one runs
-the whole model with hooks and serves as the reference for the others.
+Only this file and ``subject.py`` know hooks. Every backend answers the same questions: ``prefix`` and ``logits`` about whole sequences,
+``past`` and ``last`` about many short rows that begin alike. The universal one asks nothing of a model but hooks, and serves as the
+reference for the others.
 """
 
 import difflib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +16,11 @@ from jaxtyping import Float, Int
 from sae_lens.util import extract_layer_from_tlens_hook_name
 from torch import Tensor
 from transformer_lens import HookedTransformer
+from transformer_lens.cache.key_value_cache_entry import TransformerLensKeyValueCacheEntry
 
 from sae_lens_metrics.errors import SubjectError
 
-__all__ = ["FromHookBackend", "FullRunBackend", "Prefix", "make_backend"]
+__all__ = ["FromHookBackend", "FullRunBackend", "Past", "Prefix", "make_backend"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,30 @@ class Prefix:
     """The residual stream from which a backend goes on, if it can."""
 
 
+@dataclass(frozen=True)
+class Past:
+    """The beginnings of some rows, with what a backend remembers of its run on them."""
+
+    tokens: Int[Tensor, "rows past"]
+    """The beginnings."""
+    keys_values: tuple[tuple[Float[Tensor, "rows past heads d_head"], Float[Tensor, "rows past heads d_head"]], ...] = ()
+    """Keys and values of each layer up to the hook, if the backend can go on from them."""
+
+    def beginnings(self, rows: Int[Tensor, "n"], length: int) -> "Past":
+        """The first tokens of some of the rows; a row may be taken more than once."""
+        cut = tuple((keys[rows, :length], values[rows, :length]) for keys, values in self.keys_values)
+        return Past(self.tokens[rows, :length], cut)
+
+
+class _HookReachedError(Exception):
+    """Ends a run of which nothing more is wanted."""
+
+
 class FullRunBackend:
-    """Runs the whole model with a hook for every question: works for any model with hook points, and is the reference."""
+    """Runs the model with a hook for every question: works for any model with hook points, and is the reference."""
+
+    concurrent = False
+    """Whether several threads may ask at once."""
 
     def __init__(self, model: Any, hook_name: str, model_kwargs: dict[str, Any] | None = None) -> None:
         self.model = model
@@ -47,15 +71,29 @@ class FullRunBackend:
         return next(self.model.parameters()).device
 
     def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
-        """Runs the model on tokens and keeps the activation at the hook."""
+        """Runs the model on tokens up to the hook, and keeps the activation there."""
         tokens = tokens.to(self.device)
         seen: list[Tensor] = []
-        self._run(tokens, lambda activation, hook: seen.append(activation))
+
+        def leave(activation: Tensor, hook: Any) -> None:
+            seen.append(activation)
+            raise _HookReachedError
+
+        with suppress(_HookReachedError):
+            self._run(tokens, leave)
         return Prefix(tokens, seen[-1])
 
     def logits(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos vocab"]:
         """The model's logits with another activation at the hook, or its own where that is ``None``."""
         return self._run(prefix.tokens, None if activation is None else lambda _, hook: activation)
+
+    def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
+        """Remembers beginnings that many rows share."""
+        return Past(tokens.to(self.device))
+
+    def last(self, past: Past, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows 1 ..."]:
+        """The activation at the hook on the last token of rows, given what is remembered of their beginnings and all that follows."""
+        return self.prefix(torch.cat([past.tokens, tokens.to(self.device)], 1)).activation[:, -1:]
 
     def _run(self, tokens: Tensor, at_hook: Any) -> Tensor:
         hooks = [] if at_hook is None else [(self.hook_name, at_hook)]
@@ -74,6 +112,7 @@ class FromHookBackend(FullRunBackend):
         self._residual_is_activation = hook_name.endswith(("hook_resid_pre", "hook_resid_post"))
         # after hook_resid_post the next block's input is the activation itself
         self._layer = layer + 1 if hook_name.endswith("hook_resid_post") else layer
+        self.concurrent = self._residual_is_activation  # otherwise a thread would see what passes another one's hook
 
     def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
         """Runs the layers before the hook."""
@@ -100,6 +139,58 @@ class FromHookBackend(FullRunBackend):
             return self.model.run_with_hooks(
                 residual, start_at_layer=self._layer, return_type="logits", fwd_hooks=hooks, **self.model_kwargs
             )
+
+    def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
+        """Runs the layers up to the hook, and keeps their keys and values."""
+        tokens = tokens.to(self.device)
+        with evaluating(self.model), torch.no_grad():
+            residual = self._embed(tokens, 0)
+            blocks = self._blocks_to_hook()
+            entries = [self._entry(len(tokens)) for _ in blocks]
+            for block, entry in zip(blocks[:-1], entries[:-1], strict=True):
+                residual = block(residual, past_kv_cache_entry=entry)
+            if blocks:
+                self._remember(blocks[-1], entries[-1], residual)
+        return Past(tokens, tuple((entry.past_keys, entry.past_values) for entry in entries))
+
+    def last(self, past: Past, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows 1 ..."]:
+        """Runs the layers up to the hook on what follows the past; the last of them computes the last position only."""
+        tokens = tokens.to(self.device)
+        with evaluating(self.model), torch.no_grad():
+            residual = self._embed(tokens, past.tokens.shape[1])
+            blocks = self._blocks_to_hook()
+            entries = [TransformerLensKeyValueCacheEntry(keys, values) for keys, values in past.keys_values]
+            for block, entry in zip(blocks[:-1], entries[:-1], strict=True):
+                residual = block(residual, past_kv_cache_entry=entry)
+            if not blocks:
+                return residual[:, -1:]
+            self._remember(blocks[-1], entries[-1], residual[:, :-1])
+            return self._at_hook(blocks[-1], entries[-1], residual[:, -1:])
+
+    def _blocks_to_hook(self) -> list[Any]:
+        """The blocks that a run up to the hook needs; the hook is in the last of them, or at its end."""
+        return list(self.model.blocks[: self._layer + (not self._residual_is_activation)])
+
+    def _embed(self, tokens: Tensor, offset: int) -> Tensor:
+        return self.model.get_residual(self.model.hook_embed(self.model.embed(tokens)), offset, tokens=tokens)[0]
+
+    def _entry(self, rows: int) -> TransformerLensKeyValueCacheEntry:
+        return TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self.device, rows)
+
+    def _remember(self, block: Any, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> None:
+        """Appends a block's keys and values for its input; queries are computed for one position, as none is of use."""
+        if residual.shape[1]:
+            normalised = block.ln1(residual)
+            _, keys, values = block.attn.calculate_qkv_matrices(normalised[:, :1], normalised, normalised)
+            entry.append(keys, values)
+
+    def _at_hook(self, block: Any, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> Tensor:
+        if self._residual_is_activation:
+            return block(residual, past_kv_cache_entry=entry)
+        seen: list[Tensor] = []
+        with self.model.hooks(fwd_hooks=[(self.hook_name, lambda activation, hook: seen.append(activation))]):
+            block(residual, past_kv_cache_entry=entry)
+        return seen[-1]
 
 
 def make_backend(model: Any, hook_name: str, model_kwargs: dict[str, Any] | None = None) -> FullRunBackend:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
 
-__all__ = ["MetricsConfig", "Preset", "ProbeConfig", "ShrinkageConfig"]
+__all__ = ["MetricsConfig", "N2GConfig", "Preset", "ProbeConfig", "ShrinkageConfig"]
 
 Preset = Literal["train", "default", "paper"]
 
@@ -26,6 +26,34 @@ class ProbeConfig:
 
 
 @dataclass
+class N2GConfig:
+    """N2G explanations: n-grams with wildcards (Gao et al. 2024, section 4.3)."""
+
+    latents: int | None = None
+    """Explain a random sample of so many latents; all by default."""
+    variant: Literal["released", "strict"] = "released"
+    """"released" builds and matches as the authors' code does, "strict" mends its weaknesses."""
+    examples: int = 16
+    """Activations per latent that its explanation is built from; as many again measure its recall."""
+    context: int = 64
+    """Tokens of an example, up to and with the one on which the latent fires; a longer text loses its beginning."""
+    max_length: int | None = None
+    """Longest n-gram to try; by default as long as the context. A limit of 16 is about three times as fast."""
+    pad_token: int | None = None
+    """Token id that shows whether a position matters; by default that of " _" as in the paper, or what ends its encoding."""
+    shown: int = 2
+    """Examples of each kind to show for each latent."""
+    folder: str | None = None
+    """Folder to keep explanations in; those that fit the SAE, the text and these settings are taken from there."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("latents", 1), ("examples", 1), ("context", 1), ("max_length", 1), ("pad_token", 0), ("shown", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"n2g.{name} is {value}, expected at least {least}")
+
+
+@dataclass
 class ShrinkageConfig:
     """Activation shrinkage: what a refinement of the active latents changes (Gao et al. 2024, section 5.1)."""
 
@@ -39,7 +67,7 @@ class ShrinkageConfig:
 class MetricsConfig:
     """Everything that a result depends on besides the SAE, the model and the text."""
 
-    names: list[str] = field(default_factory=lambda: ["probe", "shrinkage"], metadata={"cmd": False})
+    names: list[str] = field(default_factory=lambda: ["probe", "n2g", "shrinkage"], metadata={"cmd": False})
     """Metrics to compute; on the command line this is ``--metrics NAME,NAME``."""
     tokens: int = 65_536
     """Tokens of evaluation text."""
@@ -56,11 +84,14 @@ class MetricsConfig:
     """In training: the share of wall-clock time that metrics may take, the last evaluation not counted."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     """Settings of the metric "probe"."""
+    n2g: N2GConfig = field(default_factory=N2GConfig)
+    """Settings of the metric "n2g"."""
     shrinkage: ShrinkageConfig = field(default_factory=ShrinkageConfig)
     """Settings of the metric "shrinkage"."""
 
     def __post_init__(self) -> None:
         self.probe = _coerce(ProbeConfig, self.probe)
+        self.n2g = _coerce(N2GConfig, self.n2g)
         self.shrinkage = _coerce(ShrinkageConfig, self.shrinkage)
         for name in ("tokens", "batch_size"):
             if getattr(self, name) < 1:

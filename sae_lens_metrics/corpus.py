@@ -31,8 +31,20 @@ class ActivationBatch:
     """The sequences, run up to the hook."""
     x: Float[Tensor, "n d_in"]
     """Activations at the valid positions."""
-    sequence: Int[Tensor, "n"]
-    """Index of each activation's sequence within the batch."""
+    position: Int[Tensor, "n"]
+    """Where each activation is in the batch: its sequence times the sequences' length, plus its column."""
+    first: int
+    """Index of the batch's first sequence in the corpus."""
+
+    @property
+    def sequence(self) -> Int[Tensor, "n"]:
+        """Index of each activation's sequence within the batch."""
+        return self.position // self.prefix.tokens.shape[1]
+
+    @property
+    def in_corpus(self) -> Int[Tensor, "n"]:
+        """Where each activation is in the corpus, counted as in ``position``."""
+        return self.position + self.first * self.prefix.tokens.shape[1]
 
     def chunks(self, subject: Subject) -> Iterator[slice]:
         """Parts of the activations whose dense latents fit in memory; none where no position counts."""
@@ -116,9 +128,24 @@ class Corpus:
     def head(self, tokens: int) -> "Corpus":
         """The first sequences, at least two, with about so many tokens."""
         n = max(2, tokens // self.tokens.shape[1])
-        if n >= len(self):
-            return self
-        return Corpus(self.tokens[:n], self.source, self.warnings, None if self.documents is None else self.documents[:n])
+        return self if n >= len(self) else self._some(torch.arange(n))
+
+    def halves(self) -> "tuple[Corpus, Corpus]":
+        """Every other document and the rest, or every other sequence where there are fewer than four documents.
+
+        Raises:
+            CorpusError: If there are fewer than four sequences.
+        """
+        if len(self) < 4:
+            raise CorpusError(f"a corpus of {len(self)} sequences cannot be halved, expected at least four: give more text")
+        parity = self.units % 2
+        if min(int(parity.sum()), int((1 - parity).sum())) < 2:
+            parity = torch.arange(len(self)) % 2
+        return self._some((parity == 0).nonzero()[:, 0]), self._some((parity == 1).nonzero()[:, 0])
+
+    def _some(self, sequences: Int[Tensor, "n"]) -> "Corpus":
+        documents = None if self.documents is None else self.documents[sequences]
+        return Corpus(self.tokens[sequences], self.source, self.warnings, documents)
 
     @property
     def units(self) -> Int[Tensor, "sequences"]:
@@ -148,10 +175,11 @@ class Corpus:
             # checked here, because on a GPU it would end the process
             raise CorpusError(f"token {largest} is not in the model's vocabulary of {subject.vocabulary}: was this text made for it?")
         with tqdm(total=self.tokens.numel(), desc=progress, unit="token", unit_scale=True, delay=2, leave=False) as bar:
-            for tokens in self.tokens.split(batch_size):
+            for first in range(0, len(self), batch_size):
+                tokens = self.tokens[first : first + batch_size]
                 prefix = subject.prefix(tokens)
                 x, valid = subject.activations(prefix), subject.valid(tokens)
-                yield ActivationBatch(prefix, x[valid], valid.nonzero()[:, 0])
+                yield ActivationBatch(prefix, x[valid], valid.flatten().nonzero()[:, 0], first)
                 bar.update(tokens.numel())
 
 

@@ -1,6 +1,6 @@
 """The errors that the library raises; each message says what was wrong, what was expected and what to do."""
 
-__all__ = ["ConfigError", "CorpusError", "MetricsError", "ResultError", "SubjectError", "UnsupportedSAEError"]
+__all__ = ["ConfigError", "CorpusError", "ExplanationError", "MetricsError", "ResultError", "SubjectError", "UnsupportedSAEError"]
 
 
 class MetricsError(ValueError):
@@ -21,6 +21,10 @@ class SubjectError(MetricsError):
 
 class UnsupportedSAEError(SubjectError):
     """The SAE's architecture cannot be evaluated yet."""
+
+
+class ExplanationError(MetricsError):
+    """Latents cannot be explained with what was given, or the explanations at hand belong to something else."""
 
 
 class ResultError(MetricsError):

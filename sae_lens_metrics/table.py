@@ -33,6 +33,17 @@ _SHOWN: dict[str, dict[str, str]] = {
         "loss_minus_random": "… to random directions",
         "shuffled_loss": "baseline: shuffled labels, what luck gives",
     },
+    "n2g": {
+        "precision": "of an n-gram explanation: share of its predictions where the latent fires",
+        "recall": "… share of the latent's activations that it predicts",
+        "f1": "… harmonic mean, latent by latent",
+        "f1_by_density": "… latents weighted by how often they fire",
+        "explained": "latents explained, of those asked about",
+        "dead": "… that never fire on this text",
+        "rare": "… that fire too rarely",
+        "never_fired": "… whose explanation never fires",
+        "dense": "… that fire on more than 10 % of tokens",
+    },
     "shrinkage": {
         "ratio": "refined over raw latents; above 1: the SAE shrinks them",
         "mse_raw": "normalised squared error",

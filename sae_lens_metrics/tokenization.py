@@ -52,7 +52,7 @@ class Tokenization:
             raise CorpusError("the SAE's metadata have no context_size: give one (context_size=128, or --context-size 128)")
         if subject.prepend_bos is None:
             raise CorpusError("the SAE's metadata do not say whether sequences begin with BOS: give prepend_bos, or --prepend-bos")
-        longest = getattr(getattr(subject.model, "cfg", None), "n_ctx", None)
+        longest = subject.longest_context
         if longest and subject.context_size > longest:
             raise CorpusError(f"a context of {subject.context_size} tokens is longer than the model's {longest}: give a smaller one")
         separator = metadata.get("sequence_separator_token", "bos")

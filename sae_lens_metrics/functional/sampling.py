@@ -1,0 +1,143 @@
+"""Uniform random samples of fixed size from many streams at once, drawn in one pass."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+__all__ = ["GroupedSample", "random_keys", "splitmix64"]
+
+_NO_KEY = 2**63 - 1  # in an empty place; no key is above it, so that a group with an empty place takes every item
+
+
+class GroupedSample:
+    """A uniform random sample without replacement of at most ``size`` items from each group, kept up to date as items come in.
+
+    Every item has a pseudo-random key and a group keeps the items of its smallest keys (a bottom-k sketch: Cohen & Kaplan 2007,
+    "Summarizing data using bottom-k sketches"). Since a key depends on the seed, the group and the item alone, the sample depends on the
+    seed and the set of items: not on their order, nor on how they were split over calls of ``add``.
+
+    Args:
+        groups: Number of groups.
+        size: Items to keep per group, at least 1.
+        seed: Chooses the samples; any integer, of which the lowest 64 bits count.
+        device: Where the samples are kept; the items must be there too.
+
+    Raises:
+        ValueError: If ``size`` is not positive.
+
+    Note:
+        Memory: 20 bytes for each of the groups x size places and 8 for each group, however many items are added. A call of ``add`` takes
+        some 100 bytes an item on top, and as much per place of the groups whose sample it changes.
+    """
+
+    count: Int[Tensor, "groups"]
+    """Items added to each group so far, [groups]."""
+
+    item: Int[Tensor, "groups size"]
+    """The sampled items in random order, [groups, size]; -1 after the last where a group has had fewer."""
+
+    value: Float[Tensor, "groups size"]
+    """The value of each sampled item in float32, [groups, size]; 0 where ``item`` is -1."""
+
+    def __init__(self, groups: int, size: int, *, seed: int, device: torch.device | str = "cpu") -> None:
+        if size < 1:
+            raise ValueError(f"a sample must have room for one item at least, not {size}")
+        self._seed = seed
+        self._key = torch.full((groups, size), _NO_KEY, device=device)  # each row ascending
+        self.count = torch.zeros(groups, dtype=torch.long, device=device)
+        self.item = torch.full((groups, size), -1, device=device)
+        self.value = torch.zeros(groups, size, device=device)
+
+    @torch.no_grad()
+    def add(self, group: Int[Tensor, "items"], item: Int[Tensor, "items"], value: Float[Tensor, "items"]) -> None:
+        """Lets items take part in the sampling of their groups.
+
+        Args:
+            group: The group of each item, in [0, groups), [items].
+            item: The items, not negative, [items]. A group must not be given the same item twice, in this call or another.
+            value: A number to keep with each item, [items].
+        """
+        group, item = group.long(), item.long()
+        arrivals = torch.bincount(group, minlength=len(self.count))
+        key = random_keys(self._seed, group, item)
+        largest_kept = self._key[:, -1].contiguous()
+        candidates = (key <= largest_kept[group]).nonzero()[:, 0]
+        self._merge(group[candidates], key[candidates], item[candidates], value[candidates])
+        self.count += arrivals
+
+    def _merge(self, group: Tensor, key: Tensor, item: Tensor, value: Tensor) -> None:
+        """Replaces the samples of the candidates' groups by the smallest keys among those kept and the candidates, each [candidates]."""
+        affected = self._distinct(group)
+        kept = affected.repeat_interleave(self.item.shape[1])
+        # candidates first: an equal key can only be that of an empty place, and those must come last
+        group = torch.cat([group, kept])
+        key = torch.cat([key, self._key[affected].flatten()])
+        item = torch.cat([item, self.item[affected].flatten()])
+        value = torch.cat([value.to(self.value.dtype), self.value[affected].flatten()])
+
+        smallest = _smallest_within_groups(group, key, self.item.shape[1])
+        self._key[affected], self.item[affected], self.value[affected] = key[smallest], item[smallest], value[smallest]
+
+    def _distinct(self, group: Tensor) -> Int[Tensor, "affected"]:
+        """The groups that occur, ascending; a mask finds them without a sort."""
+        occurs = torch.zeros(len(self.count), dtype=torch.bool, device=group.device)
+        occurs[group] = True
+        return occurs.nonzero()[:, 0]
+
+
+def random_keys(seed: int, group: Int[Tensor, "items"], item: Int[Tensor, "items"]) -> Int[Tensor, "items"]:
+    """Pseudo-random 64-bit keys, uniform over int64, each a function of the seed, the group and the item.
+
+    The items of one group never share a key, since every step from item to key is invertible. The item is scrambled before the group
+    comes in: were it only counted on from a start of the group's own, two groups could have the same keys at some distance.
+
+    Args:
+        seed: Any integer, of which the lowest 64 bits count.
+        group: int64, [items].
+        item: int64, [items].
+
+    Returns:
+        int64, [items].
+    """
+    of_seed = splitmix64(_signed(seed), group.new_zeros(()))
+    return _mix(splitmix64(of_seed, group) ^ splitmix64(0, item))
+
+
+def splitmix64(seed: int | Int[Tensor, "..."], index: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+    """The numbers of SplitMix64 generators (Steele, Lea & Flood 2014), their 64 bits read as int64.
+
+    Args:
+        seed: The state before the first number, an int64; broadcast against ``index``.
+        index: Which number to give, counted from 0, int64.
+    """
+    return _mix(seed + (index + 1) * _signed(0x9E3779B97F4A7C15))
+
+
+def _mix(bits: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+    """An invertible map after which every bit depends on all 64: the finaliser of SplitMix64. Products wrap around."""
+    bits = (bits ^ _shift_right(bits, 30)) * _signed(0xBF58476D1CE4E5B9)
+    bits = (bits ^ _shift_right(bits, 27)) * _signed(0x94D049BB133111EB)
+    return bits ^ _shift_right(bits, 31)
+
+
+def _shift_right(bits: Int[Tensor, "..."], by: int) -> Int[Tensor, "..."]:
+    """Shifts in zeros, where ``>>`` on int64 shifts in the sign."""
+    return (bits >> by) & (2 ** (64 - by) - 1)
+
+
+def _signed(number: int) -> int:
+    """The int64 with the same lowest 64 bits."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+def _smallest_within_groups(group: Int[Tensor, "rows"], key: Int[Tensor, "rows"], size: int) -> Int[Tensor, "distinct size"]:
+    """For each group that occurs, ascending, the rows of its ``size`` smallest keys in order; of equal keys the earlier row comes first.
+
+    Every group that occurs must have ``size`` rows at least.
+    """
+    by_key = key.argsort(stable=True)
+    order = by_key[group[by_key].int().argsort(stable=True)]  # 32 bits sort in half the time
+    length = torch.bincount(group)
+    length = length[length > 0]
+    first = length.cumsum(0) - length
+    return order[first[:, None] + torch.arange(size, device=key.device)]
