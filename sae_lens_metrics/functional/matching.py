@@ -170,7 +170,7 @@ class Matcher:
         """For each latent at each place, its best pattern among those that end at the nodes reached."""
         candidates = self._shared.patterns_at(hits)
         base = hits.entry[:1]
-        key = (candidates.entry - base) << self._bits | candidates.pattern
+        key = ((candidates.entry - base) << self._bits) | candidates.pattern
         if self._guards is None:
             key = self._first_of_latent(key.sort().values)
         else:
@@ -385,7 +385,7 @@ class _Edges:
 
     def _slot(self, key: Int[Tensor, "m"]) -> Int[Tensor, "m"]:
         """The upper bits of a product with an odd number, the best mixed ones."""
-        return key * 0x1E3779B97F4A7C15 >> (64 - self._bits) & (2**self._bits - 1)
+        return ((key * 0x1E3779B97F4A7C15) >> (64 - self._bits)) & (2**self._bits - 1)
 
 
 class _Guards:

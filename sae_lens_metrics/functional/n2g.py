@@ -120,8 +120,8 @@ def build_patterns(
 ) -> Patterns:
     """Explains many latents at once.
 
-    Every distinct row of tokens is run once for all latents that ask about it; only where there are more than two million questions
-    about rows of one length are they put in blocks. Memory grows with the examples, not with the rows.
+    Rows of one length are run together, each distinct row once for all latents that ask about it; only where there are more than two
+    million questions about them are they put in blocks. Memory grows with the examples, not with the rows.
 
     Args:
         activate: Runs the model.
