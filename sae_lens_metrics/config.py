@@ -36,7 +36,7 @@ class N2GConfig:
     examples: int = 16
     """Activations per latent that its explanation is built from; as many again measure its recall."""
     context: int = 64
-    """Tokens of an example, up to and with the one on which the latent fires; a longer text loses its beginning."""
+    """Tokens a sequence, BOS included, as in the paper; longer ones are cut into several."""
     max_length: int | None = None
     """Longest n-gram to try; by default as long as the context. A limit of 16 is about three times as fast."""
     pad_token: int | None = None
@@ -47,7 +47,7 @@ class N2GConfig:
     """Folder to keep explanations in; those that fit the SAE, the text and these settings are taken from there."""
 
     def __post_init__(self) -> None:
-        for name, least in (("latents", 1), ("examples", 1), ("context", 1), ("max_length", 1), ("pad_token", 0), ("shown", 0)):
+        for name, least in (("latents", 1), ("examples", 1), ("context", 3), ("max_length", 1), ("pad_token", 0), ("shown", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"n2g.{name} is {value}, expected at least {least}")

@@ -143,6 +143,24 @@ class Corpus:
             parity = torch.arange(len(self)) % 2
         return self._some((parity == 0).nonzero()[:, 0]), self._some((parity == 1).nonzero()[:, 0])
 
+    def cut(self, context: int, bos_token: int | None) -> "Corpus":
+        """Shorter sequences, where these are longer than some context; what is left over at their ends is dropped.
+
+        Args:
+            context: Tokens a sequence, BOS included.
+            bos_token: What every sequence begins with, if anything.
+        """
+        if context >= self.tokens.shape[1]:
+            return self
+        begins = bos_token is not None and bool((self.tokens[:, 0] == bos_token).all())
+        body = self.tokens[:, int(begins) :]
+        width = context - (bos_token is not None)
+        pieces = body.shape[1] // width
+        tokens = body[:, : pieces * width].reshape(-1, width)
+        if bos_token is not None:
+            tokens = torch.nn.functional.pad(tokens, (1, 0), value=bos_token)
+        return Corpus(tokens, self.source, self.warnings, self.units.repeat_interleave(pieces))
+
     def _some(self, sequences: Int[Tensor, "n"]) -> "Corpus":
         documents = None if self.documents is None else self.documents[sequences]
         return Corpus(self.tokens[sequences], self.source, self.warnings, documents)

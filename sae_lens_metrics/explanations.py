@@ -25,7 +25,7 @@ from sae_lens_metrics.results import write_atomically
 from sae_lens_metrics.short_runs import ShortRuns
 from sae_lens_metrics.subject import Subject
 
-__all__ = ["Explanations", "explain"]
+__all__ = ["Explanations", "explain", "texts"]
 
 FORMAT, FORMAT_VERSION = "sae-lens-metrics explanations", "1.0"
 _METHOD = 1
@@ -156,6 +156,20 @@ def _key(depends_on: dict[str, Any]) -> str:
 _kept: "WeakKeyDictionary[Subject, Explanations]" = WeakKeyDictionary()
 
 
+def texts(subject: Subject, corpus: Corpus, config: MetricsConfig) -> tuple[Corpus, Corpus]:
+    """The texts that explanations are built from, and scored on: sequences of ``config.n2g.context`` tokens, of different documents.
+
+    Raises:
+        CorpusError: If the corpus is too short.
+        ExplanationError: If the context is longer than the model's.
+    """
+    context = config.n2g.context
+    longest = subject.longest_context
+    if longest is not None and context > longest:
+        raise ExplanationError(f"n2g.context is {context}, longer than the model's {longest}: give a smaller one (--n2g.context)")
+    return corpus.cut(context, subject.bos_token).halves()
+
+
 def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanations:
     """Explains a subject's latents by their activations on a text.
 
@@ -164,11 +178,11 @@ def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanatio
 
     Args:
         subject: The model and SAE.
-        text: Where the latents' activations are sampled.
+        text: Where the latents' activations are sampled; the first of ``texts``.
         config: ``seed``, ``batch_size`` and ``n2g`` are used.
 
     Raises:
-        ConfigError, ExplanationError: If a setting does not fit the model: a context that is too long, a padding token that it lacks.
+        ExplanationError: If the padding token is none of the model's.
     """
     depends_on = _dependencies(subject, text, config)
     kept = _kept.get(subject)
@@ -199,18 +213,16 @@ def _dependencies(subject: Subject, text: Corpus, config: MetricsConfig) -> dict
         "latents": settings.latents if settings.latents is not None and settings.latents < subject.d_sae else None,
         "variant": settings.variant,
         "examples": settings.examples,
-        "context": _context(subject, settings),
+        "longest": _longest_example(subject, text, settings),
         "pad_token": _pad_token(subject, settings),
     }
 
 
-def _context(subject: Subject, settings: N2GConfig) -> int:
-    """Tokens of an example: what the settings allow, and what fits the model behind BOS and a padding token."""
-    longest = subject.longest_context
-    if longest is not None and settings.context > longest:
-        raise ExplanationError(f"n2g.context is {settings.context}, longer than the model's {longest}: give a smaller one (--n2g.context)")
-    room = math.inf if longest is None else longest - 1 - (subject.bos_token is not None)
-    return int(min(settings.context, settings.max_length or math.inf, room))
+def _longest_example(subject: Subject, text: Corpus, settings: N2GConfig) -> int:
+    """Tokens of an example: what a sequence or the settings allow, and what fits the model behind BOS and a padding token."""
+    bos = int(subject.bos_token is not None)
+    room = math.inf if subject.longest_context is None else subject.longest_context - 1 - bos
+    return int(min(text.tokens.shape[1] - bos, settings.max_length or math.inf, room))
 
 
 def _pad_token(subject: Subject, settings: N2GConfig) -> int:
@@ -237,7 +249,7 @@ def _build(subject: Subject, text: Corpus, config: MetricsConfig, depends_on: di
     builds, is_held_out = usable & (place < half), usable & (place >= half)
     examples = Examples(
         latents.repeat_interleave(builds.sum(1)),
-        _contexts(text.tokens.to(items.device), subject, items[builds], depends_on["context"]),
+        _contexts(text.tokens.to(items.device), subject, items[builds], depends_on["longest"]),
         values[builds],
     )
     bar = tqdm(total=2 * len(examples.latent), desc="n2g: explaining", unit="step", unit_scale=True, delay=2, leave=False)

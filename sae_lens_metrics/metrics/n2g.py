@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sae_lens_metrics.config import MetricsConfig
 from sae_lens_metrics.corpus import Corpus
-from sae_lens_metrics.explanations import Explanations, explain
+from sae_lens_metrics.explanations import Explanations, explain, texts
 from sae_lens_metrics.functional.ngrams import NGram
 from sae_lens_metrics.functional.statistics import ratio_with_error
 from sae_lens_metrics.results import Estimate, MetricResult, Row
@@ -43,7 +43,7 @@ def n2g(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torc
         config: ``seed``, ``batch_size`` and ``n2g`` are used.
         generator: Not used: the sample must be the same for every metric that needs explanations, so it follows from the seed.
     """
-    text, scoring = corpus.halves()
+    text, scoring = texts(subject, corpus, config)
     explanations = explain(subject, text, config)
     scores = score(explanations, subject, text, scoring, config)
     table = _Table(explanations, scores)
@@ -162,6 +162,6 @@ def _notes(subject: Subject, explanations: Explanations) -> list[str]:
     settings = explanations.depends_on
     pad = TokenText(subject.tokenizer).write([[settings["pad_token"]]])[0]
     return [
-        f"explanations of the variant {settings['variant']!r}, of at most {settings['context']} tokens; padding token {pad!r}",
+        f"explanations of the variant {settings['variant']!r}, of at most {settings['longest']} tokens; padding token {pad!r}",
         "explanations and recall come from every other document, precision from the rest",
     ]

@@ -122,7 +122,7 @@ def compare(ours, plain):
 def main():
     subject = load_pretrained(sys.argv[1], model=load_tiny_lm(), device="cpu")
     corpus = Corpus.from_dataset(Dataset.from_dict({"text": list(standard_library_documents("held_out"))}), subject, tokens=65_536)
-    text, _ = corpus.halves()
+    text, _ = explanations.texts(subject, corpus, MetricsConfig())
     print(f"{torch.get_num_threads()} threads, float32, d_sae {subject.d_sae}, {subject.hook_name}")
     rate = matmul_rate(subject.d_in)
     # per token and layer: queries, keys, values, output and the MLP's two matrices
