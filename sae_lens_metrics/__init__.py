@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from sae_lens_metrics.config import MetricsConfig
     from sae_lens_metrics.corpus import Corpus
     from sae_lens_metrics.evaluation import evaluate
+    from sae_lens_metrics.functional.n2g import build_explanation
     from sae_lens_metrics.metrics import register_metric
     from sae_lens_metrics.results import Estimate, Report
     from sae_lens_metrics.subject import Subject
@@ -21,6 +22,7 @@ __all__ = [
     "Report",
     "Subject",
     "attach_metrics",
+    "build_explanation",
     "evaluate",
     "register_metric",
 ]
@@ -35,6 +37,7 @@ _HOMES = {
     "Report": "results",
     "Subject": "subject",
     "attach_metrics": "training",
+    "build_explanation": "functional.n2g",
     "evaluate": "evaluation",
     "register_metric": "metrics",
 }

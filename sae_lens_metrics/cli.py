@@ -122,10 +122,14 @@ def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, Metrics
         "--context-size", "--context_size", metavar="TOKENS", type=int, help="tokens a sequence, if not as in the SAE's metadata"
     )
     parser.add_argument("--prepend-bos", "--prepend_bos", action=argparse.BooleanOptionalAction, help="if not as in the SAE's metadata")
+    parser.add_argument("--latents", metavar="N", type=int, help="explain a random sample of N latents, not all (--n2g.latents)")
     preset, names, arguments = _preset(parser, "--preset", "default", arguments)
     parser.add_arguments(MetricsConfig, dest="config", default=preset)
     options = parser.parse_args(arguments)
-    return options, _with_names(options.config, names)
+    config = options.config
+    if options.latents is not None:
+        config = dataclasses.replace(config, n2g=dataclasses.replace(config.n2g, latents=options.latents))
+    return options, _with_names(config, names)
 
 
 # --- train -------------------------------------------------------------------------------------------------------------------

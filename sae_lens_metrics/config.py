@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
 
-__all__ = ["MetricsConfig", "N2GConfig", "Preset", "ProbeConfig", "ShrinkageConfig"]
+__all__ = ["ExplanationConfig", "MetricsConfig", "N2GConfig", "Preset", "ProbeConfig", "ShrinkageConfig"]
 
 Preset = Literal["train", "default", "paper"]
 
@@ -54,6 +54,22 @@ class N2GConfig:
 
 
 @dataclass
+class ExplanationConfig:
+    """Explanation reconstruction: the model run on latents simulated from their explanations (Gao et al. 2024, section 4.4)."""
+
+    min_f1: float = 0.5
+    """Latents whose explanation has at least this F1 count as explained, for the loss with those alone."""
+    bigrams: int = 262_144
+    """Different pairs of tokens to keep mean activations of, at most; each takes 4 bytes times the activation's width."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_f1 <= 1:
+            raise ConfigError(f"explanation.min_f1 is {self.min_f1}, expected 0 to 1")
+        if self.bigrams < 1:
+            raise ConfigError(f"explanation.bigrams is {self.bigrams}, expected at least 1")
+
+
+@dataclass
 class ShrinkageConfig:
     """Activation shrinkage: what a refinement of the active latents changes (Gao et al. 2024, section 5.1)."""
 
@@ -67,7 +83,7 @@ class ShrinkageConfig:
 class MetricsConfig:
     """Everything that a result depends on besides the SAE, the model and the text."""
 
-    names: list[str] = field(default_factory=lambda: ["probe", "n2g", "shrinkage"], metadata={"cmd": False})
+    names: list[str] = field(default_factory=lambda: ["probe", "n2g", "explanation", "shrinkage"], metadata={"cmd": False})
     """Metrics to compute; on the command line this is ``--metrics NAME,NAME``."""
     tokens: int = 65_536
     """Tokens of evaluation text."""
@@ -86,12 +102,15 @@ class MetricsConfig:
     """Settings of the metric "probe"."""
     n2g: N2GConfig = field(default_factory=N2GConfig)
     """Settings of the metric "n2g"."""
+    explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
+    """Settings of the metric "explanation"."""
     shrinkage: ShrinkageConfig = field(default_factory=ShrinkageConfig)
     """Settings of the metric "shrinkage"."""
 
     def __post_init__(self) -> None:
         self.probe = _coerce(ProbeConfig, self.probe)
         self.n2g = _coerce(N2GConfig, self.n2g)
+        self.explanation = _coerce(ExplanationConfig, self.explanation)
         self.shrinkage = _coerce(ShrinkageConfig, self.shrinkage)
         for name in ("tokens", "batch_size"):
             if getattr(self, name) < 1:
@@ -119,7 +138,13 @@ class MetricsConfig:
             ConfigError: If there is no such preset.
         """
         if name == "train":
-            return cls(tokens=8_192, probe=ProbeConfig(examples=200), shrinkage=ShrinkageConfig(tokens=2_048))
+            return cls(
+                names=["probe", "n2g", "shrinkage"],
+                tokens=8_192,
+                probe=ProbeConfig(examples=200),
+                n2g=N2GConfig(latents=32, max_length=16),
+                shrinkage=ShrinkageConfig(tokens=2_048),
+            )
         if name == "default":
             return cls()
         if name == "paper":

@@ -46,6 +46,12 @@ class ActivationBatch:
         """Where each activation is in the corpus, counted as in ``position``."""
         return self.position + self.first * self.prefix.tokens.shape[1]
 
+    def row_of(self, position: Int[Tensor, "m"]) -> Int[Tensor, "m"]:
+        """Which activation is at some positions of the batch; -1 where none counts."""
+        rows = torch.full((self.prefix.tokens.numel(),), -1, device=self.position.device)
+        rows[self.position] = torch.arange(len(self.position), device=rows.device)
+        return rows[position]
+
     def chunks(self, subject: Subject) -> Iterator[slice]:
         """Parts of the activations whose dense latents fit in memory; none where no position counts."""
         return (slice(start, start + subject.chunk) for start in range(0, len(self.x), subject.chunk))

@@ -68,7 +68,7 @@ def make_report(
     metrics = {name: get_metric(name) for name in config.names}  # unknown names fail before any work
     started = time.perf_counter()
     checked = _timed("sanity", sanity, subject, corpus, config)
-    _announce(checked.seconds, corpus, config)
+    _announce(checked.seconds, subject, corpus, config)
     results: dict[str, MetricResult] = {}
     errors: dict[str, str] = {}
     for name, metric in metrics.items():
@@ -91,7 +91,7 @@ def _timed(name: str, metric: Metric, subject: Subject, corpus: Corpus, config: 
     return MetricResult(result.estimates, result.tables, result.histograms, result.notes, round(time.perf_counter() - started, 3))
 
 
-def _announce(seconds: float, corpus: Corpus, config: MetricsConfig) -> None:
+def _announce(seconds: float, subject: Subject, corpus: Corpus, config: MetricsConfig) -> None:
     """Tells how long the metrics will take, from the time that the sanity line took, where that is over a minute."""
     tokens = corpus.tokens.numel()
     ahead = 0.0
@@ -100,6 +100,9 @@ def _announce(seconds: float, corpus: Corpus, config: MetricsConfig) -> None:
     if "probe" in config.names:
         # texts are half as long as they may be, and are run up to the hook only, once rather than four times
         ahead += len(generated_tasks()) * config.probe.examples * config.probe.max_tokens / 2 / 4 / tokens
+    if "n2g" in config.names:
+        # a latent takes some 1,600 positions up to the hook, where n-grams may be long
+        ahead += min(config.n2g.latents or subject.d_sae, subject.d_sae) * 1_600 / 4 / tokens
     if ahead * seconds > _LONG:
         logger.info("the metrics will take about %d minutes", math.ceil(ahead * seconds / 60))
 

@@ -50,6 +50,10 @@ class Estimate:
         """An estimate that could not be computed."""
         return cls(value=None, stderr=None, n=n, of=of, reason=reason)
 
+    def one_minus(self) -> "Estimate":
+        """One minus the estimate, with the same standard error."""
+        return Estimate(None if self.value is None else 1 - self.value, self.stderr, self.n, self.of, self.reason)
+
     def __str__(self) -> str:
         if self.value is None:
             return f"absent ({self.reason})"

@@ -109,7 +109,7 @@ class _Scoring:
     def _add(self, batch: ActivationBatch) -> None:
         tokens, d_sae = batch.prefix.tokens.to(self._subject.device), self._subject.d_sae
         matches = self._matcher.match(tokens, self._subject.special(tokens))
-        row = _rank(batch.position, tokens.numel())[matches.position]
+        row = batch.row_of(matches.position)
         evaluated = row >= 0
         row, latent = row[evaluated], matches.latent[evaluated]
         self._tokens += len(batch.x)
@@ -128,10 +128,3 @@ class _Scoring:
         latent = self._explanations.latents.to(there.device)[:, None].expand_as(there)[there]
         values = self._matcher.predict(corpus.tokens, self._subject.special(corpus.tokens), position.to(there.device)[there], latent)
         return torch.zeros(there.shape, device=there.device).masked_scatter(there, values.float()).cpu()
-
-
-def _rank(position: Int[Tensor, "n"], size: int) -> Int[Tensor, "size"]:
-    """For each position of a batch, which of its activations is there; -1 for none."""
-    rank = torch.full((size,), -1, device=position.device)
-    rank[position] = torch.arange(len(position), device=position.device)
-    return rank

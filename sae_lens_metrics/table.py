@@ -44,6 +44,17 @@ _SHOWN: dict[str, dict[str, str]] = {
         "never_fired": "… whose explanation never fires",
         "dense": "… that fire on more than 10 % of tokens",
     },
+    "explanation": {
+        "ce_clean": "next-token loss of the model on this text, nats",
+        "ce_reconstruction": "… with the SAE's reconstruction in place",
+        "ce_explanation": "… with the reconstruction from simulated latents",
+        "ce_bigram": "… with the mean activation given two tokens",
+        "ce_unigram": "… given one token",
+        "ce_bias": "… with what no latent at all decodes to",
+        "ce_zeroed": "… with zeros",
+        "explanation_minus_bigram": "below 0: the explanations tell more than two tokens",
+        "recovered_explanation": "of the loss between zeros and clean, by the explanations",
+    },
     "shrinkage": {
         "ratio": "refined over raw latents; above 1: the SAE shrinks them",
         "mse_raw": "normalised squared error",

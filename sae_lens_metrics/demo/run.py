@@ -11,7 +11,7 @@ from datasets import Dataset
 from sae_lens import LoggingConfig, StandardTrainingSAEConfig, TopKTrainingSAEConfig
 from sae_lens.saes.sae import TrainingSAEConfig
 
-from sae_lens_metrics.config import MetricsConfig, ProbeConfig, ShrinkageConfig
+from sae_lens_metrics.config import MetricsConfig, N2GConfig, ProbeConfig, ShrinkageConfig
 from sae_lens_metrics.corpus import Corpus
 from sae_lens_metrics.demo.model import load_tiny_lm
 from sae_lens_metrics.demo.options import DemoOptions
@@ -110,8 +110,10 @@ def _runner_config(name: str, sae: TrainingSAEConfig, options: DemoOptions) -> M
 
 def _evaluation_config(options: DemoOptions) -> MetricsConfig:
     if options.quick:
-        return MetricsConfig(tokens=8_192, probe=ProbeConfig(examples=200), shrinkage=ShrinkageConfig(tokens=8_192))
-    return MetricsConfig(tokens=65_536, probe=ProbeConfig(examples=800), shrinkage=ShrinkageConfig(tokens=65_536))
+        return MetricsConfig(
+            tokens=8_192, probe=ProbeConfig(examples=200), n2g=N2GConfig(latents=32), shrinkage=ShrinkageConfig(tokens=8_192)
+        )
+    return MetricsConfig(n2g=N2GConfig(latents=256), shrinkage=ShrinkageConfig(tokens=65_536))
 
 
 def _quieten() -> None:

@@ -1,16 +1,15 @@
 """The line before any metric: is the SAE what it claims to be?"""
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from sae_lens_metrics.config import MetricsConfig
-from sae_lens_metrics.corpus import ActivationBatch, Corpus
-from sae_lens_metrics.metrics.sums import SequenceSums
+from sae_lens_metrics.corpus import Corpus
+from sae_lens_metrics.metrics.replacements import replacement_losses
+from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, MetricResult
 from sae_lens_metrics.subject import Subject
 
-__all__ = ["sanity", "sanity_warnings", "variance"]
+__all__ = ["sanity", "sanity_warnings"]
 
 
 def sanity(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
@@ -36,12 +35,12 @@ def sanity(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: t
             reconstruction[rows], l0[rows] = subject.decode(z, batch.x[rows]), (z != 0).sum(-1).float()
             fired |= (z != 0).any(0)
         sums.add(l0=batch.per_sequence(l0), error=batch.per_sequence((batch.x - reconstruction).square().sum(-1)))
-        sums.add(**moments(batch), **losses(subject, batch, reconstruction))
+        sums.add(**moments(batch), **replacement_losses(subject, batch, {"reconstructed": reconstruction}, zeroed="zeroed"))
     error = sums.estimate(sums["error"], variance(sums))
     return MetricResult(
         {
             "l0": sums.ratio("l0", "tokens"),
-            "explained_variance": _one_minus(error),
+            "explained_variance": error.one_minus(),
             "dead_latents": Estimate(1 - float(fired.float().mean()), None, subject.d_sae, "latents", "an exact count on this text"),
             "ce_clean": sums.ratio("clean", "predictions"),
             "ce_reconstructed": sums.ratio("reconstructed", "predictions"),
@@ -49,35 +48,6 @@ def sanity(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: t
             "loss_recovered": sums.estimate(sums["zeroed"] - sums["reconstructed"], sums["zeroed"] - sums["clean"]),
         }
     )
-
-
-def moments(batch: ActivationBatch) -> dict[str, Float[Tensor, "batch ..."]]:
-    """Counts, sums and squares of a batch's activations per sequence, for ``variance``."""
-    ones = torch.ones(len(batch.x), device=batch.x.device)
-    return {
-        "tokens": batch.per_sequence(ones),
-        "x": batch.per_sequence(batch.x),
-        "squares": batch.per_sequence(batch.x.square()).sum(-1),
-    }
-
-
-def variance(sums: SequenceSums) -> Float[Tensor, "sequences"]:
-    """Σ|x - μ|² of each sequence, with μ the mean over the whole corpus, from ``moments``."""
-    mean = sums["x"].sum(0) / sums["tokens"].sum().clamp_min(1)
-    return sums["squares"] - 2 * sums["x"] @ mean + sums["tokens"] * mean.square().sum()
-
-
-def losses(subject: Subject, batch: ActivationBatch, reconstruction: Float[Tensor, "n d_in"]) -> dict[str, Float[Tensor, "batch"]]:
-    """Sums of next-token losses per sequence: clean, reconstructed, zeroed; and the number of predictions."""
-    valid = subject.valid(batch.prefix.tokens)
-    counted = valid[:, :-1]
-    replaced = batch.to_positions(subject, reconstruction)
-    runs = {
-        "clean": subject.losses(batch.prefix),
-        "reconstructed": subject.losses(batch.prefix, replaced),
-        "zeroed": subject.losses(batch.prefix, torch.zeros_like(replaced), where=torch.ones_like(valid)),
-    }
-    return {"predictions": counted.sum(1), **{name: (loss * counted).sum(1) for name, loss in runs.items()}}
 
 
 def sanity_warnings(result: MetricResult, expected: dict[str, float]) -> list[str]:
@@ -101,8 +71,3 @@ def sanity_warnings(result: MetricResult, expected: dict[str, float]) -> list[st
     if claimed is not None and explained is not None and explained < claimed - 0.2:
         found.append(f"explained variance is {explained:.2f} on this text, {claimed:.2f} according to the SAE's publisher: {advice}")
     return found
-
-
-def _one_minus(estimate: Estimate) -> Estimate:
-    value = None if estimate.value is None else 1 - estimate.value
-    return Estimate(value, estimate.stderr, estimate.n, estimate.of, estimate.reason)

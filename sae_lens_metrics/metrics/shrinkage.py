@@ -9,8 +9,8 @@ from sae_lens_metrics.config import MetricsConfig
 from sae_lens_metrics.corpus import ActivationBatch, Corpus
 from sae_lens_metrics.functional.refinement import Solver, kkt_residual_on_support, refine_on_support, to_support
 from sae_lens_metrics.functional.statistics import histogram
-from sae_lens_metrics.metrics.sanity import moments, variance
-from sae_lens_metrics.metrics.sums import SequenceSums
+from sae_lens_metrics.metrics.replacements import replacement_losses
+from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, Histogram, MetricResult
 from sae_lens_metrics.subject import Subject
 
@@ -52,7 +52,7 @@ def shrinkage(subject: Subject, corpus: Corpus, config: MetricsConfig, generator
         counts += torch.tensor(histogram(outputs.changes, low=_LOW, high=_HIGH, bins=_BINS)[1])
         kkt = max(kkt, outputs.kkt)
         sums.add(**outputs.sums(), **moments(batch))
-        sums.add(**_losses(subject, batch, outputs))
+        sums.add(**replacement_losses(subject, batch, {"raw_run": outputs.raw, "refined_run": outputs.refined}))
     edges = histogram(torch.zeros(1), low=_LOW, high=_HIGH, bins=_BINS)[0]
     return MetricResult(_estimates(sums, kkt), histograms={"change": Histogram(edges, counts.tolist())})
 
@@ -105,20 +105,10 @@ def _weighted_sum(rows: Float[Tensor, "d_sae d_in"], latents: Int[Tensor, "n k"]
     return embedding_bag(latents, rows, per_sample_weights=weights, mode="sum")
 
 
-def _losses(subject: Subject, batch: ActivationBatch, outputs: _Outputs) -> dict[str, Float[Tensor, "batch"]]:
-    counted = subject.valid(batch.prefix.tokens)[:, :-1]
-    runs = {
-        "ce_clean": subject.losses(batch.prefix),
-        "ce_raw": subject.losses(batch.prefix, batch.to_positions(subject, outputs.raw)),
-        "ce_refined": subject.losses(batch.prefix, batch.to_positions(subject, outputs.refined)),
-    }
-    return {"predictions": counted.sum(1), **{name: (loss * counted).sum(1) for name, loss in runs.items()}}
-
-
 def _estimates(sums: SequenceSums, kkt: float) -> dict[str, Estimate]:
     total, predictions = variance(sums), sums["predictions"]
     change = sums["refined"] - sums["raw"]
-    clean, raw, refined = sums["ce_clean"], sums["ce_raw"], sums["ce_refined"]
+    clean, raw, refined = sums["clean"], sums["raw_run"], sums["refined_run"]
 
     def per_prediction(values: Float[Tensor, "sequences"]) -> Estimate:
         return sums.estimate(values, predictions)

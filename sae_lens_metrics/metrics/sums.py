@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_lens_metrics.corpus import Corpus
+from sae_lens_metrics.corpus import ActivationBatch, Corpus
 from sae_lens_metrics.functional.statistics import ratio_with_error
 from sae_lens_metrics.results import Estimate
 
-__all__ = ["SequenceSums"]
+__all__ = ["SequenceSums", "moments", "variance"]
 
 
 class SequenceSums:
@@ -50,3 +50,19 @@ class SequenceSums:
     def maximum(self, value: float) -> Estimate:
         """A largest value over the corpus."""
         return Estimate(value, None, len(self._units), "sequences", "a maximum has no standard error")
+
+
+def moments(batch: ActivationBatch) -> dict[str, Float[Tensor, "batch ..."]]:
+    """Counts, sums and squares of a batch's activations per sequence, for ``variance``."""
+    ones = torch.ones(len(batch.x), device=batch.x.device)
+    return {
+        "tokens": batch.per_sequence(ones),
+        "x": batch.per_sequence(batch.x),
+        "squares": batch.per_sequence(batch.x.square()).sum(-1),
+    }
+
+
+def variance(sums: SequenceSums) -> Float[Tensor, "sequences"]:
+    """Σ|x - μ|² of each sequence, with μ the mean over the whole corpus, from ``moments``."""
+    mean = sums["x"].sum(0) / sums["tokens"].sum().clamp_min(1)
+    return sums["squares"] - 2 * sums["x"] @ mean + sums["tokens"] * mean.square().sum()

@@ -1,0 +1,35 @@
+"""Next-token losses with other activations in the model's own place."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sae_lens_metrics.corpus import ActivationBatch
+from sae_lens_metrics.subject import Subject
+
+__all__ = ["replacement_losses"]
+
+
+def replacement_losses(
+    subject: Subject, batch: ActivationBatch, replacements: Mapping[str, Float[Tensor, "n d_in"]], *, zeroed: str | None = None
+) -> dict[str, Float[Tensor, "batch"]]:
+    """Sums of next-token losses per sequence, in nats, over positions that hold no special token; and the number of ``predictions``.
+
+    Args:
+        subject: The model and SAE.
+        batch: Sequences, run up to the hook.
+        replacements: What to put in the place of the activations at the positions that count, by name; the loss of the model as it is
+            has the name ``clean``.
+        zeroed: If given, the name of the loss with zeros in place everywhere, special tokens included, as in SAELens's evaluation.
+    """
+    valid = subject.valid(batch.prefix.tokens)
+    counted = valid[:, :-1]
+    runs = {"clean": subject.losses(batch.prefix)}
+    for name, x in replacements.items():
+        runs[name] = subject.losses(batch.prefix, batch.to_positions(subject, x))
+    if zeroed is not None:
+        zeros = torch.zeros(*valid.shape, subject.d_in, device=subject.device)
+        runs[zeroed] = subject.losses(batch.prefix, zeros, where=torch.ones_like(valid))
+    return {"predictions": counted.sum(1), **{name: (loss * counted).sum(1) for name, loss in runs.items()}}
