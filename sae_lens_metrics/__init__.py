@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from sae_lens_metrics.evaluation import evaluate
     from sae_lens_metrics.functional.n2g import build_explanation
     from sae_lens_metrics.metrics import register_metric
-    from sae_lens_metrics.results import Estimate, Report
+    from sae_lens_metrics.results import Estimate, Report, summary
     from sae_lens_metrics.subject import Subject
     from sae_lens_metrics.training import MetricsRunnerConfig, MetricsTrainingRunner, attach_metrics
 
@@ -25,6 +25,7 @@ __all__ = [
     "build_explanation",
     "evaluate",
     "register_metric",
+    "summary",
 ]
 
 # imported on first use: reading a result file or asking for --help need not wait for torch and SAELens
@@ -40,6 +41,7 @@ _HOMES = {
     "build_explanation": "functional.n2g",
     "evaluate": "evaluation",
     "register_metric": "metrics",
+    "summary": "results",
 }
 
 

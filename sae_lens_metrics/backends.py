@@ -112,6 +112,7 @@ class FromHookBackend(FullRunBackend):
         self._residual_is_activation = hook_name.endswith(("hook_resid_pre", "hook_resid_post"))
         # after hook_resid_post the next block's input is the activation itself
         self._layer = layer + 1 if hook_name.endswith("hook_resid_post") else layer
+        self._trims_last_block = _keys_and_values_are_plain(model.cfg)
         self.concurrent = self._residual_is_activation  # otherwise a thread would see what passes another one's hook
 
     def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
@@ -143,13 +144,13 @@ class FromHookBackend(FullRunBackend):
     def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
         """Runs the layers up to the hook, and keeps their keys and values."""
         tokens = tokens.to(self.device)
-        with evaluating(self.model), torch.no_grad():
-            residual = self._embed(tokens, 0)
-            blocks = self._blocks_to_hook()
-            entries = [self._entry(len(tokens)) for _ in blocks]
-            for block, entry in zip(blocks[:-1], entries[:-1], strict=True):
-                residual = block(residual, past_kv_cache_entry=entry)
-            if blocks:
+        blocks = self._blocks_to_hook()
+        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self.device, len(tokens)) for _ in blocks]
+        if blocks and tokens.shape[1]:
+            with evaluating(self.model), torch.no_grad():
+                residual = self._embed(tokens, 0)
+                for block, entry in zip(blocks[:-1], entries[:-1], strict=True):
+                    residual = block(residual, past_kv_cache_entry=entry)
                 self._remember(blocks[-1], entries[-1], residual)
         return Past(tokens, tuple((entry.past_keys, entry.past_values) for entry in entries))
 
@@ -164,8 +165,10 @@ class FromHookBackend(FullRunBackend):
                 residual = block(residual, past_kv_cache_entry=entry)
             if not blocks:
                 return residual[:, -1:]
-            self._remember(blocks[-1], entries[-1], residual[:, :-1])
-            return self._at_hook(blocks[-1], entries[-1], residual[:, -1:])
+            if self._trims_last_block:
+                self._remember(blocks[-1], entries[-1], residual[:, :-1])
+                residual = residual[:, -1:]
+            return self._at_hook(blocks[-1], entries[-1], residual)[:, -1:]
 
     def _blocks_to_hook(self) -> list[Any]:
         """The blocks that a run up to the hook needs; the hook is in the last of them, or at its end."""
@@ -174,13 +177,13 @@ class FromHookBackend(FullRunBackend):
     def _embed(self, tokens: Tensor, offset: int) -> Tensor:
         return self.model.get_residual(self.model.hook_embed(self.model.embed(tokens)), offset, tokens=tokens)[0]
 
-    def _entry(self, rows: int) -> TransformerLensKeyValueCacheEntry:
-        return TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self.device, rows)
-
     def _remember(self, block: Any, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> None:
-        """Appends a block's keys and values for its input; queries are computed for one position, as none is of use."""
-        if residual.shape[1]:
+        """Appends a block's keys and values for its input; where that is possible, nothing else is computed."""
+        if not self._trims_last_block:
+            block(residual, past_kv_cache_entry=entry)
+        elif residual.shape[1]:
             normalised = block.ln1(residual)
+            # of the queries, one position's is the least that can be asked for
             _, keys, values = block.attn.calculate_qkv_matrices(normalised[:, :1], normalised, normalised)
             entry.append(keys, values)
 
@@ -211,6 +214,12 @@ def make_backend(model: Any, hook_name: str, model_kwargs: dict[str, Any] | None
     plain_positions = getattr(getattr(model, "cfg", None), "positional_embedding_type", None) != "shortformer"
     fast = isinstance(model, HookedTransformer) and in_block and plain_positions and not _pads_left(model)
     return (FromHookBackend if fast else FullRunBackend)(model, hook_name, model_kwargs)
+
+
+def _keys_and_values_are_plain(cfg: Any) -> bool:
+    """Whether a block's keys and values are its normalised input times weights, and nothing more."""
+    changed = cfg.use_split_qkv_input or cfg.use_attn_in or getattr(cfg, "clip_qkv", None) is not None
+    return not changed and not str(cfg.original_architecture).startswith("Olmo")
 
 
 def _pads_left(model: Any) -> bool:

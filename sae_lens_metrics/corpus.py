@@ -178,7 +178,7 @@ class Corpus:
 
     def describe(self) -> dict[str, Any]:
         """The corpus as JSON types, with a hash of its tokens."""
-        digest = hashlib.sha256(self.tokens.contiguous().numpy().tobytes()).hexdigest()
+        digest = hashlib.sha256(str(tuple(self.tokens.shape)).encode() + self.tokens.contiguous().numpy().tobytes()).hexdigest()
         documents = None if self.documents is None else int(self.units.max()) + 1
         shape = {"sequences": len(self), "documents": documents, "context_size": self.tokens.shape[1], "tokens": self.tokens.numel()}
         return {**self.source, **shape, "tokens_sha256": digest}

@@ -83,9 +83,9 @@ class Explanations:
     def save(self, path: str | Path) -> Path:
         """Writes the explanations as JSON; a file that is there is replaced at once or not at all.
 
-        The form: ``format``, ``format_version``, ``key``, ``depends_on``, ``tokens``, and ``latents``, a list of objects with ``latent``,
-        ``activations``, ``held_out`` (pairs of position and activation) and ``ngrams``: ``tokens`` (ids in the order of the text, null
-        for any token), ``at_start`` and ``value``.
+        The form: ``format``, ``format_version``, ``key``, ``checksum`` of the latents, ``depends_on``, ``tokens``, and ``latents``, a
+        list of objects with ``latent``, ``activations``, ``held_out`` (pairs of position and activation) and ``ngrams``: ``tokens``
+        (ids in the order of the text, null for any token), ``at_start`` and ``value``.
 
         Raises:
             OSError: If the folder cannot be written.
@@ -100,7 +100,13 @@ class Explanations:
             }
             for latent, activations, held_out, held_out_values in zip(*(column.tolist() for column in columns), strict=True)
         ]
-        data = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": self.key, "depends_on": self.depends_on}
+        data = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "key": self.key,
+            "checksum": _key(latents),
+            "depends_on": self.depends_on,
+        }
         return write_atomically(path, json.dumps({**data, "tokens": self.tokens, "latents": latents}, allow_nan=False))
 
     @classmethod
@@ -116,10 +122,10 @@ class Explanations:
             if data["format"] != FORMAT or data["format_version"].split(".")[0] != FORMAT_VERSION.split(".")[0]:
                 found = f"{data['format']} {data['format_version']}"
                 raise ExplanationError(f"{path} is of the form {found!r}, this release reads {FORMAT!r} {FORMAT_VERSION}: build them again")
-            if data["key"] != _key(data["depends_on"]):
+            if data["key"] != _key(data["depends_on"]) or data["checksum"] != _key(data["latents"]):
                 raise ExplanationError(f"{path} has been changed since it was written: build the explanations again")
             return cls(**_from_json(data))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             if isinstance(error, ExplanationError):
                 raise
             reason = f"{type(error).__name__}: {error}"
@@ -128,7 +134,7 @@ class Explanations:
 
 def _from_json(data: dict[str, Any]) -> dict[str, Any]:
     latents = data["latents"]
-    shape = (len(latents), max((len(entry["held_out"]) for entry in latents), default=0))
+    shape = (len(latents), data["depends_on"]["examples"])
     held_out, held_out_activation = torch.full(shape, -1), torch.zeros(shape)
     for i, entry in enumerate(latents):
         for j, (position, value) in enumerate(entry["held_out"]):
@@ -147,8 +153,9 @@ def _from_json(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _key(depends_on: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+def _key(data: Any) -> str:
+    """SHA-256 of JSON types."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 # --- building ----------------------------------------------------------------------------------------------------------------
@@ -205,9 +212,7 @@ def _dependencies(subject: Subject, text: Corpus, config: MetricsConfig) -> dict
         "method": _METHOD,
         "sae": subject.weights_hash(),
         "model": subject.model_hash(),
-        "hook_name": subject.hook_name,
-        "bos_token": subject.bos_token,
-        "special_tokens": subject.special_tokens.tolist(),
+        **subject.settings(),
         "text": text.describe()["tokens_sha256"],
         "seed": config.seed,
         "latents": settings.latents if settings.latents is not None and settings.latents < subject.d_sae else None,

@@ -14,7 +14,7 @@ from sae_lens_metrics.errors import ResultError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Estimate", "Histogram", "MetricResult", "Report", "write_atomically"]
+__all__ = ["Estimate", "Histogram", "MetricResult", "Report", "summary", "write_atomically"]
 
 FORMAT_VERSION = "1.0"
 """Version of the result file: the major number changes when an older reader would misread it."""
@@ -178,6 +178,21 @@ class Report:
         if not isinstance(data, dict):
             raise ResultError(f"{path} holds a {type(data).__name__}, a report is a JSON object")
         return cls.from_dict(data)
+
+
+def summary(reports: Mapping[str, Report]) -> "pd.DataFrame":
+    """Several SAEs in one table: a row for each, with its architecture, its size, and every number and standard error by full name.
+
+    Args:
+        reports: Reports by the SAEs' names; on the same corpus and seed they can be compared row by row.
+    """
+    import pandas as pd
+
+    rows = {
+        name: {key: report.provenance.get("sae", {}).get(key) for key in ("architecture", "d_sae", "hook_name")} | report.flat()
+        for name, report in reports.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
 def _metric_result(data: Mapping[str, Any]) -> MetricResult:

@@ -265,6 +265,18 @@ class Subject:
         scale, _ = self.scale_and_offset(x)
         return scale[..., None] * self.decoder[latents]
 
+    def settings(self) -> dict[str, Any]:
+        """What the latents depend on besides weights and text: the hook, which positions count, BOS, the SAE's configuration."""
+        config = {name: value for name, value in self.sae.cfg.to_dict().items() if name not in ("metadata", "device")}
+        return {
+            "hook_name": self.hook_name,
+            "hook_head_index": self._head,
+            "positions": [self._positions.start, self._positions.stop, self._positions.step],
+            "bos_token": self.bos_token,
+            "special_tokens": self.special_tokens.tolist(),
+            "sae_settings": {name: value if isinstance(value, int | float | bool | None) else str(value) for name, value in config.items()},
+        }
+
     def weights_hash(self) -> str:
         """SHA-256 of the SAE's weights: names, shapes, dtypes and bytes."""
         digest = hashlib.sha256()

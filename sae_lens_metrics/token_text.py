@@ -24,6 +24,8 @@ class TokenText:
 
     def write(self, pieces: Sequence[Sequence[int]]) -> list[str]:
         """The text of each piece."""
+        if not pieces:  # of which some tokenizers make one empty text
+            return []
         if self._tokenizer is None:
             return ["".join(f" {token}" for token in piece) for piece in pieces]
         return self._tokenizer.batch_decode([list(piece) for piece in pieces], clean_up_tokenization_spaces=False)

@@ -18,7 +18,7 @@ from sae_lens_metrics.demo.options import DemoOptions
 from sae_lens_metrics.demo.text import standard_library_documents
 from sae_lens_metrics.evaluation import make_report
 from sae_lens_metrics.pretrained import load_pretrained
-from sae_lens_metrics.results import Report
+from sae_lens_metrics.results import Report, summary, write_atomically
 from sae_lens_metrics.table import print_reports
 from sae_lens_metrics.training import MetricsRunnerConfig, MetricsTrainingRunner
 
@@ -70,6 +70,7 @@ def run_demo(options: DemoOptions) -> dict[str, Report]:
         print(f"evaluating the {name} SAE on held-out files of the standard library", flush=True)
         reports[name] = make_report(subject, corpus, _evaluation_config(options))
         reports[name].save(output / f"{name}.json")
+    write_atomically(output / "summary.csv", summary(reports).to_csv())
     print_reports(reports)
     _say_where(output, options)
     return reports
@@ -125,7 +126,9 @@ def _quieten() -> None:
 
 def _say_where(output: Path, options: DemoOptions) -> None:
     where = shlex.quote(str(output))
-    print(f"\nresults:      {output}/L1.json and TopK.json (sae_lens_metrics.Report.load, or any JSON reader)")
+    print(
+        f"\nresults:      {output}/L1.json and TopK.json (sae_lens_metrics.Report.load, or any JSON reader); summary.csv has a row for each"
+    )
     print(f"SAEs:         {output}/L1 and {output}/TopK, with metrics.json of the end of training")
     print(f"over time:    {output}/checkpoints/*/*/metrics.jsonl")
     if not options.wandb_online:
