@@ -1,6 +1,6 @@
 """Reports on the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -85,16 +85,37 @@ def print_reports(reports: Mapping[str, Report], console: Console | None = None)
     for metric in dict.fromkeys(metric for result in results for metric in result):
         table.add_section()
         columns = [result[metric].estimates if metric in result else {} for result in results]
-        shown = _SHOWN.get(metric) or dict.fromkeys((name for column in columns for name in column), "")
-        for name, meaning in shown.items():
+        for name, meaning in _shown(metric, columns).items():
             cells = [escape(f"{metric}/{name}"), *(_cell(column.get(name)) for column in columns)]
             table.add_row(*cells, *([meaning] if explain else []))
     console.print(table)
     for name, report in reports.items():
-        for text in report.warnings:
-            console.print(f"[yellow]warning[/], {escape(name)}: {escape(text)}", highlight=False)
-        for metric, text in report.errors.items():
-            console.print(f"[red]failed[/], {escape(name)}, {metric}: {escape(text)}", highlight=False)
+        for text in _remarks(escape(name), report):
+            console.print(text, highlight=False)
+
+
+def _remarks(name: str, report: Report) -> Iterator[str]:
+    """What a reader must know besides the numbers: why some are absent, warnings, failures."""
+    yield from (f"[dim]absent[/], {name}, {escape(text)}" for text in _absences(report))
+    yield from (f"[yellow]warning[/], {name}: {escape(text)}" for text in report.warnings)
+    yield from (f"[red]failed[/], {name}, {metric}: {escape(text)}" for metric, text in report.errors.items())
+
+
+def _shown(metric: str, columns: list[dict[str, Estimate]]) -> dict[str, str]:
+    """The names to show of a metric, with what they mean: those that any of the reports has."""
+    there = dict.fromkeys(name for column in columns for name in column)
+    return {name: meaning for name, meaning in _SHOWN.get(metric, dict.fromkeys(there, "")).items() if name in there}
+
+
+def _absences(report: Report) -> Iterator[str]:
+    """Why numbers are absent, each reason once with the first of its numbers."""
+    first: dict[tuple[str, str], str] = {}
+    for metric, result in report.results():
+        for name in _shown(metric, [result.estimates]):
+            estimate = result.estimates[name]
+            if estimate.value is None and estimate.reason:
+                first.setdefault((metric, estimate.reason), name)
+    return (f"{metric}/{name}: {reason}" for (metric, reason), name in first.items())
 
 
 def _cell(estimate: Estimate | None) -> str:

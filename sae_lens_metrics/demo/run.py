@@ -114,7 +114,7 @@ def _evaluation_config(options: DemoOptions) -> MetricsConfig:
         return MetricsConfig(
             tokens=8_192, probe=ProbeConfig(examples=200), n2g=N2GConfig(latents=32), shrinkage=ShrinkageConfig(tokens=8_192)
         )
-    return MetricsConfig(n2g=N2GConfig(latents=256), shrinkage=ShrinkageConfig(tokens=65_536))
+    return MetricsConfig(n2g=N2GConfig(max_length=16))
 
 
 def _quieten() -> None:
