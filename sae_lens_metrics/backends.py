@@ -46,6 +46,7 @@ class Past:
 
     def beginnings(self, rows: Int[Tensor, "n"], length: int) -> "Past":
         """The first tokens of some of the rows; a row may be taken more than once."""
+        rows = rows.to(self.tokens.device)
         cut = tuple((keys[rows, :length], values[rows, :length]) for keys, values in self.keys_values)
         return Past(self.tokens[rows, :length], cut)
 
@@ -59,6 +60,8 @@ class FullRunBackend:
 
     concurrent = False
     """Whether several threads may ask at once."""
+    remembers = False
+    """Whether it goes on from what it remembers of a past, rather than from its beginning."""
 
     def __init__(self, model: Any, hook_name: str, model_kwargs: dict[str, Any] | None = None) -> None:
         self.model = model
@@ -112,6 +115,7 @@ class FromHookBackend(FullRunBackend):
         self._residual_is_activation = hook_name.endswith(("hook_resid_pre", "hook_resid_post"))
         # after hook_resid_post the next block's input is the activation itself
         self._layer = layer + 1 if hook_name.endswith("hook_resid_post") else layer
+        self.remembers = not self.model_kwargs and getattr(model.cfg, "n_devices", 1) == 1  # blocks are run one by one, where they are
         self._trims_last_block = _keys_and_values_are_plain(model.cfg)
         self.concurrent = self._residual_is_activation  # otherwise a thread would see what passes another one's hook
 

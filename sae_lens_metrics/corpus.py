@@ -83,6 +83,8 @@ class Corpus:
 
     documents: Int[Tensor, "sequences"] | None = None
     """Which document each sequence comes from, where that is known."""
+    name_of_documents: str = "documents"
+    """What they are: documents, or longer sequences of which these are pieces."""
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 2 or self.tokens.shape[1] < 2:
@@ -137,17 +139,33 @@ class Corpus:
         return self if n >= len(self) else self._some(torch.arange(n))
 
     def halves(self) -> "tuple[Corpus, Corpus]":
-        """Every other document and the rest, or every other sequence where there are fewer than four documents.
+        """The first documents and the last ones; where those are too few, the first sequences and the last.
+
+        A sequence may begin with the end of the document before its own, so the first one of the second half is left out.
 
         Raises:
             CorpusError: If there are fewer than four sequences.
         """
         if len(self) < 4:
             raise CorpusError(f"a corpus of {len(self)} sequences cannot be halved, expected at least four: give more text")
-        parity = self.units % 2
-        if min(int(parity.sum()), int((1 - parity).sum())) < 2:
-            parity = torch.arange(len(self)) % 2
-        return self._some((parity == 0).nonzero()[:, 0]), self._some((parity == 1).nonzero()[:, 0])
+        units = self.units
+        second = units > units.sort().values[(len(self) - 1) // 2]
+        if self.documents is not None:
+            second[second.nonzero()[:1, 0]], dropped = False, second.nonzero()[:1, 0]
+        else:
+            dropped = second.nonzero()[:0, 0]
+        first = ~second
+        first[dropped] = False
+        if min(int(first.sum()), int(second.sum())) < 2:
+            second = torch.arange(len(self)) >= len(self) // 2
+            first = ~second
+        return self._some(first.nonzero()[:, 0]), self._some(second.nonzero()[:, 0])
+
+    def is_apart_from(self, other: "Corpus") -> bool:
+        """Whether it is known that no document is in both."""
+        if self.documents is None or other.documents is None or self.unit != "documents":
+            return False
+        return not bool(torch.isin(self.documents, other.documents).any())
 
     def cut(self, context: int, bos_token: int | None) -> "Corpus":
         """Shorter sequences, where these are longer than some context; what is left over at their ends is dropped.
@@ -165,11 +183,16 @@ class Corpus:
         tokens = body[:, : pieces * width].reshape(-1, width)
         if bos_token is not None:
             tokens = torch.nn.functional.pad(tokens, (1, 0), value=bos_token)
-        return Corpus(tokens, self.source, self.warnings, self.units.repeat_interleave(pieces))
+        return Corpus(tokens, self.source, self.warnings, self.units.repeat_interleave(pieces), self.unit)
 
     def _some(self, sequences: Int[Tensor, "n"]) -> "Corpus":
         documents = None if self.documents is None else self.documents[sequences]
-        return Corpus(self.tokens[sequences], self.source, self.warnings, documents)
+        return Corpus(self.tokens[sequences], self.source, self.warnings, documents, self.unit)
+
+    @property
+    def unit(self) -> str:
+        """What a sampling unit is called."""
+        return "sequences" if self.documents is None else self.name_of_documents
 
     @property
     def units(self) -> Int[Tensor, "sequences"]:

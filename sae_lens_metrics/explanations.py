@@ -123,13 +123,13 @@ class Explanations:
                 found = f"{data['format']} {data['format_version']}"
                 raise ExplanationError(f"{path} is of the form {found!r}, this release reads {FORMAT!r} {FORMAT_VERSION}: build them again")
             if data["key"] != _key(data["depends_on"]) or data["checksum"] != _key(data["latents"]):
-                raise ExplanationError(f"{path} has been changed since it was written: build the explanations again")
+                raise ExplanationError(f"{path} has been changed since it was written: delete it, and build the explanations again")
             return cls(**_from_json(data))
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             if isinstance(error, ExplanationError):
                 raise
             reason = f"{type(error).__name__}: {error}"
-            raise ExplanationError(f"{path} does not hold explanations ({reason}): build them again") from error
+            raise ExplanationError(f"{path} does not hold explanations ({reason}): delete it, and build them again") from error
 
 
 def _from_json(data: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +164,9 @@ _kept: "WeakKeyDictionary[Subject, Explanations]" = WeakKeyDictionary()
 
 
 def texts(subject: Subject, corpus: Corpus, config: MetricsConfig) -> tuple[Corpus, Corpus]:
-    """The texts that explanations are built from, and scored on: sequences of ``config.n2g.context`` tokens, of different documents.
+    """The texts that explanations are built from, and scored on: the first and the last documents of a corpus.
+
+    Both are cut into sequences of ``config.n2g.context`` tokens, unless the SAE is for some positions of a sequence only.
 
     Raises:
         CorpusError: If the corpus is too short.
@@ -172,9 +174,12 @@ def texts(subject: Subject, corpus: Corpus, config: MetricsConfig) -> tuple[Corp
     """
     context = config.n2g.context
     longest = subject.longest_context
-    if longest is not None and context > longest:
+    if longest is not None and context > max(longest, N2GConfig().context):  # the default is no mistake of the user's
         raise ExplanationError(f"n2g.context is {context}, longer than the model's {longest}: give a smaller one (--n2g.context)")
-    return corpus.cut(context, subject.bos_token).halves()
+    first, second = corpus.halves()
+    if not subject.counts_everywhere:
+        return first, second
+    return first.cut(context, subject.bos_token), second.cut(context, subject.bos_token)
 
 
 def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanations:
@@ -192,18 +197,17 @@ def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanatio
         ExplanationError: If the padding token is none of the model's.
     """
     depends_on = _dependencies(subject, text, config)
-    kept = _kept.get(subject)
-    if kept is not None and kept.depends_on == depends_on:
-        return kept
     path = None if config.n2g.folder is None else Path(config.n2g.folder) / f"{_key(depends_on)}.json"
-    if path is not None and path.is_file():
-        explanations = Explanations.load(path).require(depends_on)
-    else:
-        explanations = _build(subject, text, config, depends_on)
-        if path is not None:
-            explanations.save(path)
-    _kept[subject] = explanations
-    return explanations
+    kept = _kept.get(subject)
+    if kept is None or kept.depends_on != depends_on:
+        if path is not None and path.is_file():
+            kept = Explanations.load(path).require(depends_on)
+        else:
+            kept = _build(subject, text, config, depends_on)
+        _kept[subject] = kept
+    if path is not None and not path.is_file():
+        kept.save(path)
+    return kept
 
 
 def _dependencies(subject: Subject, text: Corpus, config: MetricsConfig) -> dict[str, Any]:

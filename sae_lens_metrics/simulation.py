@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from sae_lens_metrics.corpus import ActivationBatch
 from sae_lens_metrics.explanations import Explanations
+from sae_lens_metrics.functional.statistics import widest_float
 from sae_lens_metrics.subject import Subject
 
 __all__ = ["Latents", "Simulation", "decode_sparse"]
@@ -40,7 +41,7 @@ class Simulation:
     def __init__(self, explanations: Explanations, subject: Subject) -> None:
         self._subject = subject
         self._matcher = explanations.matcher(subject.device)
-        precise = torch.float32 if subject.device.type == "mps" else torch.float64
+        precise = widest_float(subject.device)
         self._products, self._squares = (torch.zeros(subject.d_sae, dtype=precise, device=subject.device) for _ in range(2))
 
     def learn(self, batch: ActivationBatch) -> None:
@@ -52,10 +53,14 @@ class Simulation:
             self._products.index_add_(0, part.latent, (part.value * actual).to(self._products.dtype))
 
     @property
+    def fires(self) -> Bool[Tensor, "d_sae"]:
+        """Which latents' explanations fire on the training text."""
+        return self._squares > 0
+
+    @property
     def scale(self) -> Float[Tensor, "d_sae"]:
-        """The scale of each latent; 0 for an explanation that never fires on the training text."""
-        fires = self._squares > 0
-        return torch.where(fires, self._products / self._squares.where(fires, 1), 0).float()
+        """The scale of each latent; 0 for an explanation that does not fire on the training text."""
+        return torch.where(self.fires, self._products / self._squares.where(self.fires, 1), 0).float()
 
     def predict(self, batch: ActivationBatch) -> Latents:
         """What the explanations predict at the positions that count, not scaled."""

@@ -89,7 +89,7 @@ class Subject:
         self._positions = slice(*(metadata.seqpos_slice or (None,)))
         self.special_tokens = _special_tokens(model, metadata.exclude_special_tokens)
         self.decoder = self._checked_decoder()
-        self._backend = make_backend(model, self.hook_name, model_kwargs)
+        self._backend = self._short_runs = make_backend(model, self.hook_name, model_kwargs)
         self._check_fit()
 
     @classmethod
@@ -117,6 +117,11 @@ class Subject:
         return int(size) if size else None
 
     @property
+    def counts_everywhere(self) -> bool:
+        """Whether the SAE is for all positions of a sequence, not a slice of them."""
+        return self._positions == slice(None)
+
+    @property
     def longest_context(self) -> int | None:
         """Tokens that the model takes at most, or ``None`` if it does not say."""
         longest = getattr(getattr(self.model, "cfg", None), "n_ctx", None)
@@ -124,17 +129,19 @@ class Subject:
 
     @property
     def bos_token(self) -> int | None:
-        """The token that begins every sequence, or ``None`` where sequences begin without one.
+        """The token that begins every sequence, or ``None`` where sequences begin without one, as they do if the tokenizer has none.
 
         Raises:
-            SubjectError: If sequences begin with one and the model's tokenizer does not say which.
+            SubjectError: If sequences begin with one and the model has no tokenizer to say which.
         """
         if not self.prepend_bos:
             return None
+        if self.tokenizer is None:
+            raise SubjectError(
+                "sequences begin with BOS, but the model has no tokenizer to say which token that is: pass prepend_bos=False"
+            )
         token = getattr(self.tokenizer, "bos_token_id", None)
-        if token is None:
-            raise SubjectError("sequences begin with BOS, but the model's tokenizer has no bos_token_id: pass prepend_bos=False, or set it")
-        return int(token)
+        return None if token is None else int(token)
 
     @property
     def tokenizer(self) -> Any:
@@ -165,18 +172,18 @@ class Subject:
 
     def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
         """Remembers beginnings that many rows share, for ``last``."""
-        return self._backend.past(tokens)
+        return self._short_runs.past(tokens)
 
     def last(self, past: Past, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows d_in"]:
         """The activation on the last token of rows, given the beginnings of them all and what follows, at least one token."""
-        return self._read(self._backend.last(past, tokens))[:, -1]
+        return self._read(self._short_runs.last(past, tokens))[:, -1]
 
     @contextmanager
     def many_short_runs(self) -> Iterator[Map]:
         """A `map` for calls of ``past``, ``last`` and ``encode``: on several threads, where the model and the SAE allow it."""
         stateless = self.sae.cfg.normalize_activations not in _STATE_WHILE_ENCODING
         with evaluating(self.model), self._quiet_sae():  # here already, as threads must not switch modes under each other
-            if self._backend.concurrent and stateless:
+            if self._short_runs.concurrent and stateless:
                 with chunk_threads(self.device) as threads:
                     yield threads
             else:
@@ -273,6 +280,7 @@ class Subject:
             "hook_head_index": self._head,
             "positions": [self._positions.start, self._positions.stop, self._positions.step],
             "bos_token": self.bos_token,
+            "model_kwargs": {name: str(value) for name, value in self._backend.model_kwargs.items()},
             "special_tokens": self.special_tokens.tolist(),
             "sae_settings": {name: value if isinstance(value, int | float | bool | None) else str(value) for name, value in config.items()},
         }
@@ -397,18 +405,26 @@ class Subject:
         replacement = self._write(prefix.activation, x * 0.5)
         fast, full = self._backend.logits(prefix, replacement), reference.logits(prefix, replacement)
         activation = reference.prefix(tokens).activation
-        continued = self._backend.last(self._backend.past(tokens[:, :2]), tokens[:, 2:])
-        same = [
-            _relative_difference(prefix.activation, activation) < _TOLERANCE,
-            _relative_difference(continued, activation[:, -1:]) < _TOLERANCE,
-            _relative_difference(fast, full) < _tolerance_of(full.dtype),
-        ]
-        if not all(same):
+        same_activation = _relative_difference(prefix.activation, activation) < _tolerance_of(activation.dtype)
+        if not same_activation or not _relative_difference(fast, full) < _tolerance_of(full.dtype):
             warnings.warn(
                 f"running {type(self.model).__name__} from {self.hook_name} on differs from a full run: every pass is a full run now",
                 stacklevel=3,
             )
-            self._backend = reference
+            self._backend = self._short_runs = reference
+        elif not self._continues_well(tokens, activation[:, -1:]):
+            self._short_runs = reference
+
+    def _continues_well(self, tokens: Int[Tensor, "rows pos"], expected: Tensor) -> bool:
+        """Whether the backend can go on from the beginnings of rows as if it ran them as a whole."""
+        if not self._backend.remembers:
+            return False
+        continued = self._backend.last(self._backend.past(tokens[:, :2]), tokens[:, 2:])
+        well = _relative_difference(continued, expected) < _tolerance_of(expected.dtype)
+        if not well:
+            kind = type(self.model).__name__
+            warnings.warn(f"running {kind} on from keys and values differs from a full run: N2G runs whole rows now, slower", stacklevel=4)
+        return well
 
 
 def _special_tokens(model: Any, excluded: bool | list[int] | None) -> Int[Tensor, "special"]:

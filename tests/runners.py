@@ -5,17 +5,18 @@ from sae_lens.multi_sae_training_runner import MultiSAETrainingRunner, MultiSAET
 from saes import D_IN, D_SAE, HOOK, TRAINING_CONFIGS
 
 from sae_lens_metrics import MetricsConfig, attach_metrics
-from sae_lens_metrics.config import ProbeConfig, ShrinkageConfig
+from sae_lens_metrics.config import N2GConfig, ProbeConfig, ShrinkageConfig
 
 STEPS, BATCH, CONTEXT = 12, 256, 64
 
 
 def small_metrics(**changes):
-    """Both metrics on very little text, as often as SAELens asks."""
+    """All metrics on very little text, as often as SAELens asks."""
     settings = {
         "tokens": 512,
         "max_overhead": 1.0,
         "probe": ProbeConfig(tasks=["base64", "code_against_prose"], examples=40),
+        "n2g": N2GConfig(max_length=3),
         "shrinkage": ShrinkageConfig(tokens=512),
     }
     return MetricsConfig(**(settings | changes))

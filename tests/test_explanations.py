@@ -278,7 +278,7 @@ def test_explanations_are_those_of_single_runs(architecture, variant, model, tex
     assert_built_as_one_by_one(subject, fast, built[0], variant, least=4)
 
     slow_subject = subject_of(model, architecture)
-    slow_subject._backend = FullRunBackend(model, subject.hook_name)
+    slow_subject._short_runs = FullRunBackend(model, subject.hook_name)
     slow = explain(slow_subject, text, config)
     assert_built_as_one_by_one(subject, slow, built[1], variant, least=4)
     assert torch.equal(fast.held_out, slow.held_out)
@@ -309,7 +309,7 @@ def test_threads_change_nothing(model, text, built):
 def test_rows_in_small_blocks_are_answered_alike(model, text, monkeypatch):
     whole = explain(subject_of(model), text, settings(latents=20, examples=8))
     monkeypatch.setattr("sae_lens_metrics.short_runs._POSITIONS", {"cpu": 10})
-    monkeypatch.setattr("sae_lens_metrics.functional.n2g._BLOCK", 7)
+    monkeypatch.setattr("sae_lens_metrics.functional.n2g._QUESTIONS", 7)
     monkeypatch.setattr("sae_lens_metrics.explanations._NONZEROS", 5)
     monkeypatch.setattr("sae_lens_metrics.explanations._EXAMPLES_AT_ONCE", 3)
     blocks = explain(subject_of(model), text, settings(latents=20, examples=8))
@@ -728,14 +728,14 @@ def test_texts_are_sequences_of_the_context_from_different_documents(bos):
         tokens[:, 0] = bos
     halves = texts(subject, Corpus.from_tokens(tokens), MetricsConfig(n2g=N2GConfig(context=5)))
     width = 5 if bos is None else 4
-    for parity, half in enumerate(halves):
-        body = tokens[parity::2] if bos is None else tokens[parity::2, 1:]
+    for i, half in enumerate(halves):
+        body = tokens[4 * i : 4 * i + 4, int(bos is not None) :]
         assert half.tokens.shape == (4 * 3, 5)
         pieces = half.tokens if bos is None else half.tokens[:, 1:]
         assert torch.equal(pieces, body[:, : 3 * width].reshape(-1, width))
         assert bos is None or (half.tokens[:, 0] == bos).all()
     whole = texts(subject, Corpus.from_tokens(tokens), MetricsConfig(n2g=N2GConfig(context=16)))
-    assert torch.equal(whole[1].tokens, tokens[1::2])
+    assert torch.equal(whole[1].tokens, tokens[4:])
 
 
 # --- memory --------------------------------------------------------------------------------------------------------------------

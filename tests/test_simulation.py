@@ -100,7 +100,7 @@ def assert_close(actual, expected, tolerance=1e-5):
     assert actual.shape == expected.shape
     assert (actual - expected).norm() <= tolerance * expected.norm()
     # and no single row is off
-    assert float((actual - expected).abs().max()) <= 10 * tolerance * float(expected.abs().max())
+    assert ((actual - expected).abs() <= 10 * tolerance * max(expected.abs().flatten().tolist(), default=0.0)).all()
 
 
 # --- decoding ------------------------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_scales_are_those_of_dense_arrays_whatever_the_batch_size(architecture, 
     s, a = dense(subject, explanations, corpus)
     squares = s.square().mean(0)
     expected = torch.where(squares > 0, (s * a).mean(0) / squares.where(squares > 0, 1), 0)
-    assert (expected != 0).sum() > D_SAE / 3
+    assert (expected != 0).sum() > 15
     assert (expected == 0).any()
     for batch_size in (1, 5, 14):
         scale = learnt(Simulation(explanations, subject), subject, corpus, batch_size).scale
@@ -213,15 +213,17 @@ def test_an_explanation_that_never_fires_is_not_used(model, corpus):
     subject = Subject(model, training_sae("standard"))
     present = set(corpus.tokens.flatten().tolist())
     absent = next(token for token in range(subject.vocabulary) if token not in present)
-    common = int(corpus.tokens[:, 1:].flatten().mode().values)
-    explanations = explanations_of({3: [NGram((absent,), False, 2.0)], 5: [NGram((common,), False, 2.0)]}, D_SAE)
+    batch = next(corpus.activations(subject, 1, progress=""))
+    present_token, latent = int(batch.prefix.tokens.flatten()[batch.position[0]]), int(subject.encode(batch.x[:1]).argmax())
+    silent = (latent + 1) % D_SAE
+    explanations = explanations_of({silent: [NGram((absent,), False, 2.0)], latent: [NGram((present_token,), False, 2.0)]}, D_SAE)
     simulation = learnt(Simulation(explanations, subject), subject, corpus)
-    assert simulation.scale.nonzero()[:, 0].tolist() == [5]
+    assert simulation.scale.nonzero()[:, 0].tolist() == [latent]
     # on other text it fires, and still says nothing
     other = Corpus.from_tokens(torch.full((2, 8), absent))
     batch = next(other.activations(subject, 2, progress=""))
     simulated = simulation.simulate(batch)
-    assert simulated.latent.tolist() == [3] * 16
+    assert simulated.latent.tolist() == [silent] * 16
     assert simulated.value.tolist() == [0.0] * 16
     assert_close(decode_sparse(subject, simulated, batch.x), subject.decode(torch.zeros(len(batch.x), D_SAE), batch.x))
 
@@ -260,7 +262,11 @@ def test_predictions_are_at_positions_that_count_only(variant, seqpos_slice, mod
     subject = Subject(model, sliced(training_sae("topk"), *seqpos_slice))
     frequent, bos = int(corpus.tokens[:, 1:].flatten().mode().values), model.tokenizer.bos_token_id
     # one latent fires everywhere, if it is let; another would on special tokens
-    ngrams = cut_ngrams(corpus.tokens, 90) | {90: [NGram((None,), False, 1.0)], 91: [NGram((bos,), False, 1.0)], 92: [NGram((frequent,), False, 1.0)]}
+    ngrams = cut_ngrams(corpus.tokens, 90) | {
+        90: [NGram((None,), False, 1.0)],
+        91: [NGram((bos,), False, 1.0)],
+        92: [NGram((frequent,), False, 1.0)],
+    }
     explanations = explanations_of(ngrams, D_SAE, variant=variant)
     simulation = Simulation(explanations, subject)
     expected, _ = dense(subject, explanations, corpus, slice(*(seqpos_slice or (None,))))

@@ -25,13 +25,14 @@ from torch import Tensor
 
 from sae_lens_metrics.errors import ExplanationError
 from sae_lens_metrics.functional.ngrams import ABSENT, WILDCARD, NGram, Patterns, Variant
+from sae_lens_metrics.functional.statistics import widest_float
 
 __all__ = ["Activate", "Examples", "Rows", "build_explanation", "build_patterns"]
 
 _HALF = 0.5
 _NOT_MASKED = -1
-_BLOCK = 2**21
-"""Questions that are put at once: some hundred megabytes of bookkeeping."""
+_QUESTIONS = 2**21
+"""How many padded positions are asked about at once: some hundred megabytes of bookkeeping."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def build_patterns(
     """Explains many latents at once.
 
     Rows of one length are run together, each distinct row once for all latents that ask about it; only where there are more than two
-    million questions about them are they put in blocks. Memory grows with the examples, not with the rows.
+    million questions about padded positions are they put in parts. Memory grows with the examples, not with the rows.
 
     Args:
         activate: Runs the model.
@@ -171,19 +172,17 @@ class _Questions:
         ngram: Int[Tensor, "asked"] | None = None,
         masked: Int[Tensor, "asked"] | None = None,
     ) -> Float[Tensor, "asked"]:
-        """What latents are on the last tokens of n-grams, with one position padded where ``masked`` says so; float64.
+        """What latents are on the last tokens of n-grams, with one position padded where ``masked`` says so; in the widest type.
 
         By default there is one question about each n-gram, as it is.
         """
+        if not len(latent):
+            return torch.empty(0, dtype=widest_float(tokens.device), device=tokens.device)
         ngram = torch.arange(len(tokens), device=tokens.device) if ngram is None else ngram
         masked = torch.full_like(ngram, _NOT_MASKED) if masked is None else masked
-        answers = torch.empty(len(latent), dtype=torch.float64, device=tokens.device)
-        for start in range(0, len(latent), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            first, row = _distinct(self._hashes(tokens, ngram[part], masked[part]))
-            rows = Rows(tokens, ngram[part][first], masked[part][first], self.pad_token)
-            answers[part] = self._activate(rows, row, latent[part]).double()
-        return answers
+        first, row = _distinct(self._hashes(tokens, ngram, masked))
+        rows = Rows(tokens, ngram[first], masked[first], self.pad_token)
+        return self._activate(rows, row, latent).to(widest_float(tokens.device))
 
     def _hashes(self, tokens: Tensor, ngram: Tensor, masked: Tensor) -> Int[Tensor, "2 asked"]:
         position = masked.clamp_min(0)
@@ -199,8 +198,11 @@ def _hash_weights(tokens: Int[Tensor, "rows columns"]) -> Int[Tensor, "2 columns
 
 
 def _hash(tokens: Int[Tensor, "rows columns"], weights: Int[Tensor, "columns"]) -> Int[Tensor, "rows"]:
-    """Weighted sums that wrap around; integer matrix products exist on the CPU only."""
-    return (tokens * weights).sum(1)
+    """Weighted sums that wrap around."""
+    total = weights.new_zeros(len(tokens))
+    for column, weight in zip(tokens.unbind(1), weights, strict=True):  # one after the other, to hold no matrix of 64-bit numbers
+        total += column.long() * weight
+    return total
 
 
 def _distinct(hashes: Int[Tensor, "2 rows"]) -> tuple[Int[Tensor, "distinct"], Int[Tensor, "rows"]]:
@@ -232,7 +234,7 @@ class _Suffixes(Examples):
 
 def _shortest_suffixes(questions: _Questions, examples: Examples, *, keep_whole: bool) -> _Suffixes:
     """Cuts each example to its shortest suffix with half of the activation; where there is none, keeps all of it or drops it."""
-    activation = examples.activation.double()
+    activation = examples.activation.to(widest_float(examples.activation.device))
     suffix_activation, whole = activation.clone(), (examples.tokens != ABSENT).sum(1)
     found = torch.zeros_like(whole)
     searching = torch.arange(len(whole), device=whole.device)
@@ -264,9 +266,11 @@ def _steps(suffixes: _Suffixes) -> Iterator[_Step]:
     lengths = (suffixes.tokens != ABSENT).sum(1)
     longest = int(lengths.max()) if len(lengths) else 0
     for length in range(1, longest + 2):
-        step = _Step(length, (lengths == length - 1).nonzero()[:, 0], (lengths == length).nonzero()[:, 0])
-        if len(step.shorter) + len(step.full):
-            yield step
+        shorter, full = (lengths == length - 1).nonzero()[:, 0], (lengths == length).nonzero()[:, 0]
+        for part in full.split(max(1, _QUESTIONS // length)):
+            if len(shorter) + len(part):
+                yield _Step(length, shorter, part)
+            shorter = shorter[:0]
 
 
 def _in_text_order(suffixes: _Suffixes, step: _Step) -> Int[Tensor, "full length"]:

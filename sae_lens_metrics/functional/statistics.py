@@ -6,7 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["WithError", "histogram", "mean_with_error", "ratio_with_error"]
+__all__ = ["WithError", "histogram", "mean_with_error", "ratio_with_error", "widest_float"]
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """The most precise type of numbers that a device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 class WithError(NamedTuple):

@@ -24,11 +24,12 @@ def explanation(subject: Subject, corpus: Corpus, config: MetricsConfig, generat
     """Puts reconstructions from simulated latents into the model, and measures its next-token loss.
 
     Every latent is simulated from its N2G explanation, scaled by E[sa] / E[s²] (s what the explanation predicts, a the latent), and the
-    SAE decodes the simulated latents. Explanations and scales come from every other document of the corpus, losses from the rest.
+    SAE decodes the simulated latents. Explanations and scales come from the first half of the corpus's documents, losses from the rest.
 
     - ``ce_…``: next-token cross-entropy in nats with the activation replaced: ``clean`` (not at all), ``reconstruction`` (by the SAE),
       ``explanation`` (by the SAE, from simulated latents), ``explained_latents`` (by the SAE, from those true latents whose explanation
-      has an F1 of at least ``config.explanation.min_f1``), ``bias`` (by what the SAE decodes from zero latents), ``zeroed``
+      has an F1 of at least ``config.explanation.min_f1``, its precision from the same text as the loss),
+      ``bias`` (by what the SAE decodes from zero latents), ``zeroed``
       (everywhere), ``mean``, ``unigram``, ``bigram`` (by the mean activation; given the token; given the last two tokens, backing off
       to one, then to the mean). Special tokens keep their activation, except where all is zeroed, as in SAELens.
     - ``recovered_…``: (zeroed - it) / (zeroed - clean), for each.
@@ -59,8 +60,7 @@ def explanation(subject: Subject, corpus: Corpus, config: MetricsConfig, generat
     sums = SequenceSums(scoring)
     for batch in scoring.activations(subject, config.batch_size, progress="explanation: measuring losses"):
         _measure(sums, batch, subject, simulation, means, good.to(subject.device))
-    has_patterns = explanations.patterns.latent.unique()
-    used = simulation.scale.cpu()[has_patterns] != 0
+    used = simulation.fires.cpu()[explanations.patterns.latent.unique()]
     counts = {"used": int(used.sum()), "unscaled": int((~used).sum())}
     exact = {name: Estimate(float(n), None, subject.d_sae, "latents", "an exact count on this text") for name, n in counts.items()}
     overflow = means.overflow / max(1, explanations.tokens)

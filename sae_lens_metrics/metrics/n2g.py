@@ -25,10 +25,10 @@ DENSE = 0.1
 def n2g(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
     """Explains latents by n-grams, and measures how well the explanations say where the latents fire.
 
-    Explanations are built from random activations in every other document of the corpus. ``recall``, P(predicted | fires), is measured
-    on other random activations in the same documents, ``precision``, P(fires | predicted), on all positions of the other documents;
-    ``f1`` is the harmonic mean of the two, latent by latent. All are in [0, 1], means over the explained latents, which are those that
-    fire at least twice in the first half. An explanation that never fires on the second half has no precision and an F1 of 0.
+    Explanations are built from random activations in the first half of the corpus's documents. ``recall``, P(predicted | fires), is
+    measured on other random activations there, ``precision``, P(fires | predicted), on all positions of the second half; ``f1`` is the
+    harmonic mean of the two, latent by latent. All are in [0, 1], means over the explained latents, which are those that fire at least
+    twice in the first half. An explanation that never fires on the second half has no precision and an F1 of 0.
 
     - ``precision``, ``recall``, ``f1``: means over latents with their standard errors; ``…_by_density`` weights latents by how often they
       fire; ``f1_sparse`` leaves out dense latents.
@@ -49,7 +49,7 @@ def n2g(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torc
     table = _Table(explanations, scores)
     writer = _Writer(subject, explanations, scores)
     tables = {"latents": writer.latents(table), "examples": writer.examples(text, scoring, config.n2g.shown)}
-    return MetricResult(table.estimates(), tables, notes=_notes(subject, explanations))
+    return MetricResult(table.estimates(), tables, notes=_notes(subject, explanations, text, scoring))
 
 
 class _Table:
@@ -158,10 +158,11 @@ class _Writer:
         return ("^ " if ngram.at_start else "") + " ".join(words)
 
 
-def _notes(subject: Subject, explanations: Explanations) -> list[str]:
+def _notes(subject: Subject, explanations: Explanations, text: Corpus, scoring: Corpus) -> list[str]:
     settings = explanations.depends_on
+    documents = "which are of other documents" if text.is_apart_from(scoring) else "which may be of the same documents"
     pad = TokenText(subject.tokenizer).write([[settings["pad_token"]]])[0]
     return [
         f"explanations of the variant {settings['variant']!r}, of at most {settings['longest']} tokens; padding token {pad!r}",
-        "explanations and recall come from every other document, precision from the rest",
+        f"explanations and recall come from the first {len(text)} sequences, precision from the last {len(scoring)}, {documents}",
     ]

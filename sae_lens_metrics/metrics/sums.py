@@ -23,7 +23,7 @@ class SequenceSums:
     def __init__(self, corpus: Corpus) -> None:
         self._parts: dict[str, list[Tensor]] = defaultdict(list)
         self._units = corpus.units
-        self._of = "sequences" if corpus.documents is None else "documents"
+        self._of = corpus.unit
 
     def add(self, **sums: Float[Tensor, "batch ..."]) -> None:
         """Adds some names of the next batch of sequences."""

@@ -23,7 +23,7 @@ class TokenMeans:
 
     def __init__(self, subject: Subject, *, most: int) -> None:
         self._all = ConditionalMeans(subject.d_in, most=1, device=subject.device)
-        self._tokens = ConditionalMeans(subject.d_in, most=most, device=subject.device)
+        self._tokens = ConditionalMeans(subject.d_in, most=subject.vocabulary or most, device=subject.device)
         self._pairs = ConditionalMeans(subject.d_in, most=most, device=subject.device)
 
     @property

@@ -129,13 +129,13 @@ def test_either_of_two_reasons_fools_the_released_variant_only():
 def test_latents_are_counted_by_how_often_they_fire(variant):
     subject = planted([fires_after(token) for token in (1, 20, 21, 22, 23, 24, 25)])
     tokens = torch.randint(1, 10, (40, 16), generator=torch.Generator().manual_seed(0))
-    tokens[0, 5] = 21  # sequences of even number explain, the others score
-    tokens[1, 10] = 22
-    tokens[2, 5] = 23
-    tokens[1::2, 7] = 23
-    tokens[0:8:2, 9] = 24
-    tokens[::2, 3] = 25
-    tokens[1::2, 3:6] = 25
+    tokens[0, 5] = 21  # the first 20 sequences explain, the others score
+    tokens[20, 10] = 22
+    tokens[1, 5] = 23
+    tokens[20:, 7] = 23
+    tokens[:4, 9] = 24
+    tokens[:20, 3] = 25
+    tokens[20:, 3:6] = 25
     tokens[:, 12:14] = 1
     result, rows = measured(subject, tokens, variant=variant)
     counts = {"explained": 3, "dead": 1, "rare": 3, "unexplained": 0, "never_fired": 1, "dense": 2}
