@@ -16,10 +16,8 @@ import torch
 from datasets import Dataset
 from planted import PlantedTokenizer, fires_after, fires_after_any, fires_on_first, planted_subject, planted_tokens
 from rich.console import Console
-from runners import single_runner
-from saes import D_SAE, HOOK, SUPPORTED, training_sae
+from saes import D_SAE, HOOK, SUPPORTED, TO_TRAIN, training_sae
 from test_simulation import cut_ngrams, explanations_of, no_latents, sliced, sparse
-from test_trained_saes import SAES
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate, explanations, scores
 from sae_lens_metrics.config import ExplanationConfig, N2GConfig
@@ -497,24 +495,7 @@ def test_explanations_of_other_latents_are_no_better_than_the_bias(shift, plante
 # --- SAEs that SAELens trained -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def trained(model, dataset, tmp_path_factory):
-    training = {
-        "training_tokens": 60_000,
-        "train_batch_size_tokens": 512,
-        "n_batches_in_buffer": 32,
-        "store_batch_size_prompts": 16,
-        "lr": 3e-3,
-        "dead_feature_window": 50,
-        "feature_sampling_window": 50,
-        "exclude_special_tokens": True,
-    }
-    torch.manual_seed(0)
-    runs = {name: single_runner(tmp_path_factory.mktemp(name), model, dataset, sae=sae, **training).run() for name, sae in SAES.items()}
-    return {name: Subject(model, sae) for name, sae in runs.items()}
-
-
-@pytest.mark.parametrize("name", SAES)
+@pytest.mark.parametrize("name", TO_TRAIN)
 def test_explanations_of_a_trained_sae_tell_something_and_lose_something(name, trained):
     rows = Dataset.from_dict({"text": list(standard_library_documents("held_out"))[:40]})
     corpus = Corpus.from_dataset(rows, trained[name], tokens=8_192)

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import torch
 from planted import PlantedTokenizer, earlier, fires_after, fires_on_either, fires_on_first, planted_subject, planted_tokens
-from runners import single_runner
-from saes import SUPPORTED, training_sae
-from test_trained_saes import SAES
+from saes import SUPPORTED, TO_TRAIN, training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate, explanations
 from sae_lens_metrics.config import N2GConfig
@@ -490,24 +488,6 @@ def test_the_real_tokenizer_writes_what_it_read(model):
 # --- trained SAEs --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def trained(model, dataset, tmp_path_factory):
-    """The SAEs of the other tests, trained on somewhat less."""
-    training = {
-        "training_tokens": 60_000,
-        "train_batch_size_tokens": 512,
-        "n_batches_in_buffer": 32,
-        "store_batch_size_prompts": 16,
-        "lr": 3e-3,
-        "dead_feature_window": 50,
-        "feature_sampling_window": 50,
-        "exclude_special_tokens": True,
-    }
-    torch.manual_seed(0)
-    runs = {name: single_runner(tmp_path_factory.mktemp(name), model, dataset, sae=sae, **training).run() for name, sae in SAES.items()}
-    return {name: Subject(model, sae) for name, sae in runs.items()}
-
-
 def real_activate(subject, latent, known):
     """What the oracle takes: TransformerLens and the SAE on padded rows; what a row gives is known to all latents."""
     assert subject.hook_name == "blocks.1.hook_resid_post"
@@ -528,7 +508,7 @@ def real_activate(subject, latent, known):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", SAES)
+@pytest.mark.parametrize("name", TO_TRAIN)
 def test_explanations_of_trained_saes_are_the_oracles(name, variant, trained, tokens, monkeypatch):
     subject, seen = trained[name], []
     original = explanations.build_patterns
@@ -556,7 +536,7 @@ def test_explanations_of_trained_saes_are_the_oracles(name, variant, trained, to
     assert same >= 0.7 * len(asked)  # rounding is the exception
 
 
-@pytest.mark.parametrize("name", SAES)
+@pytest.mark.parametrize("name", TO_TRAIN)
 def test_explanations_fit_their_own_latents_best(name, trained, tokens):
     subject, corpus, config = trained[name], Corpus.from_tokens(tokens), real_config(latents=40, max_length=24, examples=16)
     text, scoring = texts(subject, corpus, config)

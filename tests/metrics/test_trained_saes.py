@@ -2,52 +2,26 @@
 
 import numpy as np
 import pytest
-import torch
 from datasets import Dataset
-from runners import single_runner
-from sae_lens import StandardTrainingSAEConfig, TopKTrainingSAEConfig
+from saes import TO_TRAIN
 from scipy.optimize import nnls
 
-from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
+from sae_lens_metrics import Corpus, MetricsConfig, evaluate
 from sae_lens_metrics.config import ProbeConfig
 from sae_lens_metrics.demo.text import standard_library_documents
 from sae_lens_metrics.functional.refinement import kkt_residual, refine_activations
 
-SAES = {
-    "L1": StandardTrainingSAEConfig(
-        d_in=128, d_sae=512, l1_coefficient=2.5, l1_warm_up_steps=50, normalize_activations="expected_average_only_in"
-    ),
-    "TopK": TopKTrainingSAEConfig(d_in=128, d_sae=512, k=16, normalize_activations="expected_average_only_in"),
-}
-
 
 @pytest.fixture(scope="module")
-def subjects(model, dataset, tmp_path_factory):
-    training = {
-        "training_tokens": 150_000,
-        "train_batch_size_tokens": 512,
-        "n_batches_in_buffer": 32,
-        "store_batch_size_prompts": 16,
-        "lr": 3e-3,
-        "dead_feature_window": 50,
-        "feature_sampling_window": 50,
-        "exclude_special_tokens": True,
-    }
-    torch.manual_seed(0)
-    trained = {name: single_runner(tmp_path_factory.mktemp(name), model, dataset, sae=sae, **training).run() for name, sae in SAES.items()}
-    return {name: Subject(model, sae) for name, sae in trained.items()}
-
-
-@pytest.fixture(scope="module")
-def held_out(subjects):
+def held_out(trained):
     rows = Dataset.from_dict({"text": list(standard_library_documents("held_out"))[:40]})
-    return Corpus.from_dataset(rows, subjects["TopK"], tokens=8_192)
+    return Corpus.from_dataset(rows, trained["TopK"], tokens=8_192)
 
 
 @pytest.fixture(scope="module")
-def reports(subjects, held_out):
-    config = MetricsConfig(probe=ProbeConfig(tasks=["base64", "camel_case", "inside_comment"], examples=300))
-    return {name: evaluate(subject, held_out, config) for name, subject in subjects.items()}
+def reports(trained, held_out):
+    config = MetricsConfig(names=["probe", "shrinkage"], probe=ProbeConfig(tasks=["base64", "camel_case", "inside_comment"], examples=300))
+    return {name: evaluate(subject, held_out, config) for name, subject in trained.items()}
 
 
 def test_an_l1_penalty_shrinks_activations_and_topk_does_not(reports):
@@ -66,9 +40,9 @@ def test_refinement_lowers_error_and_loss(reports):
         assert flat["shrinkage/kkt_residual"] < 1e-5
 
 
-@pytest.mark.parametrize("name", SAES)
-def test_the_optimum_is_that_of_nnls_on_real_tokens(name, subjects, held_out):
-    subject = subjects[name]
+@pytest.mark.parametrize("name", TO_TRAIN)
+def test_the_optimum_is_that_of_nnls_on_real_tokens(name, trained, held_out):
+    subject = trained[name]
     x = next(held_out.activations(subject, 4, progress="")).x[:300]
     z = subject.encode(x)
     _, offset = subject.scale_and_offset(x)
