@@ -113,7 +113,10 @@ def test_a_release_by_name_with_its_own_data_set_streamed(hub, hub_subject, shor
 def test_a_release_on_a_file_with_probes(hub, hub_subject):
     report = only_report(hub.folder / "from_file")
     config = MetricsConfig(
-        tokens=HUB_TOKENS, shrinkage=ShrinkageConfig(tokens=HUB_TOKENS), probe=ProbeConfig(tasks=["base64"], examples=40)
+        names=["shrinkage", "probe"],
+        tokens=HUB_TOKENS,
+        shrinkage=ShrinkageConfig(tokens=HUB_TOKENS),
+        probe=ProbeConfig(tasks=["base64"], examples=40),
     )
     corpus = Corpus.from_dataset(str(hub.lines), hub_subject, tokens=HUB_TOKENS)
     assert set(report.metrics) == {"shrinkage", "probe"}
