@@ -69,6 +69,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def _evaluate(arguments: list[str]) -> None:
     options, config = _evaluate_options(arguments)
     output = _writable(Path(options.output))
+    if config.n2g.folder is not None:
+        _writable(Path(config.n2g.folder))
 
     from sae_lens_metrics.corpus import Corpus  # after the options: --help and mistakes must not wait for torch
     from sae_lens_metrics.evaluation import make_report

@@ -183,7 +183,8 @@ class Corpus:
         tokens = body[:, : pieces * width].reshape(-1, width)
         if bos_token is not None:
             tokens = torch.nn.functional.pad(tokens, (1, 0), value=bos_token)
-        return Corpus(tokens, self.source, self.warnings, self.units.repeat_interleave(pieces), self.unit)
+        whole = torch.arange(len(self)) if self.documents is None else self.documents
+        return Corpus(tokens, self.source, self.warnings, whole.repeat_interleave(pieces), self.unit)
 
     def _some(self, sequences: Int[Tensor, "n"]) -> "Corpus":
         documents = None if self.documents is None else self.documents[sequences]

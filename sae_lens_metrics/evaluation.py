@@ -101,8 +101,8 @@ def _announce(seconds: float, subject: Subject, corpus: Corpus, config: MetricsC
         # texts are half as long as they may be, and are run up to the hook only, once rather than four times
         ahead += len(generated_tasks()) * config.probe.examples * config.probe.max_tokens / 2 / 4 / tokens
     if {"n2g", "explanation"} & set(config.names):
-        # a latent takes some 1,600 positions up to the hook, where n-grams may be long
-        ahead += min(config.n2g.latents or subject.d_sae, subject.d_sae) * 1_600 / 4 / tokens
+        # a latent takes some hundred positions up to the hook, more where n-grams are long and fewer where latents share them
+        ahead += min(config.n2g.latents or subject.d_sae, subject.d_sae) * 600 / 4 / tokens
     if "explanation" in config.names and config.n2g.latents is None:
         ahead += 9 / 4 / 2  # nine runs from the hook on, over half of the corpus
     if ahead * seconds > _LONG:

@@ -40,8 +40,8 @@ _SHOWN: dict[str, dict[str, str]] = {
         "f1_by_density": "… latents weighted by how often they fire",
         "explained": "latents explained, of those asked about",
         "dead": "… that never fire on this text",
-        "rare": "… that fire too rarely",
-        "never_fired": "… whose explanation never fires",
+        "rare": "… that fire too rarely to explain",
+        "never_fired": "… of the explained, whose explanation never fires",
         "dense": "… that fire on more than 10 % of tokens",
     },
     "explanation": {

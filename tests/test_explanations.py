@@ -738,6 +738,20 @@ def test_texts_are_sequences_of_the_context_from_different_documents(bos):
     assert torch.equal(whole[1].tokens, tokens[4:])
 
 
+def test_texts_of_documents_are_known_to_be_apart(model, tokens):
+    subject = subject_of(model)
+    documents = torch.arange(5, 37).repeat_interleave(2)
+    first, second = texts(subject, Corpus(tokens, documents=documents), MetricsConfig(n2g=N2GConfig(context=20)))
+    assert first.is_apart_from(second)
+    assert first.unit == second.unit == "documents"
+    assert set(first.documents.tolist()) == set(range(5, 21))
+    # the first sequence of the second half may begin with the end of the first half's last document
+    assert (len(first), len(second)) == (3 * 32, 3 * 31)
+    first, second = texts(subject, Corpus.from_tokens(tokens), MetricsConfig(n2g=N2GConfig(context=20)))
+    assert not first.is_apart_from(second)
+    assert first.unit == "sequences"
+
+
 # --- memory --------------------------------------------------------------------------------------------------------------------
 
 MEASURE = """

@@ -47,7 +47,7 @@ def explanation(subject: Subject, corpus: Corpus, config: MetricsConfig, generat
     """
     asked = config.n2g.latents
     if asked is not None and asked < subject.d_sae:
-        reason = f"only {asked} of {subject.d_sae} latents were to be explained (n2g.latents), and it takes them all"
+        reason = f"it needs explanations of all {subject.d_sae} latents, n2g.latents asks for {asked} only"
         return MetricResult({"ce_explanation": Estimate.absent(reason, of="sequences")})
     text, scoring = texts(subject, corpus, config)
     explanations = explain(subject, text, config)
