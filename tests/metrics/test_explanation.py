@@ -564,7 +564,8 @@ def test_fewer_explanations_than_latents_are_no_error_and_no_number(model, corpu
     report = evaluate(Subject(model, training_sae("topk")), corpus, configured(latents=D_SAE - 1))
     estimate = report.metrics["explanation"].estimates["ce_explanation"]
     assert estimate.value is None
-    assert "95 of 96 latents" in estimate.reason
+    assert "all 96 latents" in estimate.reason
+    assert "95 only" in estimate.reason
     assert report.errors == {}
     assert not any(key.startswith("explanation/") for key in report.flat())
     assert Report.load(report.save(tmp_path / "report.json")).to_dict() == report.to_dict()
