@@ -126,9 +126,8 @@ def _quieten() -> None:
 
 def _say_where(output: Path, options: DemoOptions) -> None:
     where = shlex.quote(str(output))
-    print(
-        f"\nresults:      {output}/L1.json and TopK.json (sae_lens_metrics.Report.load, or any JSON reader); summary.csv has a row for each"
-    )
+    print(f"\nresults:      {output}/L1.json and TopK.json (sae_lens_metrics.Report.load, or any JSON reader)")
+    print(f"in one table: {output}/summary.csv")
     print(f"SAEs:         {output}/L1 and {output}/TopK, with metrics.json of the end of training")
     print(f"over time:    {output}/checkpoints/*/*/metrics.jsonl")
     if not options.wandb_online:
