@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
 
-__all__ = ["ExplanationConfig", "MetricsConfig", "N2GConfig", "Preset", "ProbeConfig", "ShrinkageConfig"]
+__all__ = ["AblationConfig", "ExplanationConfig", "MetricsConfig", "N2GConfig", "Preset", "ProbeConfig", "ShrinkageConfig"]
 
 Preset = Literal["train", "default", "paper"]
 
@@ -14,15 +14,26 @@ Preset = Literal["train", "default", "paper"]
 class ProbeConfig:
     """1d probes on known features (Gao et al. 2024, section 4.2)."""
 
-    tasks: list[str] = field(default_factory=lambda: ["all"])
-    """Names of probe tasks, names of their families, or "all"."""
-    examples: int = 800
-    """Texts per task, half of them held out."""
+    tasks: list[str] = field(default_factory=lambda: ["generated"])
+    """Names of probe tasks or of families; "all" for the paper's 61, "offline" for the 49 of them that need no network, "generated" for
+    those that need no package either. `sae-lens-metrics tasks` lists them."""
+    task_files: list[str] = field(default_factory=list)
+    """Files with tasks of your own, besides `tasks`: .csv, .jsonl or .parquet with the columns text and label."""
+    examples: int = 2_000
+    """Texts per task at most, half of them held out."""
     max_tokens: int = 64
-    """A longer text loses its beginning: the probe reads its last token."""
+    """A longer text loses its beginning."""
+    pooling: Literal["last", "mean", "max"] = "last"
+    """What a probe reads: the text's last token, or the mean or the maximum of a latent over all tokens but BOS."""
+    strict: bool = False
+    """Whether a task that cannot be loaded is an error; otherwise it is named and left out."""
 
     def __post_init__(self) -> None:
         self.tasks = [name for names in self.tasks for name in names.split(",")]
+        if self.max_tokens < 2:
+            raise ConfigError(f"probe.max_tokens is {self.max_tokens}, expected at least 2: one for BOS, one to probe")
+        if self.examples < 20:
+            raise ConfigError(f"probe.examples is {self.examples}, expected at least 20 to fit and test a probe")
 
 
 @dataclass
@@ -70,6 +81,32 @@ class ExplanationConfig:
 
 
 @dataclass
+class AblationConfig:
+    """Sparsity of ablation effects: how few logits a latent touches (Gao et al. 2024, section 4.5)."""
+
+    tokens: int = 16
+    """Tokens over which effects are measured, from the ablated one on; the paper's T."""
+    sequences: int = 256
+    """Sequences of the corpus, each ablated at one position."""
+    positions: int = 16
+    """Different positions, spread over the context; sequences take them in turn, as runs at one position are shared."""
+    latents: int | None = 32
+    """Active latents to ablate at a position: a random sample where there are more. None (in Python) for all of them."""
+    baselines: int = 16
+    """Channels to zero, and random directions to subtract, at a position."""
+    reference: Literal["activation", "reconstruction"] = "activation"
+    """What a latent is subtracted from: "activation" keeps the SAE's error term, "reconstruction" puts the SAE in place first."""
+    shown: int = 5
+    """Tokens to show for each latent, of those that its ablation raises and lowers most."""
+
+    def __post_init__(self) -> None:
+        least = {"tokens": 1, "sequences": 2, "positions": 1, "latents": 1, "baselines": 1, "shown": 0}
+        for name, value in ((name, getattr(self, name)) for name in least):
+            if value is not None and value < least[name]:
+                raise ConfigError(f"ablation.{name} is {value}, expected at least {least[name]}")
+
+
+@dataclass
 class ShrinkageConfig:
     """Activation shrinkage: what a refinement of the active latents changes (Gao et al. 2024, section 5.1)."""
 
@@ -83,7 +120,7 @@ class ShrinkageConfig:
 class MetricsConfig:
     """Everything that a result depends on besides the SAE, the model and the text."""
 
-    names: list[str] = field(default_factory=lambda: ["probe", "n2g", "explanation", "shrinkage"], metadata={"cmd": False})
+    names: list[str] = field(default_factory=lambda: ["probe", "n2g", "explanation", "ablation", "shrinkage"], metadata={"cmd": False})
     """Metrics to compute; on the command line this is ``--metrics NAME,NAME``."""
     tokens: int = 65_536
     """Tokens of evaluation text."""
@@ -96,6 +133,8 @@ class MetricsConfig:
     In training the default is the rows of the training set that training will not reach."""
     split: str = "train"
     """Split of `dataset`."""
+    memory_gb: float = 2.0
+    """Memory in GiB for what "probe" and "ablation" hold at once, beyond the model, the SAE and the text."""
     max_overhead: float = 0.05
     """In training: the share of wall-clock time that metrics may take, the last evaluation not counted."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
@@ -104,6 +143,8 @@ class MetricsConfig:
     """Settings of the metric "n2g"."""
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
     """Settings of the metric "explanation"."""
+    ablation: AblationConfig = field(default_factory=AblationConfig)
+    """Settings of the metric "ablation"."""
     shrinkage: ShrinkageConfig = field(default_factory=ShrinkageConfig)
     """Settings of the metric "shrinkage"."""
 
@@ -111,6 +152,7 @@ class MetricsConfig:
         self.probe = _coerce(ProbeConfig, self.probe)
         self.n2g = _coerce(N2GConfig, self.n2g)
         self.explanation = _coerce(ExplanationConfig, self.explanation)
+        self.ablation = _coerce(AblationConfig, self.ablation)
         self.shrinkage = _coerce(ShrinkageConfig, self.shrinkage)
         for name in ("tokens", "batch_size"):
             if getattr(self, name) < 1:
@@ -119,10 +161,8 @@ class MetricsConfig:
             raise ConfigError(f"max_overhead is {self.max_overhead}, expected a share of time above 0 and up to 1")
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"seed is {self.seed}, expected 0 to {2**31 - 1}")
-        if self.probe.max_tokens < 2:
-            raise ConfigError(f"probe.max_tokens is {self.probe.max_tokens}, expected at least 2: one for BOS, one to probe")
-        if self.probe.examples < 20:
-            raise ConfigError(f"probe.examples is {self.probe.examples}, expected at least 20 to fit and test a probe")
+        if not self.memory_gb > 0:
+            raise ConfigError(f"memory_gb is {self.memory_gb}, expected more than 0")
         if len(set(self.names)) != len(self.names):
             raise ConfigError(f"a metric is named twice in {self.names}")
 
@@ -139,16 +179,22 @@ class MetricsConfig:
         """
         if name == "train":
             return cls(
-                names=["probe", "n2g", "shrinkage"],
+                names=["probe", "n2g", "ablation", "shrinkage"],
                 tokens=8_192,
                 probe=ProbeConfig(examples=200),
                 n2g=N2GConfig(latents=32, max_length=16),
+                ablation=AblationConfig(sequences=32, positions=4, latents=8, baselines=4),
                 shrinkage=ShrinkageConfig(tokens=2_048),
             )
         if name == "default":
             return cls()
         if name == "paper":
-            return cls(tokens=1_048_576, probe=ProbeConfig(examples=2_000), shrinkage=ShrinkageConfig(tokens=262_144))
+            return cls(
+                tokens=1_048_576,
+                probe=ProbeConfig(tasks=["all"]),
+                ablation=AblationConfig(sequences=4_096, positions=32),
+                shrinkage=ShrinkageConfig(tokens=262_144),
+            )
         raise ConfigError(f"there is no preset {name!r}: expected 'train', 'default' or 'paper'")
 
     def to_dict(self) -> dict[str, Any]:
