@@ -10,11 +10,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from simple_parsing import ArgumentGenerationMode, ArgumentParser, DashVariant, NestedMode
 
-from sae_lens_metrics.config import MetricsConfig
+from sae_lens_metrics.config import MetricsConfig, N2GConfig, ProbeConfig
 from sae_lens_metrics.errors import CorpusError, MetricsError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _FAILURE, _INTERRUPTED = 2, 130
+_Settings = TypeVar("_Settings", N2GConfig, ProbeConfig)
 
 _DESCRIPTION = """SAE quality metrics of "Scaling and evaluating sparse autoencoders" (Gao et al. 2024) for SAELens.
 
@@ -30,6 +31,7 @@ _DESCRIPTION = """SAE quality metrics of "Scaling and evaluating sparse autoenco
   sae-lens-metrics evaluate gpt2-small-res-jb blocks.8.hook_resid_pre --dataset NeelNanda/pile-10k
   sae-lens-metrics evaluate FOLDER --model MODEL_FOLDER --dataset texts.jsonl
   sae-lens-metrics train --metrics.preset train <flags of SAELens's training command>
+  sae-lens-metrics tasks                             the tasks that probes can be given
 
 Each command explains itself: sae-lens-metrics COMMAND --help."""
 
@@ -43,11 +45,11 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 for bad input, 130 if interrupted.
     """
-    commands = {"evaluate": _evaluate, "train": _train, "demo": _demo}
+    commands = {"evaluate": _evaluate, "train": _train, "demo": _demo, "tasks": _tasks}
     parser = argparse.ArgumentParser(
         prog="sae-lens-metrics", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("command", choices=commands, metavar="COMMAND", help="evaluate, train or demo")
+    parser.add_argument("command", choices=commands, metavar="COMMAND", help="evaluate, train, demo or tasks")
     arguments = list(sys.argv[1:] if args is None else args)
     chosen = parser.parse_args(arguments[:1])
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -74,13 +76,11 @@ def _evaluate(arguments: list[str]) -> None:
 
     from sae_lens_metrics.corpus import Corpus  # after the options: --help and mistakes must not wait for torch
     from sae_lens_metrics.evaluation import make_report
-    from sae_lens_metrics.metrics import get_metric
     from sae_lens_metrics.pretrained import load_pretrained
     from sae_lens_metrics.table import print_reports
     from sae_lens_metrics.wandb_log import log_report, wandb_run
 
-    for metric in config.names:
-        get_metric(metric)  # a misspelt name must not wait for a download
+    _check_names(config)
     subject = load_pretrained(
         options.release,
         options.sae_id,
@@ -125,13 +125,26 @@ def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, Metrics
     )
     parser.add_argument("--prepend-bos", "--prepend_bos", action=argparse.BooleanOptionalAction, help="if not as in the SAE's metadata")
     parser.add_argument("--latents", metavar="N", type=int, help="explain a random sample of N latents, not all (--n2g.latents)")
+    parser.add_argument("--tasks", metavar="NAMES", help="probe tasks and families, separated by commas (--probe.tasks)")
+    parser.add_argument(
+        "--task-file", "--task_file", metavar="PATH", action="append", help="a probe task of your own, can be repeated (--probe.task_files)"
+    )
+    parser.add_argument("--strict", action="store_true", default=None, help="a task that cannot be loaded is an error (--probe.strict)")
     preset, names, arguments = _preset(parser, "--preset", "default", arguments)
     parser.add_arguments(MetricsConfig, dest="config", default=preset)
     options = parser.parse_args(arguments)
     config = options.config
-    if options.latents is not None:
-        config = dataclasses.replace(config, n2g=dataclasses.replace(config.n2g, latents=options.latents))
-    return options, _with_names(config, names)
+    tasks = None if options.tasks is None else [options.tasks]
+    return options, dataclasses.replace(
+        _with_names(config, names),
+        n2g=_with_given(config.n2g, latents=options.latents),
+        probe=_with_given(config.probe, tasks=tasks, task_files=options.task_file, strict=options.strict),
+    )
+
+
+def _with_given(settings: _Settings, **values: Any) -> _Settings:
+    """The settings with those values that were given on the command line under a shorter name."""
+    return dataclasses.replace(settings, **{name: value for name, value in values.items() if value is not None})
 
 
 # --- train -------------------------------------------------------------------------------------------------------------------
@@ -156,16 +169,15 @@ def _train(arguments: list[str]) -> None:
     from sae_lens.config import LanguageModelSAERunnerConfig
     from sae_lens.llm_sae_training_runner import _parse_cfg_args
 
-    from sae_lens_metrics.metrics import get_metric
     from sae_lens_metrics.training import MetricsRunnerConfig, MetricsTrainingRunner
 
-    for name in names or []:
-        get_metric(name)  # before anything is loaded
+    metrics = _with_names(ours.metrics if ours else preset, names)
+    _check_names(metrics)
     cfg = _parse_cfg_args(rest)
     checkpoint_path, verbose = cfg.checkpoint_path, cfg.verbose
     values = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(LanguageModelSAERunnerConfig)}
     # __post_init__ has run once: it would print its summary and append an id to the checkpoint path a second time
-    with_metrics = MetricsRunnerConfig(**{**values, "verbose": False}, metrics=_with_names(ours.metrics if ours else preset, names))
+    with_metrics = MetricsRunnerConfig(**{**values, "verbose": False}, metrics=metrics)
     with_metrics.checkpoint_path, with_metrics.verbose = checkpoint_path, verbose
     MetricsTrainingRunner(with_metrics).run()
 
@@ -184,10 +196,20 @@ def _demo(arguments: list[str]) -> None:
     parser.add_arguments(DemoOptions, dest="options")
     options = parser.parse_args(arguments).options
     _writable(Path(options.output))
+    _check_names(MetricsConfig(probe=ProbeConfig(tasks=[options.tasks])))
 
     from sae_lens_metrics.demo.run import run_demo
 
     run_demo(options)
+
+
+# --- tasks -------------------------------------------------------------------------------------------------------------------
+
+
+def _tasks(arguments: list[str]) -> None:
+    from sae_lens_metrics.task_list import list_tasks
+
+    list_tasks(arguments)
 
 
 # --- shared ------------------------------------------------------------------------------------------------------------------
@@ -228,6 +250,21 @@ def _preset(parser: ArgumentParser, flag: str, default: str, arguments: list[str
 
 def _with_names(config: MetricsConfig, names: list[str] | None) -> MetricsConfig:
     return config if names is None else dataclasses.replace(config, names=names)
+
+
+def _check_names(config: MetricsConfig) -> None:
+    """Finds a misspelt name before a download or a training run does.
+
+    Raises:
+        ConfigError: If there is no such metric or probe task.
+    """
+    from sae_lens_metrics.metrics import get_metric
+    from sae_lens_metrics.tasks import select_tasks
+
+    for metric in config.names:
+        get_metric(metric)
+    if "probe" in config.names:
+        select_tasks(config.probe.tasks, config.probe.task_files)
 
 
 def _writable(folder: Path) -> Path:

@@ -138,6 +138,10 @@ class Corpus:
         n = max(2, tokens // self.tokens.shape[1])
         return self if n >= len(self) else self._some(torch.arange(n))
 
+    def spread(self, sequences: int) -> "Corpus":
+        """So many sequences at equal distances, or all where there are fewer."""
+        return self._some(torch.linspace(0, len(self) - 1, min(sequences, len(self)), dtype=torch.float64).round().long())
+
     def halves(self) -> "tuple[Corpus, Corpus]":
         """The first documents and the last ones; where those are too few, the first sequences and the last.
 
@@ -207,6 +211,16 @@ class Corpus:
         shape = {"sequences": len(self), "documents": documents, "context_size": self.tokens.shape[1], "tokens": self.tokens.numel()}
         return {**self.source, **shape, "tokens_sha256": digest}
 
+    def check_vocabulary(self, subject: Subject) -> None:
+        """Makes sure that the model knows every token; on a GPU, one that it does not know would end the process.
+
+        Raises:
+            CorpusError: If a token is not in the model's vocabulary.
+        """
+        largest = int(self.tokens.max())
+        if subject.vocabulary is not None and (largest >= subject.vocabulary or int(self.tokens.min()) < 0):
+            raise CorpusError(f"token {largest} is not in the model's vocabulary of {subject.vocabulary}: was this text made for it?")
+
     def activations(self, subject: Subject, batch_size: int, *, progress: str) -> Iterator[ActivationBatch]:
         """Runs a subject over the corpus, with a progress bar where that takes more than two seconds.
 
@@ -218,10 +232,7 @@ class Corpus:
         Raises:
             CorpusError: If a token is not in the model's vocabulary.
         """
-        largest = int(self.tokens.max())
-        if subject.vocabulary is not None and (largest >= subject.vocabulary or int(self.tokens.min()) < 0):
-            # checked here, because on a GPU it would end the process
-            raise CorpusError(f"token {largest} is not in the model's vocabulary of {subject.vocabulary}: was this text made for it?")
+        self.check_vocabulary(subject)
         with tqdm(total=self.tokens.numel(), desc=progress, unit="token", unit_scale=True, delay=2, leave=False) as bar:
             for first in range(0, len(self), batch_size):
                 tokens = self.tokens[first : first + batch_size]

@@ -18,7 +18,7 @@ from sae_lens_metrics.metrics import Metric, get_metric
 from sae_lens_metrics.metrics.sanity import sanity, sanity_warnings
 from sae_lens_metrics.results import MetricResult, Report
 from sae_lens_metrics.subject import Subject
-from sae_lens_metrics.tasks import generated_tasks
+from sae_lens_metrics.tasks import select_tasks
 
 __all__ = ["evaluate", "make_report", "package_version"]
 
@@ -99,12 +99,17 @@ def _announce(seconds: float, subject: Subject, corpus: Corpus, config: MetricsC
         ahead += min(config.shrinkage.tokens, tokens) / tokens
     if "probe" in config.names:
         # texts are half as long as they may be, and are run up to the hook only, once rather than four times
-        ahead += len(generated_tasks()) * config.probe.examples * config.probe.max_tokens / 2 / 4 / tokens
+        tasks = len(select_tasks(config.probe.tasks, config.probe.task_files)) + len(config.probe.task_files)
+        ahead += tasks * config.probe.examples * config.probe.max_tokens / 2 / 4 / tokens
     if {"n2g", "explanation"} & set(config.names):
         # a latent takes some hundred positions up to the hook, more where n-grams are long and fewer where latents share them
         ahead += min(config.n2g.latents or subject.d_sae, subject.d_sae) * 600 / 4 / tokens
     if "explanation" in config.names and config.n2g.latents is None:
         ahead += 9 / 4 / 2  # nine runs from the hook on, over half of the corpus
+    if "ablation" in config.names:
+        # runs of the layers after the hook on a few tokens each, of latents and three kinds of baselines
+        ablations = config.ablation.sequences * ((config.ablation.latents or 64) + 3 * config.ablation.baselines)
+        ahead += ablations * config.ablation.tokens / 2 / 4 / tokens
     if ahead * seconds > _LONG:
         logger.info("the metrics will take about %d minutes", math.ceil(ahead * seconds / 60))
 

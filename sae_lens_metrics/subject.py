@@ -6,7 +6,7 @@ Only this file and its backends know hooks, normalisation state, architectures, 
 import hashlib
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from sae_lens.saes.sae import SAE, TrainingSAE
 from sae_lens.util import get_special_token_ids
 from torch import Tensor
 
-from sae_lens_metrics.backends import FullRunBackend, Past, Prefix, evaluating, make_backend
+from sae_lens_metrics.backends import FullRunBackend, Onwards, Past, Prefix, evaluating, make_backend
 from sae_lens_metrics.errors import SubjectError, UnsupportedSAEError
 from sae_lens_metrics.functional.threads import Map, chunk_threads
 from sae_lens_metrics.inference_sae import inference_sae
@@ -28,6 +28,8 @@ _SCALED_OUTSIDE = ("expected_average_only_in", "covariance_whitening")
 """Normalisations that SAELens's trainer does, not the SAE; they are folded into its weights when it is saved."""
 _STATE_WHILE_ENCODING = ("constant_norm_rescale", "layer_norm")
 """Normalisations whose state SAELens keeps on the SAE between encode and decode."""
+_ENCODERS: tuple[tuple[str, str | None], ...] = (("b_enc", None), ("b_mag", "r_mag"))
+"""Parameters of known encoders: the bias, and the logarithm of what scales the columns of ``W_enc`` if there is one."""
 _TOLERANCE = 1e-3
 """Largest relative difference between SAELens's decode and the affine form that is taken for rounding."""
 
@@ -88,8 +90,9 @@ class Subject:
         self._head: int | None = metadata.hook_head_index
         self._positions = slice(*(metadata.seqpos_slice or (None,)))
         self.special_tokens = _special_tokens(model, metadata.exclude_special_tokens)
+        self._encoder: tuple[str, str | None] | None = None
         self.decoder = self._checked_decoder()
-        self._backend = self._short_runs = make_backend(model, self.hook_name, model_kwargs)
+        self._backend = self._short_runs = self._changes = make_backend(model, self.hook_name, model_kwargs)
         self._check_fit()
 
     @classmethod
@@ -115,6 +118,11 @@ class Subject:
         config = getattr(self.model, "cfg", None)
         size = getattr(config, "d_vocab", None) or getattr(getattr(getattr(self.model, "model", None), "config", None), "vocab_size", None)
         return int(size) if size else None
+
+    @property
+    def precise(self) -> bool:
+        """Whether the model computes in float32 at least."""
+        return next(self.model.parameters()).dtype in (torch.float32, torch.float64)
 
     @property
     def counts_everywhere(self) -> bool:
@@ -178,16 +186,51 @@ class Subject:
         """The activation on the last token of rows, given the beginnings of them all and what follows, at least one token."""
         return self._read(self._short_runs.last(past, tokens))[:, -1]
 
-    @contextmanager
-    def many_short_runs(self) -> Iterator[Map]:
+    def many_short_runs(self) -> AbstractContextManager[Map]:
         """A `map` for calls of ``past``, ``last`` and ``encode``: on several threads, where the model and the SAE allow it."""
         stateless = self.sae.cfg.normalize_activations not in _STATE_WHILE_ENCODING
-        with evaluating(self.model), self._quiet_sae():  # here already, as threads must not switch modes under each other
-            if self._short_runs.concurrent and stateless:
-                with chunk_threads(self.device) as threads:
-                    yield threads
-            else:
-                yield map
+        return self._many(concurrent=self._short_runs.concurrent and stateless)
+
+    def onwards(self, prefix: Prefix, start: int, activation: Float[Tensor, "batch pos d_in"] | None = None) -> Onwards:
+        """Gets ready for many changes of the activation from one position on.
+
+        Args:
+            prefix: The tokens, up to the last position that is asked about.
+            start: The first position that is changed.
+            activation: What is in the place of the model's own activation, if it is not that itself.
+        """
+        written = prefix.activation if activation is None else self._write(prefix.activation, activation)
+        return self._changes.onwards(prefix, written, start)
+
+    def outputs(
+        self, onwards: Onwards, rows: Int[Tensor, "n"], change: Float[Tensor, "n c d_in"] | None = None
+    ) -> Float[Tensor, "n length d_output"]:
+        """Runs the model with changed activations; the outputs tell of logits, from the first change on, by their differences.
+
+        Args:
+            onwards: The sequences and the position.
+            rows: The sequence that each run is about.
+            change: The activation at the first c positions in each run; by default nothing is changed.
+        """
+        rows = rows.to(onwards.activation.device)
+        written = None
+        if change is not None:
+            written = self._write(onwards.activation[rows, onwards.start : onwards.start + change.shape[1]], change)
+        return self._changes.outputs(onwards, rows, written)
+
+    def logit_differences(
+        self, outputs: Float[Tensor, "n pos d_output"], unchanged: Float[Tensor, "n pos d_output"]
+    ) -> Float[Tensor, "n pos vocab"]:
+        """Logits of changed runs minus those of unchanged ones, in float32."""
+        return self._changes.logit_differences(outputs, unchanged)
+
+    def bytes_per_change(self, onwards: Onwards) -> int:
+        """Memory that ``outputs`` takes for each run while it computes, roughly, in bytes."""
+        return self._changes.bytes_per_output(onwards, self.vocabulary or 2**16)
+
+    def many_changes(self) -> AbstractContextManager[Map]:
+        """A `map` for calls of ``outputs`` and ``logit_differences``: on several threads, where the model allows it."""
+        return self._many(concurrent=self._changes.concurrent)
 
     def special(self, tokens: Int[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
         """Where special tokens are; a document ends before and begins after each."""
@@ -238,12 +281,65 @@ class Subject:
             self._forget_state(x)
         return (z.to_dense() if z.is_sparse else z).float()
 
-    def pre_activations(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_sae"]:
+    def pre_activations(
+        self, x: Float[Tensor, "*batch d_in"], latents: slice | None = None, *, at_once: int | None = None
+    ) -> Float[Tensor, "*batch latents"]:
         """Latents before the activation function, as SAELens's ``hook_sae_acts_pre`` sees them.
 
         A gated SAE's magnitude path and a TopK SAE's values before rescaling are meant; both are affine in ``x @ W_enc`` per
         latent, like every other choice, so a 1d probe on them has the same loss.
+
+        Args:
+            x: Activations.
+            latents: Which latents are wanted, all by default. Only they are computed where ``encoder_input`` gives something; other
+                SAEs encode everything, and what is not wanted is thrown away.
+            at_once: Tokens that such an SAE encodes at once; default ``chunk``.
+
+        Raises:
+            UnsupportedSAEError: If the SAE has no pre-activations.
         """
+        if latents is None:
+            return self._hooked_pre_activations(x)
+        given = self.encoder_input(x)
+        if given is not None:
+            return self.pre_activations_given(given, latents)
+        parts = x.reshape(-1, self.d_in).split(at_once or self.chunk)
+        wanted = torch.cat([self._hooked_pre_activations(part)[:, latents].clone() for part in parts])
+        return wanted.view(*x.shape[:-1], -1)
+
+    @property
+    def has_affine_encoder(self) -> bool:
+        """Whether the pre-activations are an affine map of what ``encoder_input`` gives."""
+        return self._encoder is not None
+
+    def encoder_input(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"] | None:
+        """What the encoder's affine map is applied to, x normalised and without ``b_dec``; ``None`` where there is no such map.
+
+        Whether there is one was tried out when the subject was made; the architecture's name says nothing about it.
+        """
+        if self._encoder is None:
+            return None
+        with self._quiet_sae(), torch.no_grad():
+            given = self.sae.process_sae_in(x)
+            self._forget_state(x)
+        return given
+
+    def pre_activations_given(self, encoder_input: Float[Tensor, "*batch d_in"], latents: slice) -> Float[Tensor, "*batch latents"]:
+        """Pre-activations of some latents from what ``encoder_input`` gave, an affine map of it; several threads may ask at once."""
+        if self._encoder is None:
+            raise UnsupportedSAEError(f"the pre-activations of an SAE of architecture {self._architecture!r} are not known to be affine")
+        return self._affine(self._encoder, encoder_input, latents).float()
+
+    @torch.no_grad()
+    def _affine(self, encoder: tuple[str, str | None], given: Tensor, latents: slice) -> Tensor:
+        """``given @ W_enc + bias`` for some columns, in the dtype of ``given``; a second name is the logarithm of the columns' scale."""
+        bias, log_scale = encoder
+        weight: Tensor = getattr(self.sae, "W_enc")[:, latents]  # noqa: B009 - SAELens's types do not promise it
+        if log_scale is not None:
+            weight = weight * getattr(self.sae, log_scale)[latents].exp()
+        return (given @ weight.to(given.dtype)).add_(getattr(self.sae, bias)[latents].to(given.dtype))
+
+    def _hooked_pre_activations(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_sae"]:
         seen: list[Tensor] = []
         handle = self.sae.hook_sae_acts_pre.register_forward_hook(lambda module, args, output: seen.append(output.detach()))
         try:
@@ -352,6 +448,15 @@ class Subject:
         self.sae.run_time_activation_norm_fn_out(torch.zeros_like(x, dtype=self.sae.dtype))
 
     @contextmanager
+    def _many(self, *, concurrent: bool) -> Iterator[Map]:
+        with evaluating(self.model), self._quiet_sae():  # here already, as threads must not switch modes under each other
+            if concurrent:
+                with chunk_threads(self.device) as threads:
+                    yield threads
+            else:
+                yield map
+
+    @contextmanager
     def _quiet_sae(self) -> Iterator[None]:
         """The SAE in evaluation mode, taking flat activations; both restored afterwards."""
         reshapes = self.sae.hook_z_reshaping_mode
@@ -383,6 +488,7 @@ class Subject:
         if z.shape != (4, self.d_sae) or pre.shape != z.shape:
             shape = tuple(z.shape)
             raise UnsupportedSAEError(f"an SAE of architecture {self._architecture!r} gives latents of shape {shape}: not supported yet")
+        self._encoder = self._checked_encoder(x, pre)
         z = torch.randn(4, self.d_sae, generator=generator).to(self.device)
         expected = self.decode(z, x)
         scale, offset = self.scale_and_offset(x)
@@ -393,6 +499,20 @@ class Subject:
         raise UnsupportedSAEError(
             f"an SAE of architecture {self._architecture!r} does not decode by a sum of latents times decoder rows: not supported yet"
         )
+
+    def _checked_encoder(self, x: Float[Tensor, "n d_in"], expected: Float[Tensor, "n d_sae"]) -> tuple[str, str | None] | None:
+        """Names of the parameters that make the pre-activations an affine map, found by trying; ``None`` if none do."""
+        if not hasattr(self.sae, "process_sae_in"):
+            return None
+        with self._quiet_sae(), torch.no_grad():
+            given = self.sae.process_sae_in(x)
+            self._forget_state(x)
+        for encoder in _ENCODERS:
+            if all(isinstance(getattr(self.sae, name, None), Tensor) for name in ("W_enc", *filter(None, encoder))):
+                pre = self._affine(encoder, given, slice(None))
+                if pre.shape == expected.shape and _relative_difference(pre, expected) < _tolerance_of(self.sae.dtype):
+                    return encoder
+        return None
 
     def _check_fit(self) -> None:
         """Runs a few tokens: the activation must fit the SAE, and the fast run must agree with the full one."""
@@ -411,13 +531,15 @@ class Subject:
                 f"running {type(self.model).__name__} from {self.hook_name} on differs from a full run: every pass is a full run now",
                 stacklevel=3,
             )
-            self._backend = self._short_runs = reference
-        elif not self._continues_well(tokens, activation[:, -1:]):
+            self._backend = self._short_runs = self._changes = reference
+            return
+        if not self._continues_well(tokens, activation[:, -1:]):
             self._short_runs = reference
+        self._changes = self._for_changes(prefix, reference)
 
     def _continues_well(self, tokens: Int[Tensor, "rows pos"], expected: Tensor) -> bool:
         """Whether the backend can go on from the beginnings of rows as if it ran them as a whole."""
-        if not self._backend.remembers:
+        if not self._backend.remembers_past:
             return False
         continued = self._backend.last(self._backend.past(tokens[:, :2]), tokens[:, 2:])
         well = _relative_difference(continued, expected) < _tolerance_of(expected.dtype)
@@ -425,6 +547,34 @@ class Subject:
             kind = type(self.model).__name__
             warnings.warn(f"running {kind} on from keys and values differs from a full run: N2G runs whole rows now, slower", stacklevel=4)
         return well
+
+    def _for_changes(self, prefix: Prefix, reference: FullRunBackend) -> FullRunBackend:
+        """The fastest backend that sees the same effects of changes as whole runs do."""
+        backend, reason = self._backend if self._backend.remembers_onwards else None, ""
+        while backend is not None:
+            try:
+                if self._changes_well(backend, prefix, reference):
+                    return backend
+                reason = reason or "its results differ from a full run's"
+            except Exception as error:  # whatever a model may raise when it is run in this way
+                reason = reason or f"{type(error).__name__}: {error}"
+            backend = backend.simpler()
+        if reason:
+            kind = type(self.model).__name__
+            warnings.warn(f"{kind} cannot be run on after a change ({reason}): ablation makes full runs now, slower", stacklevel=4)
+        return reference
+
+    def _changes_well(self, backend: FullRunBackend, prefix: Prefix, reference: FullRunBackend) -> bool:
+        rows = torch.tensor([1, 1, 1, 0, 0], device=prefix.activation.device)
+        # towards another token's activation, as a model's norm may take a change of scale alone away
+        weight = torch.linspace(0.2, 0.8, 5).to(prefix.activation).view(5, *[1] * (prefix.activation.ndim - 1))
+        change = prefix.activation[rows, 1:3].lerp(prefix.activation[rows, 2:4], weight)
+        effects = [
+            each.logit_differences(each.outputs(onwards, rows, change), each.outputs(onwards, torch.arange(2), None)[rows])
+            for each in (backend, reference)
+            for onwards in [each.onwards(prefix, prefix.activation, 1)]
+        ]
+        return _relative_difference(*effects) < _tolerance_of(prefix.activation.dtype)
 
 
 def _special_tokens(model: Any, excluded: bool | list[int] | None) -> Int[Tensor, "special"]:
@@ -453,4 +603,4 @@ def _relative_difference(a: Tensor, b: Tensor) -> float:
 
 
 def _tolerance_of(dtype: torch.dtype) -> float:
-    return _TOLERANCE if dtype == torch.float32 else 0.05
+    return _TOLERANCE if dtype in (torch.float32, torch.float64) else 0.05

@@ -55,6 +55,16 @@ _SHOWN: dict[str, dict[str, str]] = {
         "explanation_minus_bigram": "below 0: the explanations tell more than two tokens",
         "recovered_explanation": "of the loss between zeros and clean, by the explanations",
     },
+    "ablation": {
+        "sparsity": "of what subtracting a latent does to the logits of 16 tokens; lower is sparser",
+        "sparsity_weighted": "… latents weighted by the size of their effect",
+        "random_sparsity": "baseline: random directions, as long as what latents add",
+        "channels_sparsity": "baseline: zeroing a channel at the position",
+        "channels_throughout_sparsity": "baseline: zeroing a channel at all of the tokens",
+        "sparsity_minus_random": "paired difference; below 0: latents are sparser",
+        "sparsity_minus_channels": "… to channels at the position",
+        "tokens_affected": "share of the tokens that an effect touches",
+    },
     "shrinkage": {
         "ratio": "refined over raw latents; above 1: the SAE shrinks them",
         "mse_raw": "normalised squared error",

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 Files = Mapping[str, bytes]
+REVISION = r"refs/convert/\w+|[^/]+"
 KINDS = {"models": "model", "datasets": "dataset"}
 
 
@@ -31,6 +32,7 @@ class Reply(NamedTuple):
 class Repository:
     name: str
     files: Files
+    revisions: Collection[str] = ()
 
     @property
     def commit(self) -> str:
@@ -40,7 +42,7 @@ class Repository:
         return digest.hexdigest()
 
     def has(self, revision: str) -> bool:
-        return revision in ("main", self.commit)
+        return revision in ("main", self.commit, *self.revisions)
 
     def info(self) -> dict[str, Any]:
         siblings = [{"rfilename": path} for path in sorted(self.files)]
@@ -71,12 +73,18 @@ class LoopbackHub:
     Args:
         models: Model repositories by name: a folder on disk, or the contents of its files by path.
         datasets: Data set repositories, likewise.
+        revisions: Other names under which every repository's only commit is known, such as the commit that a program pins.
     """
 
-    def __init__(self, models: Mapping[str, Files | Path] | None = None, datasets: Mapping[str, Files | Path] | None = None) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Files | Path] | None = None,
+        datasets: Mapping[str, Files | Path] | None = None,
+        revisions: Collection[str] = (),
+    ) -> None:
         given = {"models": models or {}, "datasets": datasets or {}}
         self._repositories = {
-            (kind, name): Repository(name, _read(files)) for kind, named in given.items() for name, files in named.items()
+            (kind, name): Repository(name, _read(files), revisions) for kind, named in given.items() for name, files in named.items()
         }
         self.requests: list[Request] = []
 
@@ -110,10 +118,10 @@ class LoopbackHub:
     def _answer(self, request: Request, body: bytes) -> Reply:
         parts = urlsplit(request.path)
         path = unquote(parts.path)
-        if match := re.fullmatch(r"/api/(models|datasets)/(.+?)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?", path):
+        if match := re.fullmatch(rf"/api/(models|datasets)/(.+?)(?:/(revision|tree|paths-info)/({REVISION})(?:/(.*))?)?", path):
             kind, name, what, revision, rest = match.groups()
             return self._api(kind, name, what, revision or "main", (rest or "").strip("/"), parse_qs(parts.query), body)
-        if match := re.fullmatch(r"/(datasets/)?(.+?)/resolve/([^/]+)/(.+)", path):
+        if match := re.fullmatch(rf"/(datasets/)?(.+?)/resolve/({REVISION})/(.+)", path):
             prefix, name, revision, file = match.groups()
             return self._file("datasets" if prefix else "models", name, revision, file, request.range)
         return _error(404, "EntryNotFound", f"no such page: {path}")

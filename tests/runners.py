@@ -5,7 +5,7 @@ from sae_lens.multi_sae_training_runner import MultiSAETrainingRunner, MultiSAET
 from saes import D_IN, D_SAE, HOOK, TRAINING_CONFIGS
 
 from sae_lens_metrics import MetricsConfig, attach_metrics
-from sae_lens_metrics.config import N2GConfig, ProbeConfig, ShrinkageConfig
+from sae_lens_metrics.config import AblationConfig, N2GConfig, ProbeConfig, ShrinkageConfig
 
 STEPS, BATCH, CONTEXT = 12, 256, 64
 
@@ -17,6 +17,7 @@ def small_metrics(**changes):
         "max_overhead": 1.0,
         "probe": ProbeConfig(tasks=["base64", "code_against_prose"], examples=40),
         "n2g": N2GConfig(max_length=3),
+        "ablation": AblationConfig(sequences=4, positions=2, latents=2, baselines=2),
         "shrinkage": ShrinkageConfig(tokens=512),
     }
     return MetricsConfig(**(settings | changes))

@@ -63,13 +63,14 @@ def test_mistakes_in_train(offline, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "taught"),
     [
-        (["--help"], ["demo", "evaluate", "train"]),
+        (["--help"], ["demo", "evaluate", "train", "tasks"]),
         (
             ["evaluate", "--help"],
-            ["RELEASE", "--metrics", "--dataset", "--tokens", "--wandb-project", "--probe.tasks", "tokens of evaluation"],
+            ["RELEASE", "--metrics", "--dataset", "--tokens", "--wandb-project", "--probe.tasks", "--task-file", "tokens of evaluation"],
         ),
         (["train", "--help"], ["--metrics.preset", "--metrics.max_overhead", "--hook_name", "SAELens's own flags"]),
-        (["demo", "--help"], ["--quick", "--output", "no network"]),
+        (["demo", "--help"], ["--quick", "--output", "--tasks", "no network"]),
+        (["tasks", "--help"], ["--show", "--task-file", "offline", "POSITIVE"]),
     ],
 )
 def test_help_teaches(arguments, taught, capsys):
@@ -95,3 +96,96 @@ def test_help_does_not_wait_for_torch():
     program = "import sys; from sae_lens_metrics import cli; cli._evaluate_options(['a', 'b']); print('torch' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "False"
+
+
+# --- tasks -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def task_file(tmp_path):
+    """A task of hostile texts."""
+    path = tmp_path / "hostile[red].csv"
+    rows = "".join(f'"{"x" * 600} {i} [bold]\x1b[31m\x07 [/nonsense] [link=http://example.org]\u202e end",{i % 2}\n' for i in range(40))
+    path.write_text(f"text,label\n{rows}")
+    return path
+
+
+def test_tasks_are_listed(capsys, monkeypatch, task_file):
+    from sae_lens_metrics.tasks import generated_tasks
+    from sae_lens_metrics.tasks.catalogue import catalogue
+
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["tasks", "--task-file", str(task_file)]) == 0
+    printed = capsys.readouterr().out
+    rows = {line.split()[0]: line for line in printed.splitlines()}
+    assert set(catalogue()) | set(generated_tasks()) <= set(rows)
+    assert rows["hostile[red]"].split() == ["hostile[red]", "own", "40", "file", "yes"]
+    assert rows["jigsaw"].endswith("needs network")
+    assert rows["true_sum"].split()[-2:] == ["generated", "yes"]
+    assert "61" in printed
+    assert all(len(line) <= 80 for line in printed.splitlines())
+    monkeypatch.setenv("COLUMNS", "130")
+    assert main(["tasks"]) == 0
+    assert "Sports news, against other news." in capsys.readouterr().out
+
+
+def test_what_is_not_here_says_how_to_get_it(capsys, monkeypatch):
+    monkeypatch.setattr("sae_lens_metrics.task_list.missing_packages", lambda: "install [it] so")
+    assert main(["tasks"]) == 0
+    printed = capsys.readouterr().out
+    assert "Tasks of sae-probes are not here: install [it] so" in " ".join(printed.split())
+    assert next(line for line in printed.splitlines() if line.startswith("cola ")).split()[-1] == "no"
+
+
+def test_examples_of_a_task(capsys):
+    assert main(["tasks", "--show", "true_sum"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("true_sum (arithmetic): True sums")
+    positive, negative = (part.strip().splitlines() for part in printed.split("positive\n")[1].split("negative\n"))
+    assert len(positive) == len(negative) == 3
+    for lines, truth in ((positive, True), (negative, False)):
+        for line in lines:
+            a, _, b, _, c = line.split("; ")[-1].split()
+            assert (int(a) + int(b) == int(c)) == truth
+
+
+def test_hostile_text_is_shown_as_it_is(capsys, task_file):
+    assert main(["tasks", "--task-file", str(task_file), "--show", "hostile[red]"]) == 0
+    printed = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e"} & set(printed)
+    assert printed.count(r"[bold]\x1b[31m\x07 [/nonsense] [link=http://example.org]\u202e end") == 6
+    shown = [line for line in printed.splitlines() if line.startswith("  …")]
+    assert len(shown) == 6
+    assert all(len(line) < 420 for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--show", "true_sums"], "did you mean true_sum"),
+        (["--show", "news"], "news stands for several probe tasks"),
+        (["--task-file", "none.csv"], "no task file 'none.csv'"),
+    ],
+)
+def test_mistakes_in_tasks(arguments, said, capsys):
+    assert main(["tasks", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_shorter_names_of_the_probes_settings(tmp_path):
+    from sae_lens_metrics.cli import _evaluate_options
+
+    _, config = _evaluate_options(["a", "--tasks", "news,cola", "--task-file", "x.csv", "--task-file", "y.csv", "--strict"])
+    _, same = _evaluate_options(["a", "--probe.tasks", "news,cola", "--probe.task_files", "x.csv", "y.csv", "--probe.strict", "true"])
+    assert config == same
+    assert (config.probe.tasks, config.probe.task_files, config.probe.strict) == (["news", "cola"], ["x.csv", "y.csv"], True)
+    _, untouched = _evaluate_options(["a", "--probe.tasks", "code"])
+    assert (untouched.probe.tasks, untouched.probe.task_files, untouched.probe.strict) == (["code"], [], False)
+
+
+@pytest.mark.parametrize("arguments", [["evaluate", "some/release"], ["train"], ["demo"]], ids=lambda arguments: arguments[0])
+def test_a_misspelt_task_does_not_wait(arguments, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flag = "--metrics.probe.tasks" if arguments == ["train"] else "--tasks"
+    assert main([*arguments, flag, "base64,sciqq"]) == 2
+    assert "no probe task or family sciqq: did you mean sciq" in capsys.readouterr().err

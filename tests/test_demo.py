@@ -20,7 +20,7 @@ def test_the_demo_runs_and_puts_two_saes_side_by_side(tmp_path, capsys, monkeypa
     for name in ("L1", "TopK"):
         report = Report.load(tmp_path / "demo" / f"{name}.json")
         assert not report.errors
-        assert report.metrics.keys() == {"probe", "n2g", "explanation", "shrinkage"}
+        assert report.metrics.keys() == {"probe", "n2g", "explanation", "ablation", "shrinkage"}
         assert Report.load(tmp_path / "demo" / name / "metrics.json")
     assert list((tmp_path / "demo" / "checkpoints").rglob("metrics.jsonl"))
     assert str(tmp_path / "demo") in printed

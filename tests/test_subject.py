@@ -85,6 +85,62 @@ def test_pre_activations_are_affine_in_the_encoders_projection(architecture, mod
     torch.testing.assert_close(centred_pre, slope * centred, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("architecture", SUPPORTED)
+@pytest.mark.parametrize("normalize", ["none", "layer_norm", "constant_norm_rescale"])
+def test_some_pre_activations_are_those_of_a_full_encode(architecture, normalize, model, tokens):
+    """Whether the SAE gives a few columns or has to encode everything; leading dimensions stay, no state is left on the SAE."""
+    subject = Subject(model, training_sae(architecture, normalize=normalize))
+    assert subject.has_affine_encoder
+    x = real_activations(model, tokens[:4])
+    whole = subject.pre_activations(x)
+    assert whole.shape == (4, 64, D_SAE)
+    given = subject.encoder_input(x)
+    for latents in (slice(0, D_SAE), slice(90, 96), slice(7, 8), slice(None)):
+        torch.testing.assert_close(subject.pre_activations(x, latents), whole[..., latents], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(subject.pre_activations_given(given, latents), whole[..., latents], rtol=1e-4, atol=1e-4)
+    # a mean of the input gives the mean of the pre-activations
+    torch.testing.assert_close(subject.pre_activations_given(given.mean(1), slice(None)), whole.mean(1), rtol=1e-3, atol=1e-4)
+    subject._encoder = None
+    assert subject.encoder_input(x) is None
+    with pytest.raises(UnsupportedSAEError, match="not known to be affine"):
+        subject.pre_activations_given(given, slice(0, 1))
+    for at_once in (1, 100, None):
+        torch.testing.assert_close(subject.pre_activations(x, slice(90, 96), at_once=at_once), whole[..., 90:96], rtol=1e-4, atol=1e-4)
+    assert not any(hasattr(subject.sae, name) for name in ("ln_mu", "ln_std", "x_norm_coeff"))
+
+
+@pytest.mark.parametrize("change", [lambda pre: pre * 1.01, lambda pre: pre + 0.1, lambda pre: pre.sin()])
+def test_an_encoder_that_is_not_the_known_affine_map_is_noticed(change, model, tokens):
+    """An SAE of somebody else, whose parameters have the usual names but are used in another way."""
+    sae = inference_sae(training_sae("standard", normalize="layer_norm"))
+
+    def encode(x):
+        given = sae.process_sae_in(x)
+        return sae.hook_sae_acts_post(sae.activation_fn(sae.hook_sae_acts_pre(change(given @ sae.W_enc + sae.b_enc))))
+
+    sae.encode = encode
+    subject = Subject(model, sae)
+    assert not subject.has_affine_encoder
+    x = real_activations(model, tokens[:2])
+    expected = change(sae.process_sae_in(x) @ sae.W_enc + sae.b_enc)
+    subject._forget_state(x)
+    torch.testing.assert_close(subject.pre_activations(x, slice(5, 9), at_once=7), expected[..., 5:9])
+    torch.testing.assert_close(subject.pre_activations(x), expected)
+    assert not hasattr(sae, "ln_mu")
+
+
+def test_some_pre_activations_in_half_precision_and_of_reshaped_heads(model, tokens):
+    sae = inference_sae(training_sae("standard", hook="blocks.1.attn.hook_z")).to(torch.bfloat16)
+    sae.turn_on_forward_pass_hook_z_reshaping()
+    subject = Subject(model, sae)
+    assert subject.has_affine_encoder
+    x = real_activations(model, tokens[:2], subject.hook_name)
+    some, whole = subject.pre_activations(x, slice(5, 50)), subject.pre_activations(x)[..., 5:50]
+    assert some.dtype == whole.dtype == torch.float32
+    torch.testing.assert_close(some, whole, rtol=0.02, atol=0.02)
+    assert sae.hook_z_reshaping_mode
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_the_fast_run_agrees_with_the_full_one(hook, model, tokens):
     sae = training_sae("standard", hook=f"blocks.1.{hook}")

@@ -13,6 +13,8 @@ class DemoOptions:
     """Folder for the SAEs and their results."""
     quick: bool = False
     """A short form, to see that everything works: the SAEs are trained on a twentieth of the text, so the numbers mean little."""
+    tasks: str = "generated"
+    """Probe tasks and families to evaluate on, separated by commas; "offline" for the 49 of the paper's that need no network."""
     wandb_project: str = "sae-lens-metrics-demo"
     """W&B project."""
     wandb_online: bool = False

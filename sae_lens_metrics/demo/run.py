@@ -110,11 +110,10 @@ def _runner_config(name: str, sae: TrainingSAEConfig, options: DemoOptions) -> M
 
 
 def _evaluation_config(options: DemoOptions) -> MetricsConfig:
+    probe = ProbeConfig(tasks=[options.tasks], examples=200 if options.quick else 800)
     if options.quick:
-        return MetricsConfig(
-            tokens=8_192, probe=ProbeConfig(examples=200), n2g=N2GConfig(latents=32), shrinkage=ShrinkageConfig(tokens=8_192)
-        )
-    return MetricsConfig(n2g=N2GConfig(max_length=16))
+        return MetricsConfig(tokens=8_192, probe=probe, n2g=N2GConfig(latents=32), shrinkage=ShrinkageConfig(tokens=8_192))
+    return MetricsConfig(probe=probe, n2g=N2GConfig(max_length=16))
 
 
 def _quieten() -> None:

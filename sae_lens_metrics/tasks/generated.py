@@ -5,18 +5,51 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice, zip_longest
 
 from sae_lens_metrics.tasks.source_cuts import LONGEST, SHORTEST, Cut, code_cuts, code_window, prose_windows
 from sae_lens_metrics.tasks.task import MIN_EXAMPLES, ProbeTask, TaskError
 
-__all__ = ["GENERATORS", "generate_task", "generated_tasks"]
+__all__ = ["GENERATORS", "Generator", "generate_task", "generated_tasks"]
 
 _Streams = tuple[Iterable[str], Iterable[str]]
 """Candidates for positive and negative examples."""
 
-GENERATORS: dict[str, Callable[[random.Random, int], ProbeTask]] = {}
-"""For each task, what makes it from a random generator and a number of examples."""
+
+@dataclass(frozen=True)
+class Generator:
+    """Makes a task from a random generator and a number of examples."""
+
+    name: str
+    family: str
+    description: str
+
+    streams: Callable[[random.Random], _Streams]
+    """Yields candidates."""
+
+    matched: Callable[[str], Hashable]
+    """What the two classes have the same distribution of, beside the length."""
+
+    def __call__(self, rng: random.Random, n_examples: int, allow_fewer: bool = False) -> ProbeTask:
+        """The task; what there is, if the material gives fewer examples and that is allowed.
+
+        Raises:
+            TaskError: There are fewer examples, and that is not allowed.
+        """
+        positive, negative = self.streams(rng)
+        pairs = list(islice(_pairs(positive, negative, self.matched, limit=400 * n_examples), n_examples // 2))
+        if len(pairs) < n_examples // 2 and not allow_fewer:
+            raise TaskError(f"The probe task {self.name!r} has text for {2 * len(pairs)} examples, not for {n_examples}; ask for fewer.")
+        examples = [(text, label) for pair in pairs for text, label in zip(pair, (True, False), strict=True)]
+        rng.shuffle(examples)
+        return ProbeTask(
+            self.name, self.family, self.description, tuple(text for text, _ in examples), tuple(label for _, label in examples)
+        )
+
+
+GENERATORS: dict[str, Generator] = {}
+"""What makes each task."""
 
 
 def generated_tasks() -> tuple[str, ...]:
@@ -24,7 +57,7 @@ def generated_tasks() -> tuple[str, ...]:
     return tuple(GENERATORS)
 
 
-def generate_task(name: str, n_examples: int, seed: int) -> ProbeTask:
+def generate_task(name: str, n_examples: int, seed: int, allow_fewer: bool = False) -> ProbeTask:
     """Makes a task: balanced classes whose texts agree in length and in the last character, 40 to 300 characters long.
 
     The same arguments give the same task on one Python version; the global random state is left alone.
@@ -33,15 +66,16 @@ def generate_task(name: str, n_examples: int, seed: int) -> ProbeTask:
         name: One of `generated_tasks`.
         n_examples: How many texts, at least 20; an odd number is rounded down.
         seed: Chooses the texts.
+        allow_fewer: Whether to give what there is where the material gives fewer.
 
     Raises:
-        TaskError: The task is unknown, or n_examples is below 20 or more than the material gives.
+        TaskError: The task is unknown, or n_examples is below 20 or, unless that is allowed, more than the material gives.
     """
     if name not in GENERATORS:
         raise TaskError(f"There is no generated probe task {name!r}; there are {', '.join(GENERATORS)}.")
     if n_examples < MIN_EXAMPLES:
         raise TaskError(f"The probe task {name!r} was asked for {n_examples} examples; ask for at least {MIN_EXAMPLES}.")
-    return GENERATORS[name](random.Random(f"{name} {seed}"), n_examples)
+    return GENERATORS[name](random.Random(f"{name} {seed}"), n_examples, allow_fewer)
 
 
 def _last_character(text: str) -> Hashable:
@@ -66,19 +100,7 @@ def _task(family: str, matched: Callable[[str], Hashable] = _last_character) -> 
 
     def register(streams: Callable[[random.Random], _Streams]) -> None:
         name = streams.__name__
-        description = (streams.__doc__ or "").strip()
-
-        def generate(rng: random.Random, n_examples: int) -> ProbeTask:
-            positive, negative = streams(rng)
-            pairs = list(islice(_pairs(positive, negative, matched, limit=400 * n_examples), n_examples // 2))
-            if len(pairs) < n_examples // 2:
-                raise TaskError(f"The probe task {name!r} has text for {2 * len(pairs)} examples, not for {n_examples}; ask for fewer.")
-            examples = [(text, label) for pair in pairs for text, label in zip(pair, (True, False), strict=True)]
-            rng.shuffle(examples)
-            texts, labels = zip(*examples, strict=True)
-            return ProbeTask(name, family, description, texts, labels)
-
-        GENERATORS[name] = generate
+        GENERATORS[name] = Generator(name, family, (streams.__doc__ or "").strip(), streams, matched)
 
     return register
 

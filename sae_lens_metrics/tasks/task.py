@@ -1,5 +1,7 @@
 """What a probe task is."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 from sae_lens_metrics.errors import ConfigError
@@ -19,7 +21,7 @@ class ProbeTask:
     """Texts with a binary label that a model can know at the last token of the text.
 
     Raises:
-        TaskError: There are not as many labels as texts, too few examples, only one class, or a text is there twice.
+        TaskError: There are not as many labels or groups as texts, too few examples, only one class, or a text is there twice.
     """
 
     name: str
@@ -37,6 +39,15 @@ class ProbeTask:
     labels: tuple[bool, ...]
     """The label of each text."""
 
+    groups: tuple[int, ...] | None = None
+    """For each text a number that it shares with the texts on the same passage; a group must stay on one side of a split."""
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with the texts, their order, labels and groups, but not with the task's name."""
+        content = json.dumps([self.texts, self.labels, self.groups])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
     def __post_init__(self) -> None:
         for problem in self._problems():
             raise TaskError(f"The probe task {self.name!r} {problem}.")
@@ -45,6 +56,8 @@ class ProbeTask:
         problems = []
         if len(self.texts) != len(self.labels):
             problems.append(f"has {len(self.texts)} texts but {len(self.labels)} labels; give each text one")
+        if self.groups is not None and len(self.groups) != len(self.texts):
+            problems.append(f"has {len(self.texts)} texts but {len(self.groups)} groups; give each text one, or none to any")
         if len(self.texts) < MIN_EXAMPLES:
             problems.append(f"has {len(self.texts)} examples; give it at least {MIN_EXAMPLES}")
         if len(set(self.labels)) != 2:

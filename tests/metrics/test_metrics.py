@@ -6,21 +6,18 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from saes import D_IN, D_SAE, HOOK, SUPPORTED, training_sae
+from saes import D_IN, D_SAE, SUPPORTED, training_sae
 from scipy.optimize import nnls
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate, register_metric
 from sae_lens_metrics.config import ProbeConfig, ShrinkageConfig
 from sae_lens_metrics.demo.text import standard_library_documents
-from sae_lens_metrics.errors import ConfigError, CorpusError, SubjectError
+from sae_lens_metrics.errors import ConfigError, CorpusError
 from sae_lens_metrics.inference_sae import inference_sae
 from sae_lens_metrics.metrics import get_metric, metric_names
-from sae_lens_metrics.metrics.probe import last_token_activations
 from sae_lens_metrics.metrics.registry import _registered
 from sae_lens_metrics.metrics.sanity import sanity_warnings
-from sae_lens_metrics.tasks import ProbeTask, generate_task, generated_tasks, load_tasks
+from sae_lens_metrics.tasks import generated_tasks, load_tasks
 from sae_lens_metrics.tokenization import Tokenization, token_store
 
 PROBE = ProbeConfig(tasks=["base64", "inside_string", "true_sum"], examples=80)
@@ -187,116 +184,6 @@ def test_an_sae_that_never_fires(model, corpus):
 
 
 # --- probe ---------------------------------------------------------------------------------------------------------------------
-
-
-def test_the_mean_over_tasks_and_its_error(model, corpus):
-    config = MetricsConfig(names=["probe"], probe=PROBE, seed=5)
-    report = evaluate(subject_of(model, "gated"), corpus, config)
-    rows = report.metrics["probe"].tables["tasks"]
-    assert [row["task"] for row in rows] == ["base64", "inside_string", "true_sum"]
-    assert all(row["fitted_on"] == row["tested_on"] == 40 for row in rows)
-    assert all(0 <= row["loss"] <= row["entropy"] == pytest.approx(np.log(2)) for row in rows)
-    losses = torch.tensor([row["loss"] for row in rows], dtype=torch.float64)
-    estimate = report.metrics["probe"].estimates["loss"]
-    assert estimate.value == pytest.approx(losses.mean().item())
-    assert estimate.stderr == pytest.approx(losses.std().item() / 3**0.5)
-
-
-def test_two_saes_are_probed_on_the_same_splits_whatever_their_size_and_the_other_tasks(model, corpus):
-    def channels(tasks, d_in_sae):
-        subject = Subject(model, d_in_sae)
-        config = MetricsConfig(names=["probe"], probe=ProbeConfig(tasks=tasks, examples=80))
-        rows = evaluate(subject, corpus, config).metrics["probe"].tables["tasks"]
-        return next((row["channels_loss"], row["texts_sha256"]) for row in rows if row["task"] == "inside_string")
-
-    from sae_lens import TopKTrainingSAEConfig
-    from sae_lens.saes.topk_sae import TopKTrainingSAE
-
-    with torch.random.fork_rng(devices=[]):
-        wider = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=D_IN, d_sae=2 * D_SAE, k=8))
-    wider.cfg.metadata = training_sae("topk").cfg.metadata
-    assert channels(["inside_string"], training_sae("topk")) == channels(["base64", "inside_string"], wider)
-
-
-def test_the_best_latent_is_the_best_over_all(model, corpus):
-    """The chosen probe against a loop over scikit-learn, on the metric's own split."""
-    from sae_lens_metrics.metrics.probe import _best, _split
-
-    subject = subject_of(model, "standard")
-    task = generate_task("inside_string", 80, 0)
-    z = subject.pre_activations(last_token_activations(subject, task, PROBE, 16))
-    halves = _split(task, torch.Generator().manual_seed(0), z.device)
-    best = _best(z, halves.y, halves.fit)
-    y = halves.y.numpy()
-    fit = halves.fit.numpy()
-    losses = []
-    for latent in range(D_SAE):
-        values = z[:, latent : latent + 1].double().numpy()
-        values = (values - values[fit].mean()) / values[fit].std()
-        model_ = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(values[fit], y[fit])
-        losses.append(log_loss(y[fit], model_.predict_proba(values[fit])))
-        if latent == best["index"]:
-            certain = 1 / (fit.sum() + 2)
-            held_out = log_loss(y[~fit], model_.predict_proba(values[~fit]).clip(certain, 1 - certain))
-            auc = roc_auc_score(y[~fit], model_.decision_function(values[~fit]))
-            accuracy = model_.score(values[~fit], y[~fit])
-    assert best["loss"] == pytest.approx(min(losses), abs=1e-5)
-    assert best["index"] == int(np.argmin(losses))
-    assert best["held_out_loss"] == pytest.approx(held_out, abs=1e-3)
-    assert best["held_out_auc"] == pytest.approx(auc)
-    assert best["held_out_accuracy"] == pytest.approx(accuracy)
-    # halves share no text, and each class is in both
-    assert halves.y[halves.fit].float().mean() == halves.y[~halves.fit].float().mean() == 0.5
-
-
-def test_a_mistake_on_held_out_text_is_never_infinitely_bad():
-    from sae_lens_metrics.metrics.probe import _best
-
-    z = torch.tensor([-2.0, -1.0, 1.0, 2.0, -1.5, 1.5, 3.0, -3.0])[:, None]
-    y = torch.tensor([False, False, True, True, False, True, False, True])  # separable on the first half, two mistakes on the other
-    fit = torch.arange(8) < 4
-    best = _best(z, y, fit)
-    assert best["loss"] == 0
-    right, wrong = -np.log(5 / 6), -np.log(1 / 6)
-    assert best["held_out_loss"] == pytest.approx((2 * right + 2 * wrong) / 4, rel=1e-6)
-    assert best["held_out_accuracy"] == 0.5
-
-
-def test_a_planted_latent_solves_its_task_and_shuffled_labels_do_not(model, corpus):
-    """A latent along the difference of the class means tells base64 from text; shuffled labels are learnt by nothing."""
-    sae = inference_sae(training_sae("standard"))
-    task = generate_task("base64", 400, 0)
-    subject = Subject(model, sae)
-    x = last_token_activations(subject, task, ProbeConfig(), 32)
-    y = torch.tensor(task.labels)
-    centred = x - x.mean(0)
-    direction = torch.linalg.solve(centred.T @ centred / len(x) + 1e-3 * torch.eye(D_IN), x[y].mean(0) - x[~y].mean(0))
-    sae.W_enc.data[:, 7] = direction / direction.norm()
-    config = MetricsConfig(names=["probe"], probe=ProbeConfig(tasks=["base64"], examples=400))
-    (row,) = evaluate(Subject(model, sae), corpus, config).metrics["probe"].tables["tasks"]
-    assert row["latent"] == 7
-    assert row["loss"] < 0.05
-    assert row["held_out_accuracy"] > 0.97
-    assert 0.6 < row["shuffled_loss"] < np.log(2)
-    assert 0.3 < row["shuffled_held_out_accuracy"] < 0.7
-
-
-def test_long_texts_lose_their_beginning_and_bos_stays(model):
-    subject = subject_of(model)
-    texts = tuple(f"{i} " + "word " * (i + 1) * 4 + "end" for i in range(20))
-    task = ProbeTask("t", "f", "d", texts, tuple(i % 2 == 0 for i in range(20)))
-    x = last_token_activations(subject, task, ProbeConfig(max_tokens=24), 3)
-    for text, vector in zip(texts, x, strict=True):
-        ids = model.to_tokens(text, prepend_bos=False, truncate=False)[0, -23:].tolist()
-        whole = model.run_with_cache(torch.tensor([[model.tokenizer.bos_token_id, *ids]]), names_filter=[HOOK])[1][HOOK][0, -1]
-        torch.testing.assert_close(vector, whole, rtol=1e-4, atol=1e-4)
-
-
-def test_a_model_without_tokenizer(model, corpus, monkeypatch):
-    subject = subject_of(model)
-    monkeypatch.setattr(model, "tokenizer", None)
-    with pytest.raises(SubjectError, match="no tokenizer"):
-        evaluate(subject, corpus, MetricsConfig(names=["probe"], probe=PROBE))
 
 
 def test_choosing_tasks():

@@ -1,0 +1,95 @@
+"""The best of very many 1d probes, whose values are never all in memory (Gao et al. 2024, arXiv 2406.04093, section 4.2)."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sae_lens_metrics.functional.logistic import wide_dtype
+from sae_lens_metrics.functional.probing import accuracy, auc, fit_logistic_1d, logistic_loss
+
+__all__ = ["BestProbe", "HeldOut", "best_probes", "held_out"]
+
+
+@dataclass(frozen=True)
+class BestProbe:
+    """The candidate of least loss, and its probe: the log-odds are ``weight * z + bias``."""
+
+    loss: float
+    """Mean cross-entropy in nats on the examples fitted on."""
+    index: int
+    """Which candidate; of several with the same loss the first."""
+    weight: float
+    """Log-odds per unit of z."""
+    bias: float
+    """Log-odds at z = 0."""
+
+
+class HeldOut(NamedTuple):
+    """How a probe does on examples that it was not fitted on."""
+
+    loss: float
+    """Mean cross-entropy in nats, with limited log-odds."""
+    accuracy: float
+    """Share of correct predictions."""
+    auc: float
+    """Area under the ROC curve."""
+
+
+def best_probes(
+    columns: Callable[[slice], Float[Tensor, "n candidates"]], count: int, labels: Sequence[Bool[Tensor, "n"]], *, at_once: int
+) -> list[BestProbe]:
+    """Fits a probe on every candidate, and returns the best for each labelling of the examples.
+
+    The loss of the best is min over i, w, b of the mean of ``-[y log σ(w z_i + b) + (1 - y) log(1 - σ(w z_i + b))]`` (equation 4).
+
+    Args:
+        columns: Gives the values of some candidates; called once for each chunk of them, with start and stop.
+        count: How many candidates there are, at least one.
+        labels: Labellings, which share the values.
+        at_once: Candidates in a chunk. The results do not depend on it, but for rounding.
+
+    Raises:
+        ProbeInputError: A value is not finite, or a labelling has one class only.
+    """
+    best: list[BestProbe | None] = [None] * len(labels)
+    for start in range(0, count, at_once):
+        z = columns(slice(start, min(start + at_once, count)))
+        best = [_better(known, _best_of(z, y, start)) for known, y in zip(best, labels, strict=True)]
+        del z  # before the next chunk is made
+    return [probe for probe in best if probe is not None]
+
+
+def _best_of(z: Float[Tensor, "n candidates"], y: Bool[Tensor, "n"], first: int) -> BestProbe:
+    fits = fit_logistic_1d(z, y)
+    i = int(fits.loss.argmin())
+    return BestProbe(float(fits.loss[i]), first + i, float(fits.weight[i]), float(fits.bias[i]))
+
+
+def _better(known: BestProbe | None, new: BestProbe) -> BestProbe:
+    return new if known is None or new.loss < known.loss else known
+
+
+def held_out(best: BestProbe, z: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_on: int) -> HeldOut:
+    """Tests a probe on other examples.
+
+    Log-odds are limited to ±log(m + 1) with m examples fitted on, the rule of succession: m examples without exception give odds of
+    m + 1. Where those are separable the best probe is infinitely steep, and one mistake elsewhere would be infinitely bad.
+
+    Args:
+        best: The probe.
+        z: The values of the candidate that it reads.
+        y: The labels, of both classes.
+        fitted_on: m, the number of examples that the probe was fitted on.
+
+    Raises:
+        ProbeInputError: A value is not finite, or all labels are equal.
+    """
+    log_odds = z.to(wide_dtype(z)) * best.weight + best.bias
+    most_certain = math.log(fitted_on + 1)
+    limited = log_odds.clamp(-most_certain, most_certain)[:, None]
+    one, zero = limited.new_ones(1), limited.new_zeros(1)
+    return HeldOut(float(logistic_loss(limited, y, one, zero)), float(accuracy(limited, y, one, zero)), float(auc(log_odds, y)))

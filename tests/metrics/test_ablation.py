@@ -1,0 +1,246 @@
+import math
+
+import pytest
+import torch
+from saes import D_SAE, HOOK, training_sae
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+from sae_lens_metrics import Corpus, MetricsConfig, Subject
+from sae_lens_metrics.config import AblationConfig
+from sae_lens_metrics.demo.model import load_tiny_lm
+from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.functional.ablation import DENSE_EFFECT, effect_sparsity
+from sae_lens_metrics.metrics.ablation import _columns, ablation
+
+T = 8
+
+
+def settings(**changes):
+    return MetricsConfig(
+        memory_gb=changes.pop("memory_gb", 0.5),
+        ablation=AblationConfig(**({"tokens": T, "sequences": 6, "positions": 3, "latents": None, "baselines": 4} | changes)),
+    )
+
+
+def run(subject, corpus, config):
+    return ablation(subject, corpus, config, torch.Generator().manual_seed(3))
+
+
+def places(subject, corpus, config):
+    """The sequences and positions that the metric chooses."""
+    part = corpus.spread(config.ablation.sequences)
+    return part, _columns(subject, part, config.ablation, torch.Generator().manual_seed(3)).tolist()
+
+
+def brute_force(subject, tokens, position, activation, change):
+    """Two full runs of the model on one sequence, with and without a change of the activation at the hook."""
+    effects = []
+    for x in (activation, change):
+
+        def hook(a, hook, x=x):
+            return x[None].to(a)
+
+        effects.append(subject.model.run_with_hooks(tokens[None], fwd_hooks=[(subject.hook_name, hook)]))
+    return (effects[1] - effects[0])[0, position : position + T]
+
+
+@pytest.fixture(scope="module")
+def corpus(tokens):
+    return Corpus.from_tokens(tokens)
+
+
+@pytest.fixture(scope="module")
+def precise():
+    """The model in float64: in float32, effects of barely active latents drown in the rounding of full runs."""
+    return load_tiny_lm().double()
+
+
+@pytest.mark.parametrize("name", ["L1", "TopK"])
+@pytest.mark.parametrize("reference", ["activation", "reconstruction"])
+def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus):
+    subject, config = Subject(precise, trained[name].sae), settings(reference=reference)
+    result = run(subject, corpus, config)
+    part, columns = places(subject, corpus, config)
+    means, weighted, weights, by_latent = [], 0.0, 0.0, {}
+    for tokens, t in zip(part.tokens, columns, strict=True):
+        x = subject.activations(subject.prefix(tokens[None]))[0]
+        z = subject.encode(x)
+        base = x.clone()
+        if reference == "reconstruction":
+            counted = ~torch.isin(tokens, torch.tensor(subject.model.tokenizer.all_special_ids))
+            base[counted] = subject.sae(x[counted])
+        values = []
+        for latent in z[t].nonzero()[:, 0].tolist():
+            change = base.clone()
+            change[t] -= z[t, latent] * subject.sae.W_dec[latent]
+            differences = brute_force(subject, tokens, t, base, change)
+            values.append(float(effect_sparsity(differences)))
+            size = float((differences - differences.median(-1, keepdim=True).values).norm())
+            weighted, weights = weighted + size * values[-1], weights + size
+            by_latent.setdefault(latent, []).append(values[-1])
+        means.append(sum(values) / len(values))
+    mean = torch.tensor(means, dtype=torch.float64)
+    estimates = result.estimates
+    assert estimates["sparsity"].value == pytest.approx(float(mean.mean()), rel=1e-5)
+    assert estimates["sparsity"].stderr == pytest.approx(float(mean.std()) / 6**0.5, rel=1e-4)
+    assert estimates["sparsity_weighted"].value == pytest.approx(weighted / weights, rel=1e-5)
+    rows = result.tables["latents"]
+    assert [row["latent"] for row in rows] == sorted(by_latent)
+    for row in rows:
+        values = by_latent[row["latent"]]
+        assert row["ablations"] == len(values)
+        # the SAE runs in float32: of a value that is hardly above zero, fewer digits are the same
+        assert row["sparsity"] == pytest.approx(sum(values) / len(values), rel=1e-4)
+    assert sum(result.histograms["sparsity"].counts) == sum(map(len, by_latent.values()))
+
+
+def test_float32_is_precise_enough(trained, precise, corpus):
+    for subject in trained.values():
+        single, double = (run(model, corpus, settings()).estimates for model in (subject, Subject(precise, subject.sae)))
+        for name, estimate in double.items():
+            assert single[name].value == pytest.approx(estimate.value, rel=1e-3)
+
+
+def test_latents_are_sparser_than_channels_throughout_and_than_gaussian_effects(trained, corpus):
+    for subject in trained.values():
+        estimates = run(subject, corpus, settings(sequences=32, tokens=16)).estimates
+        sparsity, channels = estimates["sparsity"], estimates["channels_throughout_sparsity"]
+        assert sparsity.value + 5 * sparsity.stderr < channels.value - 5 * channels.stderr
+        assert channels.value < DENSE_EFFECT == estimates["gaussian"].value
+        difference = estimates["sparsity_minus_channels_throughout"]
+        assert difference.value == pytest.approx(sparsity.value - channels.value)
+        assert difference.stderr < sparsity.stderr + channels.stderr
+        for name in ("sparsity", "random_sparsity", "channels_sparsity"):
+            assert 0 < estimates[name].value < 1
+            assert estimates[name].stderr > 0
+
+
+def test_saes_at_one_hook_see_the_same_positions_and_channels(trained, corpus):
+    first, second = (run(subject, corpus, settings(latents=4)).estimates for subject in trained.values())
+    assert first["channels_sparsity"] == second["channels_sparsity"]
+    assert first["channels_throughout_sparsity"] == second["channels_throughout_sparsity"]
+    assert first["sparsity"] != second["sparsity"]
+
+
+def test_random_directions_are_as_long_as_latents(trained, corpus):
+    # with nothing after the hook but normalisation and unembedding, effects grow with the length of what is subtracted
+    estimates = run(trained["TopK"], corpus, settings(baselines=32)).estimates
+    assert estimates["random_effect"].value == pytest.approx(estimates["effect"].value, rel=0.4)
+
+
+@pytest.mark.parametrize("memory_gb", [1e-6, 1e-3])
+def test_a_small_memory_limit_gives_the_same_numbers(memory_gb, trained, corpus):
+    large, small = (run(trained["TopK"], corpus, settings(latents=3, memory_gb=limit)) for limit in (0.5, memory_gb))
+    for name, estimate in large.estimates.items():
+        assert small.estimates[name].value == pytest.approx(estimate.value, rel=1e-5)
+    assert [row["raised"] for row in small.tables["latents"]] == [row["raised"] for row in large.tables["latents"]]
+
+
+def test_same_seed_same_numbers_and_nothing_else_is_touched(trained, corpus):
+    subject = trained["L1"]
+    state = torch.get_rng_state()
+    assert run(subject, corpus, settings(latents=5)) == run(subject, corpus, settings(latents=5))
+    assert torch.equal(state, torch.get_rng_state())
+    assert not any(hook.fwd_hooks for hook in subject.model.hook_dict.values())
+
+
+def test_a_sample_of_latents_is_said(trained, corpus):
+    subject = trained["TopK"]
+    result = run(subject, corpus, settings(latents=5))
+    assert sum(row["ablations"] for row in result.tables["latents"]) == 6 * 5
+    assert any("random sample" in note for note in result.notes)
+    assert not any("random sample" in note for note in run(subject, corpus, settings()).notes)
+
+
+def test_too_many_tokens_for_the_context(trained, corpus):
+    with pytest.raises(ConfigError, match=r"ablation.tokens is 64: no position in sequences of 64 tokens"):
+        run(trained["L1"], corpus, settings(tokens=64))  # BOS is not ablated
+    run(trained["L1"], corpus, settings(tokens=63, latents=1, baselines=1))
+    with pytest.raises(ConfigError, match=r"ablation.tokens is 65"):
+        run(trained["L1"], corpus, settings(tokens=65))
+
+
+def test_no_active_latent_is_absent_with_a_reason(model, corpus):
+    sae = training_sae("standard")
+    with torch.no_grad():
+        sae.b_enc.fill_(-1e6)
+    result = run(Subject(model, sae), corpus, settings())
+    for name in ("sparsity", "sparsity_weighted", "random_sparsity", "sparsity_minus_random", "effect", "no_effect"):
+        assert result.estimates[name].value is None
+        assert "active" in result.estimates[name].reason
+    assert result.estimates["inactive"].value == 1
+    assert result.estimates["channels_sparsity"].value > 0
+    assert result.tables["latents"] == []
+
+
+def test_special_tokens_are_not_ablated(model, tokens, trained):
+    tokens = tokens.clone()
+    tokens[::2, 1:] = model.tokenizer.eos_token_id
+    corpus = Corpus.from_tokens(tokens)
+    result = run(trained["TopK"], corpus, settings(sequences=64, latents=1, baselines=1))
+    assert result.estimates["inactive"].n == 32
+    assert any("32 sequences hold a special token" in note for note in result.notes)
+
+
+def test_hook_after_the_last_block(model, corpus):
+    subject = Subject(model, training_sae("standard", hook=f"blocks.{model.cfg.n_layers - 1}.hook_resid_post"))
+    estimates = run(subject, corpus, settings(latents=4)).estimates
+    # nothing moves on to other tokens
+    assert estimates["tokens_affected"].value == pytest.approx(1 / T)
+    assert estimates["sparsity"].value < DENSE_EFFECT / T * 1.2
+
+
+def linear_model(unembedding):
+    """A model whose logits are ``x @ unembedding``, x being the activation after its only block."""
+    d_model, vocabulary = unembedding.shape
+    cfg = HookedTransformerConfig(
+        n_layers=1, d_model=d_model, n_heads=1, d_head=8, n_ctx=32, d_vocab=vocabulary, attn_only=True, normalization_type=None, seed=0
+    )
+    model = HookedTransformer(cfg)
+    with torch.no_grad():
+        model.unembed.W_U.copy_(unembedding)
+        model.unembed.b_U.zero_()
+    return model
+
+
+def linear_subject(unembedding, decoder):
+    sae = training_sae("standard", d_in=unembedding.shape[0], hook="blocks.0.hook_resid_post", context_size=32)
+    with torch.no_grad():
+        sae.W_dec.copy_(decoder)
+        sae.b_enc.fill_(1.0)  # all are active
+        sae.W_enc.mul_(0.01)
+    return Subject(linear_model(unembedding), sae, prepend_bos=False)
+
+
+def test_closed_form_equal_logits():
+    vocabulary, d_in = 600, 128
+    # each latent writes to a dimension of its own, which is read by as many tokens as its number
+    unembedding = torch.zeros(d_in, vocabulary)
+    for latent in range(D_SAE):
+        unembedding[latent, : latent + 1] = 2.0
+    subject = linear_subject(unembedding, torch.eye(D_SAE, d_in))
+    tokens = torch.randint(vocabulary, (8, 32), generator=torch.Generator().manual_seed(0))
+    rows = run(subject, Corpus.from_tokens(tokens), settings(shown=2)).tables["latents"]
+    assert len(rows) == D_SAE
+    for row in rows:
+        assert row["sparsity"] == pytest.approx((row["latent"] + 1) / (vocabulary * T), rel=1e-5)
+        assert row["tokens_affected"] == pytest.approx(1 / T)
+    assert rows[1]["lowered"].replace("' 0' ", "").replace("' 1' ", "").count("-") == 2  # the only two tokens that it touches
+
+
+def test_closed_form_gaussian_logits():
+    generator = torch.Generator().manual_seed(0)
+    subject = linear_subject(torch.randn(128, 4000, generator=generator), torch.randn(D_SAE, 128, generator=generator))
+    tokens = torch.randint(4000, (8, 32), generator=generator)
+    result = run(subject, Corpus.from_tokens(tokens), settings(latents=20))
+    for kind in ("", "channels_", "random_"):
+        estimate = result.estimates[f"{kind}sparsity"]
+        assert estimate.value == pytest.approx(2 / math.pi / T, rel=0.01)
+        assert result.estimates[f"{kind}tokens_affected"].value == pytest.approx(1 / T, rel=1e-6)
+
+
+def test_a_model_in_half_precision_is_said(corpus):
+    subject = Subject(load_tiny_lm().to(torch.bfloat16), training_sae("topk", hook=HOOK))
+    result = run(subject, corpus, settings(latents=2, sequences=3, baselines=1))
+    assert any("float32" in note for note in result.notes)
+    assert 0 < result.estimates["sparsity"].value < 1
