@@ -85,6 +85,12 @@ class MetricResult:
     seconds: float = 0.0
     """Wall-clock time that the metric took."""
 
+    def __post_init__(self) -> None:
+        names = [*self.estimates, *self.tables, *self.histograms]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} names two results: estimates, tables and histograms share one section of a log")
+
 
 @dataclass(frozen=True)
 class Report:

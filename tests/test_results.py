@@ -89,3 +89,9 @@ def test_a_newer_minor_version_opens(tmp_path):
     data["sanity"]["estimates"]["l0"]["more"] = 3
     path.write_text(json.dumps(data))
     assert Report.load(path) == report()
+
+
+def test_two_results_of_a_metric_cannot_share_a_name():
+    estimate = Estimate(1.0, 0.1, 3, "sequences")
+    with pytest.raises(ValueError, match="sparsity names two results"):
+        MetricResult({"sparsity": estimate}, histograms={"sparsity": Histogram([0.0, 1.0], [3])})

@@ -47,7 +47,7 @@ def ablation(subject: Subject, corpus: Corpus, config: MetricsConfig, generator:
     - ``tokens_affected`` (and with the prefixes of the baselines): the fraction of the T tokens that are touched, (Σ_t |d_t|)² /
       (T Σ_t |d_t|²), from 1/T to 1; ``effect``: the L2 norm of an effect, in logits.
     - ``no_effect``: the share of ablations that change no logit, which have no sparsity; ``inactive``: of positions with no active latent.
-    - the histogram ``sparsity``: of all ablations. The table ``latents``: means of each latent that was ablated, and the tokens that its
+    - the histogram ``distribution``: the sparsities of all ablations. The table ``latents``: means of each latent that was ablated, and the tokens that its
       strongest ablation raises and lowers most, summed over T tokens.
 
     The standard errors are over documents, where they are known, or sequences.
@@ -219,7 +219,7 @@ class _Records:
         return MetricResult(
             self._estimates(ablated),
             tables={"latents": ablated[""].rows(TokenText(self._subject.tokenizer))},
-            histograms={"sparsity": Histogram(edges, counts)},
+            histograms={"distribution": Histogram(edges, counts)},
             notes=self._notes(config),
         )
 

@@ -91,7 +91,7 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
         assert row["ablations"] == len(values)
         # the SAE runs in float32: of a value that is hardly above zero, fewer digits are the same
         assert row["sparsity"] == pytest.approx(sum(values) / len(values), rel=1e-4)
-    assert sum(result.histograms["sparsity"].counts) == sum(map(len, by_latent.values()))
+    assert sum(result.histograms["distribution"].counts) == sum(map(len, by_latent.values()))
 
 
 def test_float32_is_precise_enough(trained, precise, corpus):

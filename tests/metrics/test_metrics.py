@@ -17,7 +17,6 @@ from sae_lens_metrics.inference_sae import inference_sae
 from sae_lens_metrics.metrics import get_metric, metric_names
 from sae_lens_metrics.metrics.registry import _registered
 from sae_lens_metrics.metrics.sanity import sanity_warnings
-from sae_lens_metrics.tasks import generated_tasks, load_tasks
 from sae_lens_metrics.tokenization import Tokenization, token_store
 
 PROBE = ProbeConfig(tasks=["base64", "inside_string", "true_sum"], examples=80)
@@ -184,18 +183,6 @@ def test_an_sae_that_never_fires(model, corpus):
 
 
 # --- probe ---------------------------------------------------------------------------------------------------------------------
-
-
-def test_choosing_tasks():
-    names = [task.name for task in load_tasks(["arithmetic", "base64"], n_examples=20, seed=0)]
-    families = {task.name: task.family for task in load_tasks(["all"], n_examples=20, seed=0)}
-    assert set(families) == set(generated_tasks())
-    assert len(families) >= 6
-    assert set(names) == {"base64"} | {name for name, family in families.items() if family == "arithmetic"}
-    with pytest.raises(ConfigError, match=r"no probe task or family base63.*base64"):
-        load_tasks(["base63"], n_examples=20, seed=0)
-    with pytest.raises(ConfigError, match="no probe task is given"):
-        load_tasks([], n_examples=20, seed=0)
 
 
 # --- reports -------------------------------------------------------------------------------------------------------------------
