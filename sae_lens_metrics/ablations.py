@@ -20,7 +20,7 @@ _POSITIONS_AT_ONCE = {"cpu": 2**10}
 _ELSEWHERE = 2**28
 
 
-Changed = Callable[[slice], Float[Tensor, "m c d_in"]]
+Changed = Callable[[slice], Float[Tensor, "m c d_out"]]
 """Gives the activations at the first c positions of a slice of some changes."""
 
 

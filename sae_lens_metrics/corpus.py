@@ -30,7 +30,9 @@ class ActivationBatch:
     prefix: Prefix
     """The sequences, run up to the hook."""
     x: Float[Tensor, "n d_in"]
-    """Activations at the valid positions."""
+    """Activations at the valid positions, as the SAE reads them."""
+    y: Float[Tensor, "n d_out"]
+    """What the SAE reconstructs there: the same, or, for a transcoder, the activations at its output."""
     position: Int[Tensor, "n"]
     """Where each activation is in the batch: its sequence times the sequences' length, plus its column."""
     first: int
@@ -62,7 +64,7 @@ class ActivationBatch:
         sums = torch.zeros(len(self.prefix.tokens), *values.shape[1:], dtype=torch.float64, device=values.device)
         return sums.index_add_(0, self.sequence.to(values.device), values.double()).cpu()
 
-    def to_positions(self, subject: Subject, values: Float[Tensor, "n d_in"]) -> Float[Tensor, "batch pos d_in"]:
+    def to_positions(self, subject: Subject, values: Float[Tensor, "n d_out"]) -> Float[Tensor, "batch pos d_out"]:
         """Puts one vector per valid position back into the shape of the sequences, zero elsewhere."""
         valid = subject.valid(self.prefix.tokens)
         full = torch.zeros(*valid.shape, values.shape[-1], dtype=values.dtype, device=values.device)
@@ -237,8 +239,10 @@ class Corpus:
             for first in range(0, len(self), batch_size):
                 tokens = self.tokens[first : first + batch_size]
                 prefix = subject.prefix(tokens)
-                x, valid = subject.activations(prefix), subject.valid(tokens)
-                yield ActivationBatch(prefix, x[valid], valid.flatten().nonzero()[:, 0], first)
+                valid = subject.valid(tokens)
+                x = subject.activations(prefix)[valid]
+                y = subject.targets(prefix)[valid] if subject.is_transcoder else x
+                yield ActivationBatch(prefix, x, y, valid.flatten().nonzero()[:, 0], first)
                 bar.update(tokens.numel())
 
 

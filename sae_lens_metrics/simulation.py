@@ -76,7 +76,7 @@ class Simulation:
         return predicted._replace(value=predicted.value * self.scale[predicted.latent])
 
 
-def decode_sparse(subject: Subject, latents: Latents, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_in"]:
+def decode_sparse(subject: Subject, latents: Latents, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
     """Reconstructions from sparse latents, as the SAE decodes: normalisation is undone with the state of the true activation.
 
     Args:

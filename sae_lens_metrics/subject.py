@@ -1,4 +1,4 @@
-"""A model and an SAE at its hook, as one thing: the subject of an evaluation.
+"""A model and an SAE (or a transcoder) at its hook, as one thing: the subject of an evaluation.
 
 Only this file and its backends know hooks, normalisation state, architectures, devices, dtypes and special tokens.
 """
@@ -7,6 +7,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from sae_lens_metrics.backends import FullRunBackend, Onwards, Past, Prefix, eva
 from sae_lens_metrics.errors import SubjectError, UnsupportedSAEError
 from sae_lens_metrics.functional.threads import Map, chunk_threads
 from sae_lens_metrics.inference_sae import inference_sae
+from sae_lens_metrics.shared_runs import SharedRuns
 
 __all__ = ["Subject"]
 
@@ -35,28 +37,33 @@ _TOLERANCE = 1e-3
 
 
 class Subject:
-    """A model and an SAE at its hook.
+    """A model and an SAE at its hook, or a transcoder between two of them.
 
     Activations are handed out as float32 on the SAE's device, with heads flattened or selected, whatever the model's own dtype,
-    device and shape are.
+    device and shape are. What is reconstructed, replaced and ablated is the activation at the output: for an SAE the one that it reads.
 
     Args:
         model: A HookedTransformer, or another model with hook points as ``sae_lens.load_model.load_model`` returns it.
         sae: An SAE of SAELens; an SAE in training is evaluated as the inference SAE that would be saved now.
         hook_name: The hook, if not the one in the SAE's metadata.
+        output_hook_name: The hook of a transcoder's output, if not the one in its metadata.
         context_size: Tokens a sequence, if not as in the SAE's metadata.
         prepend_bos: Whether sequences begin with the beginning-of-sequence token, if not as in the SAE's metadata.
         model_kwargs: More arguments for the model's forward pass, as in SAELens's configuration.
         expected: What the SAE's publisher says about it, ``l0`` and ``explained_variance``; default the ``l0`` in the metadata.
 
     Attributes:
-        d_in: Width of the activation.
+        d_in: Width of the activation that is read.
+        d_out: Width of the activation that is reconstructed.
         d_sae: Number of latents.
-        hook_name: Where the SAE sits.
+        hook_name: Where the SAE sits, and reads.
+        output_hook_name: Where its reconstruction belongs; another hook for a transcoder.
+        is_transcoder: Whether what is reconstructed is another activation than the one that is read.
+        has_pre_activations: Whether the encoder has values before its activation function.
         context_size: Tokens a sequence, the beginning-of-sequence token included; ``None`` if nobody knows.
         prepend_bos: Whether sequences begin with the beginning-of-sequence token; ``None`` if nobody knows.
         expected: What the SAE's publisher says about it.
-        decoder: What one unit of each latent adds, before normalisation is undone, [d_sae, d_in].
+        decoder: What one unit of each latent adds, before normalisation is undone, [d_sae, d_out].
 
     Raises:
         SubjectError: If the model lacks the hook or the activation there is not ``d_in`` wide.
@@ -69,6 +76,7 @@ class Subject:
         sae: SAE[Any],
         *,
         hook_name: str | None = None,
+        output_hook_name: str | None = None,
         context_size: int | None = None,
         prepend_bos: bool | None = None,
         model_kwargs: dict[str, Any] | None = None,
@@ -86,13 +94,21 @@ class Subject:
         self.context_size: int | None = context_size or metadata.context_size
         self.prepend_bos: bool | None = metadata.prepend_bos if prepend_bos is None else prepend_bos
         self.d_in, self.d_sae = int(self.sae.cfg.d_in), int(self.sae.cfg.d_sae)
+        self.is_transcoder = hasattr(self.sae.cfg, "d_out")
+        self.d_out = int(self.sae.cfg.d_out) if self.is_transcoder else self.d_in
+        self.output_hook_name: str = (output_hook_name or metadata.hook_name_out or "") if self.is_transcoder else self.hook_name
+        if not self.output_hook_name:
+            raise SubjectError("the transcoder's metadata have no hook_name_out: pass output_hook_name")
         self.expected = expected or ({"l0": float(metadata.l0)} if metadata.l0 else {})
         self._head: int | None = metadata.hook_head_index
+        self._output_head: int | None = metadata.hook_head_index_out if self.is_transcoder else self._head
         self._positions = slice(*(metadata.seqpos_slice or (None,)))
         self.special_tokens = _special_tokens(model, metadata.exclude_special_tokens)
+        self.shared_runs: SharedRuns | None = None
         self._encoder: tuple[str, str | None] | None = None
         self.decoder = self._checked_decoder()
-        self._backend = self._short_runs = self._changes = make_backend(model, self.hook_name, model_kwargs)
+        self._backend = self._changes = make_backend(model, self.output_hook_name, model_kwargs)
+        self._reader = self._short_runs = make_backend(model, self.hook_name, model_kwargs) if self.is_transcoder else self._backend
         self._check_fit()
 
     @classmethod
@@ -160,7 +176,8 @@ class Subject:
 
     def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
         """Runs the model up to the hook; several questions about the same tokens share one prefix."""
-        return self._backend.prefix(tokens)
+        prefix = self._backend.prefix(tokens)
+        return replace(prefix, read=self._reader.prefix(tokens).activation) if self.is_transcoder else prefix
 
     def activations(self, prefix: Prefix) -> Float[Tensor, "batch pos d_in"]:
         """The activation that the SAE sees.
@@ -168,15 +185,16 @@ class Subject:
         Raises:
             SubjectError: If it holds a NaN or an infinity, or is not ``d_in`` wide.
         """
-        x = self._read(prefix.activation)
-        if x.shape[-1] != self.d_in:
-            raise SubjectError(
-                f"the activation at {self.hook_name} is {x.shape[-1]} wide, the SAE expects d_in = {self.d_in}: "
-                "is this the model, and the hook, that the SAE was trained on?"
-            )
-        if not bool(x.isfinite().all()):
-            raise SubjectError(f"the activation at {self.hook_name} holds NaN or infinity: load the model in float32 or bfloat16")
-        return x
+        x = self._read(prefix.activation if prefix.read is None else prefix.read, self._head)
+        return self._checked(x, self.hook_name, "d_in", self.d_in)
+
+    def targets(self, prefix: Prefix) -> Float[Tensor, "batch pos d_out"]:
+        """The activation that the SAE's reconstruction stands for.
+
+        Raises:
+            SubjectError: If it holds a NaN or an infinity, or is not ``d_out`` wide.
+        """
+        return self._checked(self._read(prefix.activation, self._output_head), self.output_hook_name, "d_out", self.d_out)
 
     def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
         """Remembers beginnings that many rows share, for ``last``."""
@@ -184,14 +202,14 @@ class Subject:
 
     def last(self, past: Past, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows d_in"]:
         """The activation on the last token of rows, given the beginnings of them all and what follows, at least one token."""
-        return self._read(self._short_runs.last(past, tokens))[:, -1]
+        return self._read(self._short_runs.last(past, tokens), self._head)[:, -1]
 
     def many_short_runs(self) -> AbstractContextManager[Map]:
         """A `map` for calls of ``past``, ``last`` and ``encode``: on several threads, where the model and the SAE allow it."""
         stateless = self.sae.cfg.normalize_activations not in _STATE_WHILE_ENCODING
         return self._many(concurrent=self._short_runs.concurrent and stateless)
 
-    def onwards(self, prefix: Prefix, start: int, activation: Float[Tensor, "batch pos d_in"] | None = None) -> Onwards:
+    def onwards(self, prefix: Prefix, start: int, activation: Float[Tensor, "batch pos d_out"] | None = None) -> Onwards:
         """Gets ready for many changes of the activation from one position on.
 
         Args:
@@ -203,7 +221,7 @@ class Subject:
         return self._changes.onwards(prefix, written, start)
 
     def outputs(
-        self, onwards: Onwards, rows: Int[Tensor, "n"], change: Float[Tensor, "n c d_in"] | None = None
+        self, onwards: Onwards, rows: Int[Tensor, "n"], change: Float[Tensor, "n c d_out"] | None = None
     ) -> Float[Tensor, "n length d_output"]:
         """Runs the model with changed activations; the outputs tell of logits, from the first change on, by their differences.
 
@@ -244,14 +262,14 @@ class Subject:
         inside[:, self._positions] = True
         return inside & ~special
 
-    def logits(self, prefix: Prefix, replacement: Float[Tensor, "batch pos d_in"] | None = None) -> Float[Tensor, "batch pos vocab"]:
+    def logits(self, prefix: Prefix, replacement: Float[Tensor, "batch pos d_out"] | None = None) -> Float[Tensor, "batch pos vocab"]:
         """The model's logits, with another activation at the hook if one is given; on the model's device."""
         return self._backend.logits(prefix, None if replacement is None else self._write(prefix.activation, replacement))
 
     def losses(
         self,
         prefix: Prefix,
-        replacement: Float[Tensor, "batch pos d_in"] | None = None,
+        replacement: Float[Tensor, "batch pos d_out"] | None = None,
         *,
         where: Bool[Tensor, "batch pos"] | None = None,
     ) -> Float[Tensor, "batch pos-1"]:
@@ -264,7 +282,7 @@ class Subject:
         """
         if replacement is not None:
             where = self.valid(prefix.tokens) if where is None else where
-            replacement = torch.where(where[..., None], replacement, self._read(prefix.activation))
+            replacement = torch.where(where[..., None], replacement, self._read(prefix.activation, self._output_head))
         rows = max(1, _LOGITS_LIMIT // (prefix.tokens.shape[1] * (self.vocabulary or 2**16)))
         parts = [
             _next_token_losses(self.logits(part, None if replacement is None else replacement[i : i + rows]), part.tokens)
@@ -287,7 +305,8 @@ class Subject:
         """Latents before the activation function, as SAELens's ``hook_sae_acts_pre`` sees them.
 
         A gated SAE's magnitude path and a TopK SAE's values before rescaling are meant; both are affine in ``x @ W_enc`` per
-        latent, like every other choice, so a 1d probe on them has the same loss.
+        latent, like every other choice, so a 1d probe on them has the same loss. Where an architecture has none, as matching pursuit,
+        these are the latents themselves.
 
         Args:
             x: Activations.
@@ -296,7 +315,7 @@ class Subject:
             at_once: Tokens that such an SAE encodes at once; default ``chunk``.
 
         Raises:
-            UnsupportedSAEError: If the SAE has no pre-activations.
+            UnsupportedSAEError: If the SAE has several for each latent.
         """
         if latents is None:
             return self._hooked_pre_activations(x)
@@ -340,31 +359,38 @@ class Subject:
         return (given @ weight.to(given.dtype)).add_(getattr(self.sae, bias)[latents].to(given.dtype))
 
     def _hooked_pre_activations(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_sae"]:
+        """Pre-activations by a full run of the encoder; the latents themselves where the architecture has none."""
         seen: list[Tensor] = []
         handle = self.sae.hook_sae_acts_pre.register_forward_hook(lambda module, args, output: seen.append(output.detach()))
         try:
-            self.encode(x)
+            z = self.encode(x)
         finally:
             handle.remove()
-        if len(seen) != 1:
-            raise UnsupportedSAEError(f"an SAE of architecture {self._architecture!r} has no single pre-activation per latent")
-        return seen[0].float()
+        self.has_pre_activations = bool(seen)
+        if len(seen) > 1:
+            raise UnsupportedSAEError(f"an SAE of architecture {self._architecture!r} has several pre-activations per latent")
+        return seen[0].float() if seen else z
 
-    def decode(self, feature_acts: Float[Tensor, "*batch d_sae"], x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]:
-        """Reconstruction from latents, with the normalisation state that the true activation ``x`` sets."""
+    def decode(self, feature_acts: Float[Tensor, "*batch d_sae"], x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
+        """Reconstruction from latents, with the normalisation state that the true activation ``x`` sets, and what skips the latents."""
         with self._quiet_sae(), torch.no_grad():
+            if self.is_transcoder:  # which undoes no normalisation
+                return self.sae.decode(feature_acts.to(self.sae.dtype)).float() + self._skipped(x)
             self.sae.run_time_activation_norm_fn_in(x.to(self.sae.dtype))
             return self.sae.decode(feature_acts.to(self.sae.dtype)).float()
 
-    def scale_and_offset(self, x: Float[Tensor, "*batch d_in"]) -> tuple[Float[Tensor, "*batch 1"], Float[Tensor, "*batch d_in"]]:
+    def scale_and_offset(self, x: Float[Tensor, "*batch d_in"]) -> tuple[Float[Tensor, "*batch 1"], Float[Tensor, "*batch d_out"]]:
         """The affine form of decode: ``decode(z, x) = scale * (z @ decoder) + offset``; both depend on the token only."""
+        bias = self.sae.b_dec.detach().float()
+        if self.is_transcoder:
+            return torch.ones_like(x[..., :1]), bias + self._skipped(x)
         zeros = torch.zeros_like(x)
         shift = self._undo_normalisation(zeros, x)
         scale = (self._undo_normalisation(zeros + 1, x) - shift)[..., :1]
-        return scale, scale * self.sae.b_dec.detach().float() + shift
+        return scale, scale * bias + shift
 
-    def latent_directions(self, x: Float[Tensor, "*batch d_in"], latents: Int[Tensor, "*batch k"]) -> Float[Tensor, "*batch k d_in"]:
-        """What one unit of some latents adds to the activation of each token, normalisation undone."""
+    def latent_directions(self, x: Float[Tensor, "*batch d_in"], latents: Int[Tensor, "*batch k"]) -> Float[Tensor, "*batch k d_out"]:
+        """What one unit of some latents adds to the reconstruction of each token, normalisation undone."""
         scale, _ = self.scale_and_offset(x)
         return scale[..., None] * self.decoder[latents]
 
@@ -374,6 +400,7 @@ class Subject:
         return {
             "hook_name": self.hook_name,
             "hook_head_index": self._head,
+            "output_hook_name": self.output_hook_name,
             "positions": [self._positions.start, self._positions.stop, self._positions.step],
             "bos_token": self.bos_token,
             "model_kwargs": {name: str(value) for name, value in self._backend.model_kwargs.items()},
@@ -405,9 +432,11 @@ class Subject:
             "architecture": self._architecture,
             "d_in": self.d_in,
             "d_sae": self.d_sae,
+            "d_out": self.d_out,
             "dtype": str(self.sae.dtype).removeprefix("torch."),
             "hook_name": self.hook_name,
             "hook_head_index": self._head,
+            "output_hook_name": self.output_hook_name,
             "context_size": self.context_size,
             "prepend_bos": self.prepend_bos,
             "normalize_activations": str(self.sae.cfg.normalize_activations),
@@ -423,20 +452,35 @@ class Subject:
     def _architecture(self) -> str:
         return str(self.sae.cfg.architecture())
 
-    def _read(self, activation: Tensor) -> Tensor:
+    def _read(self, activation: Tensor, head: int | None) -> Tensor:
         """From the model's shape, dtype and device to the SAE's."""
-        if self._head is not None:
-            activation = activation[:, :, self._head]
+        if head is not None:
+            activation = activation[:, :, head]
         return activation.flatten(2).to(self.device, torch.float32)
 
-    def _write(self, activation: Tensor, x: Tensor) -> Tensor:
-        """From the SAE's shape, dtype and device to the model's."""
-        x = x.to(activation)
-        if self._head is None:
-            return x.reshape(activation.shape)
-        activation = activation.clone()
-        activation[:, :, self._head] = x
+    def _checked(self, activation: Tensor, hook_name: str, kind: str, width: int) -> Tensor:
+        if activation.shape[-1] != width:
+            raise SubjectError(
+                f"the activation at {hook_name} is {activation.shape[-1]} wide, the SAE expects {kind} = {width}: "
+                "is this the model, and the hook, that the SAE was trained on?"
+            )
+        if not bool(activation.isfinite().all()):
+            raise SubjectError(f"the activation at {hook_name} holds NaN or infinity: load the model in float32 or bfloat16")
         return activation
+
+    def _write(self, activation: Tensor, y: Tensor) -> Tensor:
+        """From the SAE's shape, dtype and device to the model's."""
+        y = y.to(activation)
+        if self._output_head is None:
+            return y.reshape(activation.shape)
+        activation = activation.clone()
+        activation[:, :, self._output_head] = y
+        return activation
+
+    def _skipped(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"] | float:
+        """What a transcoder's reconstruction takes from its input past the latents."""
+        weight = getattr(self.sae, "W_skip", None)
+        return 0.0 if weight is None else x @ weight.detach().float().T
 
     def _undo_normalisation(self, values: Tensor, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -469,12 +513,8 @@ class Subject:
             if reshapes:
                 self.sae.turn_on_forward_pass_hook_z_reshaping()
 
-    def _checked_decoder(self) -> Float[Tensor, "d_sae d_in"]:
+    def _checked_decoder(self) -> Float[Tensor, "d_sae d_out"]:
         """The decoder's rows, after a check that the SAE is of the supported form: latents in, affine decode out."""
-        if hasattr(self.sae.cfg, "d_out"):
-            raise UnsupportedSAEError(
-                f"this is a {self._architecture}: its output is not the activation that it reads, which is not supported yet"
-            )
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(4, self.d_in, generator=generator).to(self.device)
         try:
@@ -489,6 +529,14 @@ class Subject:
             shape = tuple(z.shape)
             raise UnsupportedSAEError(f"an SAE of architecture {self._architecture!r} gives latents of shape {shape}: not supported yet")
         self._encoder = self._checked_encoder(x, pre)
+        with self._quiet_sae(), torch.no_grad():
+            whole = self.sae(x.to(self.sae.dtype)).float()
+            if self.is_transcoder:  # others forget it themselves
+                self._forget_state(x)
+        if not _relative_difference(self.decode(z, x), whole) < _tolerance_of(self.sae.dtype):
+            raise UnsupportedSAEError(
+                f"an SAE of architecture {self._architecture!r} does more than to decode what it encodes: not supported yet"
+            )
         z = torch.randn(4, self.d_sae, generator=generator).to(self.device)
         expected = self.decode(z, x)
         scale, offset = self.scale_and_offset(x)
@@ -518,30 +566,44 @@ class Subject:
         """Runs a few tokens: the activation must fit the SAE, and the fast run must agree with the full one."""
         tokens = torch.arange(8).remainder(self.vocabulary or 8).reshape(2, 4)
         prefix = self.prefix(tokens)
-        x = self.activations(prefix)
+        self.activations(prefix)
+        y = self.targets(prefix)
+        if self.is_transcoder:
+            self._check_reader(tokens)
         if type(self._backend) is FullRunBackend:
             return
-        reference = FullRunBackend(self.model, self.hook_name, self._backend.model_kwargs)
-        replacement = self._write(prefix.activation, x * 0.5)
+        reference = FullRunBackend(self.model, self.output_hook_name, self._backend.model_kwargs)
+        replacement = self._write(prefix.activation, y * 0.5)
         fast, full = self._backend.logits(prefix, replacement), reference.logits(prefix, replacement)
         activation = reference.prefix(tokens).activation
         same_activation = _relative_difference(prefix.activation, activation) < _tolerance_of(activation.dtype)
         if not same_activation or not _relative_difference(fast, full) < _tolerance_of(full.dtype):
             warnings.warn(
-                f"running {type(self.model).__name__} from {self.hook_name} on differs from a full run: every pass is a full run now",
+                f"running {type(self.model).__name__} from {self.output_hook_name} on differs from a full run: every pass is one now",
                 stacklevel=3,
             )
-            self._backend = self._short_runs = self._changes = reference
+            self._backend = self._changes = reference
+            if not self.is_transcoder:
+                self._reader = self._short_runs = reference
             return
-        if not self._continues_well(tokens, activation[:, -1:]):
+        if not self.is_transcoder and not self._continues_well(tokens, activation[:, -1:]):
             self._short_runs = reference
         self._changes = self._for_changes(prefix, reference)
 
+    def _check_reader(self, tokens: Int[Tensor, "rows pos"]) -> None:
+        """The same for the hook that a transcoder reads."""
+        reference = FullRunBackend(self.model, self.hook_name, self._backend.model_kwargs)
+        activation = reference.prefix(tokens).activation
+        if not _relative_difference(self._reader.prefix(tokens).activation, activation) < _tolerance_of(activation.dtype):
+            self._reader = self._short_runs = reference
+        elif not self._continues_well(tokens, activation[:, -1:]):
+            self._short_runs = reference
+
     def _continues_well(self, tokens: Int[Tensor, "rows pos"], expected: Tensor) -> bool:
         """Whether the backend can go on from the beginnings of rows as if it ran them as a whole."""
-        if not self._backend.remembers_past:
+        if not self._reader.remembers_past:
             return False
-        continued = self._backend.last(self._backend.past(tokens[:, :2]), tokens[:, 2:])
+        continued = self._reader.last(self._reader.past(tokens[:, :2]), tokens[:, 2:])
         well = _relative_difference(continued, expected) < _tolerance_of(expected.dtype)
         if not well:
             kind = type(self.model).__name__

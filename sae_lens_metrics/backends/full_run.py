@@ -27,6 +27,8 @@ class Prefix:
     """Activation at the hook, in the model's own shape."""
     residual: Float[Tensor, "batch pos d_model"] | None = field(default=None, repr=False)
     """The residual stream from which a backend goes on, if it can."""
+    read: Float[Tensor, "batch pos ..."] | None = field(default=None, repr=False)
+    """Activation at the hook that is read, where that is another one, as of a transcoder."""
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ def ablation(subject: Subject, corpus: Corpus, config: MetricsConfig, generator:
     - ``tokens_affected`` (and with the prefixes of the baselines): the fraction of the T tokens that are touched, (Σ_t |d_t|)² /
       (T Σ_t |d_t|²), from 1/T to 1; ``effect``: the L2 norm of an effect, in logits.
     - ``no_effect``: the share of ablations that change no logit, which have no sparsity; ``inactive``: of positions with no active latent.
-    - the histogram ``distribution``: the sparsities of all ablations. The table ``latents``: means of each latent that was ablated, and the tokens that its
-      strongest ablation raises and lowers most, summed over T tokens.
+    - the histogram ``distribution``: the sparsities of all ablations. The table ``latents``: means of each latent that was ablated, and
+      the tokens that its strongest ablation raises and lowers most, summed over T tokens.
 
     The standard errors are over documents, where they are known, or sequences.
 
@@ -123,28 +123,28 @@ class _Group:
         self._subject, self._config = subject, config
         self.sequences = sequences
         prefix = subject.prefix(corpus.tokens[sequences, : column + config.tokens])
-        x = subject.activations(prefix)
+        x, y = subject.activations(prefix), subject.targets(prefix)
         self._x, self._z = x[:, column], subject.encode(x[:, column])
-        reference = None if config.reference == "activation" else _reconstructed(subject, prefix.tokens, x)
-        self._base = (x if reference is None else reference)[:, column:]
+        reference = None if config.reference == "activation" else _reconstructed(subject, prefix.tokens, x, y)
+        self._base = (y if reference is None else reference)[:, column:]
         self.onwards: Onwards = subject.onwards(prefix, column, reference)
         self.active = (self._z != 0).sum(1)
 
     def changes(self, generator: torch.Generator) -> dict[str, _Changes]:
         """What to do, by the prefix of its results' names."""
         channels = self._channels(generator)
-        directions = torch.randn(len(self._x), self._config.baselines, self._subject.d_in, generator=generator)
+        directions = torch.randn(len(self._x), self._config.baselines, self._subject.d_out, generator=generator)
         latents = self._latents(generator)
         return {"": latents, **channels, "random_": self._random(directions, latents)}
 
     def _channels(self, generator: torch.Generator) -> dict[str, _Changes]:
-        n, d_in = self._x.shape
-        index = torch.rand(n, d_in, generator=generator).topk(min(self._config.baselines, d_in)).indices.to(self._x.device)
+        n, d_out = len(self._base), self._subject.d_out
+        index = torch.rand(n, d_out, generator=generator).topk(min(self._config.baselines, d_out)).indices.to(self._x.device)
         rows = torch.arange(n, device=index.device).repeat_interleave(index.shape[1])
         index = index.flatten()
 
         def zeroed(length: int) -> _Changes:
-            def changed(part: slice) -> Float[Tensor, "m c d_in"]:
+            def changed(part: slice) -> Float[Tensor, "m c d_out"]:
                 activation = self._base[rows[part], :length]
                 return activation.scatter(2, index[part, None, None].expand(-1, length, 1), 0.0)
 
@@ -160,12 +160,12 @@ class _Group:
         rows, which = (score >= 0).nonzero(as_tuple=True)
         index = index[rows, which]
 
-        def changed(part: slice) -> Float[Tensor, "m 1 d_in"]:
+        def changed(part: slice) -> Float[Tensor, "m 1 d_out"]:
             return (self._base[rows[part], 0] - self._added(rows[part], index[part]))[:, None]
 
         return _Changes(rows, index, changed)
 
-    def _random(self, directions: Float[Tensor, "n baselines d_in"], latents: _Changes) -> _Changes:
+    def _random(self, directions: Float[Tensor, "n baselines d_out"], latents: _Changes) -> _Changes:
         """Directions with the norms of what the sequence's ablated latents add, taken in turn."""
         rows, number = latents.rows, len(self._x)
         counts = torch.bincount(rows, minlength=number)
@@ -176,24 +176,26 @@ class _Group:
         directions = (directions / directions.norm(dim=-1, keepdim=True)).to(self._x.device)[own].flatten(0, 1)
         rows = own.repeat_interleave(len(turn))
 
-        def changed(part: slice) -> Float[Tensor, "m 1 d_in"]:
+        def changed(part: slice) -> Float[Tensor, "m 1 d_out"]:
             norms = self._added(latents.rows[like[part]], latents.index[like[part]]).norm(dim=1, keepdim=True)
             return (self._base[rows[part], 0] - norms * directions[part])[:, None]
 
         return _Changes(rows, like, changed)
 
-    def _added(self, rows: Int[Tensor, "m"], latents: Int[Tensor, "m"]) -> Float[Tensor, "m d_in"]:
+    def _added(self, rows: Int[Tensor, "m"], latents: Int[Tensor, "m"]) -> Float[Tensor, "m d_out"]:
         """What latents add to the activation."""
         return self._z[rows, latents, None] * self._subject.latent_directions(self._x[rows], latents[:, None])[:, 0]
 
 
-def _reconstructed(subject: Subject, tokens: Int[Tensor, "n pos"], x: Float[Tensor, "n pos d_in"]) -> Float[Tensor, "n pos d_in"]:
+def _reconstructed(
+    subject: Subject, tokens: Int[Tensor, "n pos"], x: Float[Tensor, "n pos d_in"], y: Float[Tensor, "n pos d_out"]
+) -> Float[Tensor, "n pos d_out"]:
     """The SAE's reconstruction at the positions that count, the activation elsewhere."""
     valid = subject.valid(tokens)
     parts = x[valid].split(subject.chunk)
-    x = x.clone()
-    x[valid] = torch.cat([subject.decode(subject.encode(part), part) for part in parts])
-    return x
+    y = y.clone()
+    y[valid] = torch.cat([subject.decode(subject.encode(part), part) for part in parts])
+    return y
 
 
 class _Records:

@@ -73,7 +73,7 @@ def _measure(
 ) -> None:
     """Adds a batch's losses and errors to the sums."""
     simulated = decode_sparse(subject, simulation.simulate(batch), batch.x)
-    reconstruction, partial = torch.empty_like(batch.x), torch.empty_like(batch.x)
+    reconstruction, partial = torch.empty_like(batch.y), torch.empty_like(batch.y)
     for rows in batch.chunks(subject):
         z = subject.encode(batch.x[rows])
         reconstruction[rows], partial[rows] = subject.decode(z, batch.x[rows]), subject.decode(z * good, batch.x[rows])
@@ -86,7 +86,7 @@ def _measure(
         **baselines,
     }
     sums.add(**replacement_losses(subject, batch, replacements, zeroed="zeroed"), **moments(batch))
-    sums.add(error=batch.per_sequence((batch.x - simulated).square().sum(-1)), backoff=batch.per_sequence(backoff))
+    sums.add(error=batch.per_sequence((batch.y - simulated).square().sum(-1)), backoff=batch.per_sequence(backoff))
 
 
 def _estimates(sums: SequenceSums) -> dict[str, Estimate]:

@@ -13,7 +13,7 @@ __all__ = ["replacement_losses"]
 
 
 def replacement_losses(
-    subject: Subject, batch: ActivationBatch, replacements: Mapping[str, Float[Tensor, "n d_in"]], *, zeroed: str | None = None
+    subject: Subject, batch: ActivationBatch, replacements: Mapping[str, Float[Tensor, "n d_out"]], *, zeroed: str | None = None
 ) -> dict[str, Float[Tensor, "batch"]]:
     """Sums of next-token losses per sequence, in nats, over positions that hold no special token; and the number of ``predictions``.
 
@@ -30,6 +30,6 @@ def replacement_losses(
     for name, x in replacements.items():
         runs[name] = subject.losses(batch.prefix, batch.to_positions(subject, x))
     if zeroed is not None:
-        zeros = torch.zeros(*valid.shape, subject.d_in, device=subject.device)
+        zeros = torch.zeros(*valid.shape, subject.d_out, device=subject.device)
         runs[zeroed] = subject.losses(batch.prefix, zeros, where=torch.ones_like(valid))
     return {"predictions": counted.sum(1), **{name: (loss * counted).sum(1) for name, loss in runs.items()}}

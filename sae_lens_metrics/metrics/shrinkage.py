@@ -61,17 +61,17 @@ class _Outputs:
     """Raw and refined reconstructions of a batch, and the sums over its active latents."""
 
     def __init__(self, subject: Subject, batch: ActivationBatch, solver: Solver) -> None:
-        self.raw, self.refined = torch.empty_like(batch.x), torch.empty_like(batch.x)
+        self.raw, self.refined = torch.empty_like(batch.y), torch.empty_like(batch.y)
         self.kkt, self._batch = 0.0, batch
         columns, changes = [], []
         for rows in batch.chunks(subject):
             x = batch.x[rows]
             z = subject.encode(x)
             self.raw[rows] = subject.decode(z, x)
-            kept = (z != 0).sum(1, keepdim=True) > subject.d_in  # beyond that, many values give the same reconstruction
+            kept = (z != 0).sum(1, keepdim=True) > subject.d_out  # beyond that, many values give the same reconstruction
             latents, raw = to_support(z.masked_fill_(kept, 0) if bool(kept.any()) else z)
             scale, offset = subject.scale_and_offset(x)
-            target = (x - offset) / scale  # decode is affine given the token, so its error is the error of z @ decoder
+            target = (batch.y[rows] - offset) / scale  # decode is affine given the token, so its error is the error of z @ decoder
             refined = refine_on_support(target, subject.decoder, latents, raw, solver=solver)
             self.kkt = max(self.kkt, float(kkt_residual_on_support(target, subject.decoder, latents, raw, refined).max()))
             self.refined[rows] = self.raw[rows] + scale * _weighted_sum(subject.decoder, latents, refined - raw)
@@ -79,7 +79,7 @@ class _Outputs:
             totals = [(raw != 0).sum(1), raw.abs().sum(1), refined.abs().sum(1), change.square().sum(1), kept[:, 0]]
             columns.append(torch.stack(totals, dim=1))
             changes.append((change / raw.abs())[raw != 0])
-        self._columns = torch.cat(columns) if columns else batch.x.new_zeros(0, 5)
+        self._columns = torch.cat(columns) if columns else batch.y.new_zeros(0, 5)
         self.changes = torch.cat(changes).cpu() if changes else torch.zeros(0)
 
     def sums(self) -> dict[str, Float[Tensor, "batch"]]:
@@ -92,10 +92,10 @@ class _Outputs:
             "refined": refined,
             "squared_change": squared_change,
             "not_refined": not_refined,
-            "error_raw": batch.per_sequence((batch.x - self.raw).square().sum(-1)),
-            "error_refined": batch.per_sequence((batch.x - self.refined).square().sum(-1)),
+            "error_raw": batch.per_sequence((batch.y - self.raw).square().sum(-1)),
+            "error_refined": batch.per_sequence((batch.y - self.refined).square().sum(-1)),
             "norm": batch.per_sequence(self.raw.square().sum(-1)),
-            "overlap": batch.per_sequence((self.raw * batch.x).sum(-1)),
+            "overlap": batch.per_sequence((self.raw * batch.y).sum(-1)),
         }
 
 

@@ -53,16 +53,16 @@ class SequenceSums:
 
 
 def moments(batch: ActivationBatch) -> dict[str, Float[Tensor, "batch ..."]]:
-    """Counts, sums and squares of a batch's activations per sequence, for ``variance``."""
-    ones = torch.ones(len(batch.x), device=batch.x.device)
+    """Counts, sums and squares per sequence of what a batch's reconstructions should be, for ``variance``."""
+    ones = torch.ones(len(batch.y), device=batch.y.device)
     return {
         "tokens": batch.per_sequence(ones),
-        "x": batch.per_sequence(batch.x),
-        "squares": batch.per_sequence(batch.x.square()).sum(-1),
+        "y": batch.per_sequence(batch.y),
+        "squares": batch.per_sequence(batch.y.square()).sum(-1),
     }
 
 
 def variance(sums: SequenceSums) -> Float[Tensor, "sequences"]:
-    """Σ|x - μ|² of each sequence, with μ the mean over the whole corpus, from ``moments``."""
-    mean = sums["x"].sum(0) / sums["tokens"].sum().clamp_min(1)
-    return sums["squares"] - 2 * sums["x"] @ mean + sums["tokens"] * mean.square().sum()
+    """Σ|y - μ|² of each sequence, with μ the mean over the whole corpus, from ``moments``."""
+    mean = sums["y"].sum(0) / sums["tokens"].sum().clamp_min(1)
+    return sums["squares"] - 2 * sums["y"] @ mean + sums["tokens"] * mean.square().sum()

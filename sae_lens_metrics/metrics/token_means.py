@@ -18,13 +18,13 @@ class TokenMeans:
 
     Args:
         subject: The model and SAE.
-        most: Different pairs to keep at most, those that come first; a pair takes 4 x d_in bytes and some.
+        most: Different pairs to keep at most, those that come first; a pair takes 4 x d_out bytes and some.
     """
 
     def __init__(self, subject: Subject, *, most: int) -> None:
-        self._all = ConditionalMeans(subject.d_in, most=1, device=subject.device)
-        self._tokens = ConditionalMeans(subject.d_in, most=subject.vocabulary or most, device=subject.device)
-        self._pairs = ConditionalMeans(subject.d_in, most=most, device=subject.device)
+        self._all = ConditionalMeans(subject.d_out, most=1, device=subject.device)
+        self._tokens = ConditionalMeans(subject.d_out, most=subject.vocabulary or most, device=subject.device)
+        self._pairs = ConditionalMeans(subject.d_out, most=most, device=subject.device)
 
     @property
     def overflow(self) -> int:
@@ -34,9 +34,9 @@ class TokenMeans:
     def learn(self, batch: ActivationBatch) -> None:
         """Adds training positions."""
         for means, key in zip((self._all, self._tokens, self._pairs), _keys(batch), strict=True):
-            means.add(key, batch.x)
+            means.add(key, batch.y)
 
-    def predict(self, batch: ActivationBatch) -> tuple[dict[str, Float[Tensor, "n d_in"]], Float[Tensor, "n"]]:
+    def predict(self, batch: ActivationBatch) -> tuple[dict[str, Float[Tensor, "n d_out"]], Float[Tensor, "n"]]:
         """The three baselines, ``mean``, ``unigram`` and ``bigram``; and where the last of them backs off, as 0 and 1."""
         everywhere, token, pair = _keys(batch)
         mean, _ = self._all.lookup(everywhere)
