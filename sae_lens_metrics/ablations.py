@@ -82,6 +82,7 @@ class Ablations:
         """The effects of the changes of a few sequences."""
         sequences, which = rows[part].unique(return_inverse=True)
         unchanged = self._subject.outputs(onwards, sequences)
+        which = which.to(unchanged.device)
         step = self._changes_at_once(onwards, unchanged.shape[-1])
 
         def measure(first: int) -> Effects:

@@ -21,8 +21,8 @@ class ProbeConfig:
     """Files with tasks of your own, besides `tasks`: .csv, .jsonl or .parquet with the columns text and label."""
     examples: int = 2_000
     """Texts per task at most, half of them held out."""
-    max_tokens: int = 64
-    """A longer text loses its beginning."""
+    max_tokens: int | None = None
+    """A longer text loses its beginning; by default only where it exceeds the SAE's context."""
     pooling: Literal["last", "mean", "max"] = "last"
     """What a probe reads: the text's last token, or the mean or the maximum of a latent over all tokens but BOS."""
     strict: bool = False
@@ -30,7 +30,7 @@ class ProbeConfig:
 
     def __post_init__(self) -> None:
         self.tasks = [name for names in self.tasks for name in names.split(",")]
-        if self.max_tokens < 2:
+        if self.max_tokens is not None and self.max_tokens < 2:
             raise ConfigError(f"probe.max_tokens is {self.max_tokens}, expected at least 2: one for BOS, one to probe")
         if self.examples < 20:
             raise ConfigError(f"probe.examples is {self.examples}, expected at least 20 to fit and test a probe")
@@ -181,7 +181,7 @@ class MetricsConfig:
             return cls(
                 names=["probe", "n2g", "ablation", "shrinkage"],
                 tokens=8_192,
-                probe=ProbeConfig(examples=200),
+                probe=ProbeConfig(examples=200, max_tokens=64),
                 n2g=N2GConfig(latents=32, max_length=16),
                 ablation=AblationConfig(sequences=32, positions=4, latents=8, baselines=4),
                 shrinkage=ShrinkageConfig(tokens=2_048),

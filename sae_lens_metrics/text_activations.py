@@ -1,5 +1,6 @@
 """From texts to what a probe reads of each: a model is run on them once, and every candidate is pooled over their tokens."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -161,8 +162,10 @@ def _of_vectors(subject: Subject, batches: Iterable[Batch], pooling: Pooling, n:
     return TextActivations.of_vectors(x, given)
 
 
-def tokenize(subject: Subject, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+def tokenize(subject: Subject, texts: Sequence[str], max_tokens: int | None) -> list[list[int]]:
     """Token ids of each text, with BOS in front where the SAE's model expects it; a longer text loses its beginning, never BOS.
+
+    The limits are ``max_tokens``, the SAE's context and the model's.
 
     Raises:
         SubjectError: If the model has no tokenizer.
@@ -172,5 +175,5 @@ def tokenize(subject: Subject, texts: Sequence[str], max_tokens: int) -> list[li
         raise SubjectError("probes read text, but the model has no tokenizer: load the model with one")
     bos = [] if subject.bos_token is None else [subject.bos_token]
     limits = (max_tokens, subject.context_size, subject.longest_context)
-    room = max(1, min(limit for limit in limits if limit) - len(bos))
+    room = max(1, min((limit for limit in limits if limit), default=sys.maxsize) - len(bos))
     return [bos + ids[-room:] for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]

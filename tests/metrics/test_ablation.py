@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -61,7 +62,7 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
     subject, config = Subject(precise, trained[name].sae), settings(reference=reference)
     result = run(subject, corpus, config)
     part, columns = places(subject, corpus, config)
-    means, weighted, weights, by_latent = [], 0.0, 0.0, {}
+    means, weighted, weights, by_latent, strongest = [], 0.0, 0.0, {}, {}
     for tokens, t in zip(part.tokens, columns, strict=True):
         x = subject.activations(subject.prefix(tokens[None]))[0]
         z = subject.encode(x)
@@ -78,6 +79,8 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
             size = float((differences - differences.median(-1, keepdim=True).values).norm())
             weighted, weights = weighted + size * values[-1], weights + size
             by_latent.setdefault(latent, []).append(values[-1])
+            raised, lowered = differences.sum(0).argmax(), differences.sum(0).argmin()
+            strongest[latent] = max(strongest.get(latent, (0.0,)), (size, int(raised), int(lowered)))
         means.append(sum(values) / len(values))
     mean = torch.tensor(means, dtype=torch.float64)
     estimates = result.estimates
@@ -91,6 +94,10 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
         assert row["ablations"] == len(values)
         # the SAE runs in float32: of a value that is hardly above zero, fewer digits are the same
         assert row["sparsity"] == pytest.approx(sum(values) / len(values), rel=1e-4)
+        _, raised, lowered = strongest[row["latent"]]
+        assert row["raised"].startswith(repr(subject.tokenizer.decode([raised])))
+        assert row["lowered"].startswith(repr(subject.tokenizer.decode([lowered])))
+    assert any(len(values) > 1 for values in by_latent.values())
     assert sum(result.histograms["distribution"].counts) == sum(map(len, by_latent.values()))
 
 
@@ -101,13 +108,13 @@ def test_float32_is_precise_enough(trained, precise, corpus):
             assert single[name].value == pytest.approx(estimate.value, rel=1e-3)
 
 
-def test_latents_are_sparser_than_channels_throughout_and_than_gaussian_effects(trained, corpus):
+def test_latents_are_sparser_than_channels_lasting_and_than_gaussian_effects(trained, corpus):
     for subject in trained.values():
         estimates = run(subject, corpus, settings(sequences=32, tokens=16)).estimates
-        sparsity, channels = estimates["sparsity"], estimates["channels_throughout_sparsity"]
+        sparsity, channels = estimates["sparsity"], estimates["channels_lasting_sparsity"]
         assert sparsity.value + 5 * sparsity.stderr < channels.value - 5 * channels.stderr
         assert channels.value < DENSE_EFFECT == estimates["gaussian"].value
-        difference = estimates["sparsity_minus_channels_throughout"]
+        difference = estimates["sparsity_minus_channels_lasting"]
         assert difference.value == pytest.approx(sparsity.value - channels.value)
         assert difference.stderr < sparsity.stderr + channels.stderr
         for name in ("sparsity", "random_sparsity", "channels_sparsity"):
@@ -115,11 +122,68 @@ def test_latents_are_sparser_than_channels_throughout_and_than_gaussian_effects(
             assert estimates[name].stderr > 0
 
 
-def test_saes_at_one_hook_see_the_same_positions_and_channels(trained, corpus):
-    first, second = (run(subject, corpus, settings(latents=4)).estimates for subject in trained.values())
-    assert first["channels_sparsity"] == second["channels_sparsity"]
-    assert first["channels_throughout_sparsity"] == second["channels_throughout_sparsity"]
-    assert first["sparsity"] != second["sparsity"]
+def test_saes_at_one_hook_see_the_same_positions_and_channels(trained, model, corpus):
+    narrow = Subject(model, training_sae("topk"))
+    assert narrow.d_sae != trained["TopK"].d_sae
+    first, second, third = (run(subject, corpus, settings(latents=4)).estimates for subject in (*trained.values(), narrow))
+    for name in ("channels_sparsity", "channels_lasting_sparsity"):
+        assert first[name] == second[name]
+    on_narrow = run(Subject(model, training_sae("standard")), corpus, settings(latents=4)).estimates
+    assert third["channels_sparsity"] == on_narrow["channels_sparsity"]
+    assert len({first["sparsity"].value, second["sparsity"].value, third["sparsity"].value}) == 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_batch_size_does_not_matter(batch_size, trained, corpus):
+    config = settings(sequences=12, latents=3)
+    whole = run(trained["L1"], corpus, config).estimates
+    parts = run(trained["L1"], corpus, dataclasses.replace(config, batch_size=batch_size)).estimates
+    for name, estimate in whole.items():
+        assert parts[name].value == pytest.approx(estimate.value, rel=1e-4, abs=1e-6)
+
+
+def test_few_sequences_are_ablated_all_over_the_context(trained, corpus):
+    config = settings(sequences=4, positions=16)
+    _, columns = places(trained["L1"], corpus, config)
+    assert len(set(columns)) == 4
+    assert min(columns) < 16
+    assert max(columns) >= 40  # of 57
+
+
+def test_errors_are_over_documents(trained, tokens):
+    documents = torch.arange(64) // 4
+    subject, config = trained["TopK"], settings(sequences=64, latents=4, positions=2)
+    alone = run(subject, Corpus.from_tokens(tokens), config).estimates["sparsity"]
+    grouped = run(subject, Corpus(tokens, documents=documents), config).estimates["sparsity"]
+    assert grouped.value == pytest.approx(alone.value)
+    assert (grouped.n, grouped.of) == (16, "documents")
+    assert grouped.stderr != pytest.approx(alone.stderr, rel=0.01)
+    # of documents with one sequence each, the errors are those of sequences
+    apart = run(subject, Corpus(tokens, documents=torch.arange(64)), config).estimates["sparsity"]
+    assert apart.stderr == pytest.approx(alone.stderr)
+
+
+def test_baselines_belong_to_their_sequences(model, corpus):
+    # a latent that is on where the first channel is positive: inactive at some positions
+    sae = training_sae("standard", randomize=False)
+    with torch.no_grad():
+        sae.W_enc.zero_()
+        sae.W_enc[0] = 1.0
+        sae.b_enc.zero_()
+        sae.b_dec.zero_()
+    subject, config = Subject(model, sae), settings(sequences=24, baselines=3)
+    result = run(subject, corpus, config)
+    part, columns = places(subject, corpus, config)
+    x = torch.stack([subject.activations(subject.prefix(row[None]))[0, t] for row, t in zip(part.tokens, columns, strict=True)])
+    active = (subject.encode(x) != 0).any(1)
+    assert 0 < int(active.sum()) < 24
+    assert result.estimates["inactive"].value == pytest.approx(1 - float(active.double().mean()))
+    for name in ("sparsity", "random_sparsity", "sparsity_minus_channels", "sparsity_minus_random"):
+        assert result.estimates[name].n == int(active.sum())
+    assert result.estimates["channels_sparsity"].n == 24
+    # all latents of a sequence add vectors of a length of their own, so directions of other sequences would have other effects
+    effects = result.estimates["random_effect"].value / result.estimates["effect"].value
+    assert 0.2 < effects < 5
 
 
 def test_random_directions_are_as_long_as_latents(trained, corpus):
@@ -132,7 +196,7 @@ def test_random_directions_are_as_long_as_latents(trained, corpus):
 def test_a_small_memory_limit_gives_the_same_numbers(memory_gb, trained, corpus):
     large, small = (run(trained["TopK"], corpus, settings(latents=3, memory_gb=limit)) for limit in (0.5, memory_gb))
     for name, estimate in large.estimates.items():
-        assert small.estimates[name].value == pytest.approx(estimate.value, rel=1e-5)
+        assert small.estimates[name].value == pytest.approx(estimate.value, rel=1e-5, abs=1e-6)
     assert [row["raised"] for row in small.tables["latents"]] == [row["raised"] for row in large.tables["latents"]]
 
 
@@ -225,6 +289,8 @@ def test_closed_form_equal_logits():
     for row in rows:
         assert row["sparsity"] == pytest.approx((row["latent"] + 1) / (vocabulary * T), rel=1e-5)
         assert row["tokens_affected"] == pytest.approx(1 / T)
+    strongest = max(rows, key=lambda row: row["effect"])
+    assert strongest["raised"] != strongest["lowered"]
     assert rows[1]["lowered"].replace("' 0' ", "").replace("' 1' ", "").count("-") == 2  # the only two tokens that it touches
 
 
