@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sae_lens_metrics.compare import compare_reports
     from sae_lens_metrics.config import MetricsConfig
     from sae_lens_metrics.corpus import Corpus
     from sae_lens_metrics.evaluation import evaluate
@@ -23,6 +24,7 @@ __all__ = [
     "Subject",
     "attach_metrics",
     "build_explanation",
+    "compare_reports",
     "evaluate",
     "register_metric",
     "summary",
@@ -39,6 +41,7 @@ _HOMES = {
     "Subject": "subject",
     "attach_metrics": "training",
     "build_explanation": "functional.n2g",
+    "compare_reports": "compare",
     "evaluate": "evaluation",
     "register_metric": "metrics",
     "summary": "results",

@@ -2,34 +2,35 @@
 
 import argparse
 import dataclasses
-import hashlib
-import json
 import logging
-import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from simple_parsing import ArgumentGenerationMode, ArgumentParser, DashVariant, NestedMode
 
 from sae_lens_metrics.config import MetricsConfig, N2GConfig, ProbeConfig
-from sae_lens_metrics.errors import CorpusError, MetricsError
+from sae_lens_metrics.errors import MetricsError
+from sae_lens_metrics.interrupts import interrupts
 
 if TYPE_CHECKING:
-    from sae_lens_metrics.results import Report
+    from sae_lens_metrics.sweep import Overrides
+    from sae_lens_metrics.targets import Target
 
 __all__ = ["main"]
 
-_FAILURE, _INTERRUPTED = 2, 130
+_FAILURE, _SOME_FAILED, _INTERRUPTED = 2, 3, 130
 _Settings = TypeVar("_Settings", N2GConfig, ProbeConfig)
 
 _DESCRIPTION = """SAE quality metrics of "Scaling and evaluating sparse autoencoders" (Gao et al. 2024) for SAELens.
 
   sae-lens-metrics demo                              see it all on a tiny model, without a network
   sae-lens-metrics evaluate gpt2-small-res-jb blocks.8.hook_resid_pre --dataset NeelNanda/pile-10k
+  sae-lens-metrics evaluate gpt2-small-res-jb '.*'      all SAEs of a release; started again, it goes on where it was
   sae-lens-metrics evaluate FOLDER --model MODEL_FOLDER --dataset texts.jsonl
+  sae-lens-metrics compare A.json B.json             which numbers of two results differ by more than noise
   sae-lens-metrics train --metrics.preset train <flags of SAELens's training command>
   sae-lens-metrics tasks                             the tasks that probes can be given
 
@@ -43,76 +44,94 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Arguments after the program's name; default those of the process.
 
     Returns:
-        The exit status: 0, 2 for bad input, 130 if interrupted.
+        The exit status: 0, 2 for bad input, 3 if some of several SAEs failed, 130 if interrupted.
     """
-    commands = {"evaluate": _evaluate, "train": _train, "demo": _demo, "tasks": _tasks}
+    commands: dict[str, Callable[[list[str]], int | None]]
+    commands = {"evaluate": _evaluate, "compare": _compare, "train": _train, "demo": _demo, "tasks": _tasks}
     parser = argparse.ArgumentParser(
         prog="sae-lens-metrics", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("command", choices=commands, metavar="COMMAND", help="evaluate, train, demo or tasks")
+    parser.add_argument("command", choices=commands, metavar="COMMAND", help="evaluate, compare, train, demo or tasks")
     arguments = list(sys.argv[1:] if args is None else args)
     chosen = parser.parse_args(arguments[:1])
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("sae_lens_metrics").setLevel(logging.INFO)
     try:
-        commands[chosen.command](arguments[1:])
+        return commands[chosen.command](arguments[1:]) or 0
     except (MetricsError, OSError) as error:
         print(f"sae-lens-metrics: error: {' '.join(str(error).split())}", file=sys.stderr)  # reasons of other packages have many lines
         return _FAILURE
-    except _interrupts():
+    except interrupts():
         print("sae-lens-metrics: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    return 0
 
 
 # --- evaluate ----------------------------------------------------------------------------------------------------------------
 
 
-def _evaluate(arguments: list[str]) -> None:
+def _evaluate(arguments: list[str]) -> int:
     options, config = _evaluate_options(arguments)
     output = _writable(Path(options.output))
     if config.n2g.folder is not None:
         _writable(Path(config.n2g.folder))
 
-    from sae_lens_metrics.corpus import Corpus  # after the options: --help and mistakes must not wait for torch
-    from sae_lens_metrics.evaluation import make_report
-    from sae_lens_metrics.pretrained import load_pretrained
+    from sae_lens_metrics.sweep import Overrides  # after the options: --help and mistakes must not wait for torch
+    from sae_lens_metrics.targets import find_targets, read_list
+
+    _check_names(config)
+    targets = [*(find_targets(options.targets) if options.targets else []), *(read_list(options.list) if options.list else [])]
+    targets = list(dict.fromkeys(targets))
+    overrides = Overrides(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Overrides)})
+    if len(targets) == 1:
+        return _evaluate_one(targets[0], config, output, overrides, options.wandb_project)
+    return _evaluate_many(targets, config, output, overrides, options)
+
+
+def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrides: "Overrides", wandb_project: str | None) -> int:
+    from sae_lens_metrics.sweep import evaluate_target
     from sae_lens_metrics.table import print_reports
     from sae_lens_metrics.wandb_log import log_report, wandb_run
 
-    _check_names(config)
-    subject = load_pretrained(
-        options.release,
-        options.sae_id,
-        model=options.model,
-        device=options.device,
-        hook_name=options.hook_name,
-        context_size=options.context_size,
-        prepend_bos=options.prepend_bos,
-    )
-    dataset = config.dataset or subject.sae.cfg.metadata.dataset_path
-    if not dataset:
-        raise CorpusError("the SAE's metadata name no data set: give one with --dataset")
-    config.dataset = dataset
-    corpus = Corpus.from_dataset(dataset, subject, tokens=config.tokens, seed=config.seed, split=config.split)
-    report = make_report(subject, corpus, config)
-    name = options.release if options.sae_id is None else f"{options.release}/{options.sae_id}"
-    path = report.save(output / _file_name(name, report))
-    print_reports({_short(name): report})
-    print(f"written to {path}")
-    with wandb_run(options.wandb_project, name=name, config=report.provenance) as run:
+    outcome = evaluate_target(target, config, output, overrides=overrides)
+    print_reports({_short(target.name): outcome.report})
+    print(f"written to {outcome.path}")
+    with wandb_run(wandb_project, name=target.name, config=outcome.report.provenance) as run:
         if run is not None:
-            log_report(run, report, path)
+            log_report(run, outcome.report, outcome.path)
+    return 0
+
+
+def _evaluate_many(
+    targets: "list[Target]", config: MetricsConfig, output: Path, overrides: "Overrides", options: argparse.Namespace
+) -> int:
+    from sae_lens_metrics.sweep import SUMMARY, sweep
+    from sae_lens_metrics.table import print_sweep
+
+    found = sweep(targets, config, output, overrides=overrides, overwrite=options.overwrite, wandb_project=options.wandb_project)
+    print_sweep(found.names, found.reports, found.errors)
+    print(f"{len(found.files)} results and {SUMMARY} are in {output}")
+    if not found.errors:
+        return 0
+    failed = ", ".join(name for name in found.names if name in found.errors)
+    print(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}", file=sys.stderr)
+    return _SOME_FAILED
 
 
 def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, MetricsConfig]:
     parser = _parser(
         "evaluate",
-        "Evaluates one SAE: from the hub (RELEASE SAE_ID, as in SAE.from_pretrained), or a folder on disk (RELEASE is its path). "
-        "Prints a table and writes one JSON file, which sae_lens_metrics.Report.load reads.",
+        "Evaluates SAEs: from the hub (RELEASE SAE_ID, as in SAE.from_pretrained; either may be a regular expression, as in SAELens's "
+        "own evaluations), or in folders. Prints a table and writes one JSON file for each, which sae_lens_metrics.Report.load reads. "
+        "Of several SAEs, those that were evaluated already are not evaluated again, and summary.csv has them all.",
     )
-    parser.add_argument("release", metavar="RELEASE", help="release of SAELens's directory, hub repository, or folder with one SAE")
-    parser.add_argument("sae_id", metavar="SAE_ID", nargs="?", help="which SAE of the release; none for a folder")
+    parser.add_argument(
+        "targets",
+        metavar="TARGET",
+        nargs="*",
+        help="RELEASE (of SAELens's directory, or a hub repository) and SAE_ID, or folders with SAEs",
+    )
+    parser.add_argument("--list", metavar="FILE", help="more targets, one a line: RELEASE SAE_ID, or a folder; # begins a comment")
+    parser.add_argument("--overwrite", action="store_true", help="evaluate again what was evaluated already")
     parser.add_argument("--model", metavar="MODEL", help="model folder or name, if not the one in the SAE's metadata")
     parser.add_argument("--output", default="sae-metrics", metavar="DIR", help="folder for the result file (default: %(default)s)")
     parser.add_argument(
@@ -120,10 +139,18 @@ def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, Metrics
     )
     parser.add_argument("--device", metavar="DEVICE", help="default: a GPU if there is one")
     parser.add_argument("--hook-name", "--hook_name", metavar="HOOK", help="hook of the SAE, if not the one in its metadata")
+    parser.add_argument("--output-hook-name", "--output_hook_name", metavar="HOOK", help="likewise, of a transcoder's output")
     parser.add_argument(
         "--context-size", "--context_size", metavar="TOKENS", type=int, help="tokens a sequence, if not as in the SAE's metadata"
     )
     parser.add_argument("--prepend-bos", "--prepend_bos", action=argparse.BooleanOptionalAction, help="if not as in the SAE's metadata")
+    parser.add_argument(
+        "--special-tokens",
+        "--special_tokens",
+        metavar="ID,ID",
+        type=_token_ids,
+        help="tokens that do not count besides the tokenizer's special ones, if not as in the SAE's metadata",
+    )
     parser.add_argument("--latents", metavar="N", type=int, help="explain a random sample of N latents, not all (--n2g.latents)")
     parser.add_argument("--tasks", metavar="NAMES", help="probe tasks and families, separated by commas (--probe.tasks)")
     parser.add_argument(
@@ -133,6 +160,8 @@ def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, Metrics
     preset, names, arguments = _preset(parser, "--preset", "default", arguments)
     parser.add_arguments(MetricsConfig, dest="config", default=preset)
     options = parser.parse_args(arguments)
+    if not (options.targets or options.list):
+        parser.error("nothing to evaluate: give RELEASE SAE_ID, folders, or --list FILE")
     config = options.config
     tasks = None if options.tasks is None else [options.tasks]
     return options, dataclasses.replace(
@@ -212,13 +241,16 @@ def _tasks(arguments: list[str]) -> None:
     list_tasks(arguments)
 
 
+# --- compare -----------------------------------------------------------------------------------------------------------------
+
+
+def _compare(arguments: list[str]) -> None:
+    from sae_lens_metrics.compare_command import run_compare
+
+    run_compare(arguments)
+
+
 # --- shared ------------------------------------------------------------------------------------------------------------------
-
-
-def _interrupts() -> tuple[type[BaseException], ...]:
-    """How an interrupt arrives: from its first training run on, SAELens turns signals into an exception of its own."""
-    theirs = sys.modules.get("sae_lens.training._interruption")
-    return (KeyboardInterrupt,) if theirs is None else (KeyboardInterrupt, theirs.InterruptedException)
 
 
 def _parser(command: str, description: str, nested: NestedMode = NestedMode.WITHOUT_ROOT) -> ArgumentParser:
@@ -281,16 +313,11 @@ def _writable(folder: Path) -> Path:
         raise OSError(f"cannot write to {str(folder)!r} ({error.strerror}): give another folder with --output") from error
 
 
-def _file_name(name: str, report: "Report") -> str:
-    """The SAE's name and a hash of everything that the result depends on: no two results share a file."""
-    provenance = report.provenance
-    identity: dict[str, Any] = {key: provenance[key] for key in ("config", "sae", "corpus", "versions")}
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
-    return f"{_slug(name)}_{digest}.json"
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("._") or "sae"
+def _token_ids(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(token) for token in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of token ids, such as 0,50256") from None
 
 
 def _short(name: str) -> str:

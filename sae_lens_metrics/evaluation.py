@@ -20,7 +20,7 @@ from sae_lens_metrics.results import MetricResult, Report
 from sae_lens_metrics.subject import Subject
 from sae_lens_metrics.tasks import select_tasks
 
-__all__ = ["evaluate", "make_report", "package_version"]
+__all__ = ["dependencies", "evaluate", "make_report", "package_version"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -100,7 +100,7 @@ def _announce(seconds: float, subject: Subject, corpus: Corpus, config: MetricsC
     if "probe" in config.names:
         # texts are half as long as they may be, and are run up to the hook only, once rather than four times
         tasks = len(select_tasks(config.probe.tasks, config.probe.task_files)) + len(config.probe.task_files)
-        ahead += tasks * config.probe.examples * config.probe.max_tokens / 2 / 4 / tokens
+        ahead += tasks * config.probe.examples * min(config.probe.max_tokens or 128, 128) / 2 / 4 / tokens
     if {"n2g", "explanation"} & set(config.names):
         # a latent takes some hundred positions up to the hook, more where n-grams are long and fewer where latents share them
         ahead += min(config.n2g.latents or subject.d_sae, subject.d_sae) * 600 / 4 / tokens
@@ -114,14 +114,21 @@ def _announce(seconds: float, subject: Subject, corpus: Corpus, config: MetricsC
         logger.info("the metrics will take about %d minutes", math.ceil(ahead * seconds / 60))
 
 
-def _provenance(subject: Subject, corpus: Corpus, config: MetricsConfig, seconds: float) -> dict[str, Any]:
+def dependencies(subject: Subject, corpus: Corpus, config: MetricsConfig) -> dict[str, Any]:
+    """What a result depends on, as it stands in the result file."""
     return {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
         "config": config.to_dict(),
         "sae": subject.describe(),
         "corpus": corpus.describe(),
         "versions": {name: package_version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+    }
+
+
+def _provenance(subject: Subject, corpus: Corpus, config: MetricsConfig, seconds: float) -> dict[str, Any]:
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        **dependencies(subject, corpus, config),
         "device": str(subject.device),
     }
 

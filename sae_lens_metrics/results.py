@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "Histogram", "MetricResult", "Report", "summary", "write_atomically"]
 
-FORMAT_VERSION = "1.0"
-"""Version of the result file: the major number changes when an older reader would misread it."""
+FORMAT_VERSION = "1.1"
+"""Version of the result file: the major number changes when an older reader would misread it. 1.1 adds influences."""
 
 Scalar = str | int | float | bool | None
 Row = dict[str, Scalar]
+
+_DIGITS = 6
+"""Significant digits of an influence: a thousand of them take some 12 KB in a file."""
+_COLUMNS = ("value", "stderr", "n", "of", "reason")
 
 
 @dataclass(frozen=True)
@@ -37,22 +42,40 @@ class Estimate:
     """What a sampling unit is: ``"sequences"``, ``"tasks"``, ``"latents"`` ..."""
     reason: str | None = None
     """Why the value or its standard error is absent."""
+    influence: list[float] | None = field(default=None, repr=False, hash=False)
+    """How far each sampling unit moves the value, in the order of the units, for paired comparisons of reports on the same units
+    (``compare``). A unit of weight zero has influence 0 and does not count in ``n``; stderr² = n / (n - 1) Σ influence². Kept to six
+    significant digits, in memory as in a file. ``None`` where there is no error, or where two SAEs have no units in common, as latents."""
 
     def __post_init__(self) -> None:
-        for number in (self.value, self.stderr):
+        for number in (self.value, self.stderr, *(self.influence or ())):
             if number is not None and not math.isfinite(number):
                 raise ValueError(f"an estimate must be finite, not {number}: leave it out and give the reason")
         if self.value is None and not self.reason:
             raise ValueError("an absent estimate needs a reason")
+        if self.influence is not None:
+            rounded = [float(f"{number:.{_DIGITS}g}") + 0.0 for number in self.influence]  # + 0.0: no negative zeros
+            object.__setattr__(self, "influence", rounded)
 
     @classmethod
     def absent(cls, reason: str, *, of: str, n: int = 0) -> "Estimate":
         """An estimate that could not be computed."""
         return cls(value=None, stderr=None, n=n, of=of, reason=reason)
 
+    def function(self, value: float, slope: float) -> "Estimate":
+        """A smooth function f of the estimate, by the delta method: the error is |f'| times its error, influences are f' times its own.
+
+        Args:
+            value: f at the estimate.
+            slope: f' there.
+        """
+        stderr = None if self.stderr is None else abs(slope) * self.stderr
+        influence = None if self.influence is None else [slope * number for number in self.influence]
+        return Estimate(value, stderr, self.n, self.of, self.reason, influence)
+
     def one_minus(self) -> "Estimate":
         """One minus the estimate, with the same standard error."""
-        return Estimate(None if self.value is None else 1 - self.value, self.stderr, self.n, self.of, self.reason)
+        return self if self.value is None else self.function(1 - self.value, -1.0)
 
     def __str__(self) -> str:
         if self.value is None:
@@ -132,8 +155,8 @@ class Report:
         """One row per estimate: metric, name, value, stderr, n, of, reason."""
         import pandas as pd
 
-        rows = [{"metric": key.split("/")[0], "name": key.split("/", 1)[1], **asdict(e)} for key, e in self.estimates()]
-        return pd.DataFrame(rows, columns=["metric", "name", "value", "stderr", "n", "of", "reason"])
+        rows = [[*key.split("/", 1), *(getattr(estimate, name) for name in _COLUMNS)] for key, estimate in self.estimates()]
+        return pd.DataFrame(rows, columns=["metric", "name", *_COLUMNS])
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types, with the version of the format."""
@@ -168,7 +191,7 @@ class Report:
         Raises:
             OSError: If the folder cannot be written.
         """
-        return write_atomically(path, json.dumps(self.to_dict(), indent=1, allow_nan=False))
+        return write_atomically(path, _on_one_line(json.dumps(self.to_dict(), indent=1, allow_nan=False)))
 
     @classmethod
     def load(cls, path: str | Path) -> "Report":
@@ -183,7 +206,10 @@ class Report:
             raise ResultError(f"{path} is not JSON ({error}): evaluate again") from error
         if not isinstance(data, dict):
             raise ResultError(f"{path} holds a {type(data).__name__}, a report is a JSON object")
-        return cls.from_dict(data)
+        try:
+            return cls.from_dict(data)
+        except ResultError as error:
+            raise ResultError(f"{path}: {error}") from error
 
 
 def summary(reports: Mapping[str, Report]) -> "pd.DataFrame":
@@ -209,6 +235,11 @@ def _metric_result(data: Mapping[str, Any]) -> MetricResult:
         notes=data.get("notes", []),
         seconds=data.get("seconds", 0.0),
     )
+
+
+def _on_one_line(text: str) -> str:
+    """Indented JSON with each list of numbers on one line; there is a line break after a bracket outside of strings only."""
+    return re.sub(r"\[\n\s*[-\d][^][{}\"]*\]", lambda numbers: "".join(numbers[0].split()), text)
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> Any:

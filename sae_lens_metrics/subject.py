@@ -64,6 +64,7 @@ class Subject:
         prepend_bos: Whether sequences begin with the beginning-of-sequence token; ``None`` if nobody knows.
         expected: What the SAE's publisher says about it.
         decoder: What one unit of each latent adds, before normalisation is undone, [d_sae, d_out].
+        shared_runs: Runs of the model up to the hook that other subjects there share, if any.
 
     Raises:
         SubjectError: If the model lacks the hook or the activation there is not ``d_in`` wide.
@@ -106,6 +107,7 @@ class Subject:
         self.special_tokens = _special_tokens(model, metadata.exclude_special_tokens)
         self.shared_runs: SharedRuns | None = None
         self._encoder: tuple[str, str | None] | None = None
+        self._adds_bias = True
         self.decoder = self._checked_decoder()
         self._backend = self._changes = make_backend(model, self.output_hook_name, model_kwargs)
         self._reader = self._short_runs = make_backend(model, self.hook_name, model_kwargs) if self.is_transcoder else self._backend
@@ -176,6 +178,9 @@ class Subject:
 
     def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
         """Runs the model up to the hook; several questions about the same tokens share one prefix."""
+        return self._run_to_hook(tokens) if self.shared_runs is None else self.shared_runs.prefix(tokens, self._run_to_hook)
+
+    def _run_to_hook(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
         prefix = self._backend.prefix(tokens)
         return replace(prefix, read=self._reader.prefix(tokens).activation) if self.is_transcoder else prefix
 
@@ -381,9 +386,9 @@ class Subject:
 
     def scale_and_offset(self, x: Float[Tensor, "*batch d_in"]) -> tuple[Float[Tensor, "*batch 1"], Float[Tensor, "*batch d_out"]]:
         """The affine form of decode: ``decode(z, x) = scale * (z @ decoder) + offset``; both depend on the token only."""
-        bias = self.sae.b_dec.detach().float()
+        bias = self.sae.b_dec.detach().float() * self._adds_bias
         if self.is_transcoder:
-            return torch.ones_like(x[..., :1]), bias + self._skipped(x)
+            return torch.ones_like(x[..., :1]), (bias + self._skipped(x)).expand(*x.shape[:-1], -1)
         zeros = torch.zeros_like(x)
         shift = self._undo_normalisation(zeros, x)
         scale = (self._undo_normalisation(zeros + 1, x) - shift)[..., :1]
@@ -515,20 +520,34 @@ class Subject:
 
     def _checked_decoder(self) -> Float[Tensor, "d_sae d_out"]:
         """The decoder's rows, after a check that the SAE is of the supported form: latents in, affine decode out."""
-        generator = torch.Generator().manual_seed(0)
-        x = torch.randn(4, self.d_in, generator=generator).to(self.device)
-        try:
+        rows = getattr(self.sae, "W_dec", None)
+        if not isinstance(rows, Tensor) or rows.shape != (self.d_sae, self.d_out):
+            raise UnsupportedSAEError(
+                f"an SAE of architecture {self._architecture!r} has no decoder W_dec of shape {(self.d_sae, self.d_out)}: not supported yet"
+            )
+        x = torch.randn(4, self.d_in, generator=torch.Generator().manual_seed(0)).to(self.device)
+        with self._refusing("does not encode single activations"):
             z, pre = self.encode(x), self.pre_activations(x)
+        if z.shape != (4, self.d_sae) or pre.shape != z.shape:
+            shape = tuple(z.shape if z.shape != (4, self.d_sae) else pre.shape)
+            raise UnsupportedSAEError(f"an SAE of architecture {self._architecture!r} gives latents of shape {shape}: not supported yet")
+        with self._refusing("does not run like one of SAELens's own"):
+            self._encoder = self._checked_encoder(x, pre)
+            return self._decoder_by_trying(x, z)
+
+    @contextmanager
+    def _refusing(self, what: str) -> Iterator[None]:
+        """Says in words what an SAE does not do, whatever it raises."""
+        try:
+            yield
         except UnsupportedSAEError:
             raise
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
-            raise UnsupportedSAEError(
-                f"an SAE of architecture {self._architecture!r} does not encode single activations ({error}): not supported yet"
-            ) from error
-        if z.shape != (4, self.d_sae) or pre.shape != z.shape:
-            shape = tuple(z.shape)
-            raise UnsupportedSAEError(f"an SAE of architecture {self._architecture!r} gives latents of shape {shape}: not supported yet")
-        self._encoder = self._checked_encoder(x, pre)
+            reason = " ".join(str(error).split())
+            raise UnsupportedSAEError(f"an SAE of architecture {self._architecture!r} {what} ({reason}): not supported yet") from error
+
+    def _decoder_by_trying(self, x: Float[Tensor, "n d_in"], z: Float[Tensor, "n d_sae"]) -> Float[Tensor, "d_sae d_out"]:
+        """The rows with which decode is affine in the latents: those of ``W_dec``, or the same at unit length; with ``b_dec`` or not."""
         with self._quiet_sae(), torch.no_grad():
             whole = self.sae(x.to(self.sae.dtype)).float()
             if self.is_transcoder:  # others forget it themselves
@@ -537,13 +556,14 @@ class Subject:
             raise UnsupportedSAEError(
                 f"an SAE of architecture {self._architecture!r} does more than to decode what it encodes: not supported yet"
             )
-        z = torch.randn(4, self.d_sae, generator=generator).to(self.device)
+        z = torch.randn(z.shape, generator=torch.Generator().manual_seed(1)).to(self.device)
         expected = self.decode(z, x)
-        scale, offset = self.scale_and_offset(x)
         rows = self.sae.W_dec.detach().float()
-        for decoder in (rows, rows / self.sae.W_dec.detach().norm(dim=-1, keepdim=True).float()):
-            if _relative_difference(scale * (z @ decoder) + offset, expected) < _tolerance_of(self.sae.dtype):
-                return decoder
+        for self._adds_bias in (True, False):  # which tied SAEs leave out where the encoder does not subtract it
+            scale, offset = self.scale_and_offset(x)
+            for decoder in (rows, rows / self.sae.W_dec.detach().norm(dim=-1, keepdim=True).float()):
+                if _relative_difference(scale * (z @ decoder) + offset, expected) < _tolerance_of(self.sae.dtype):
+                    return decoder
         raise UnsupportedSAEError(
             f"an SAE of architecture {self._architecture!r} does not decode by a sum of latents times decoder rows: not supported yet"
         )

@@ -1,6 +1,6 @@
 """Reports on the terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -8,7 +8,7 @@ from rich.table import Table
 
 from sae_lens_metrics.results import Estimate, Report
 
-__all__ = ["print_reports"]
+__all__ = ["print_reports", "print_sweep"]
 
 _EXPLAINING_WIDTH = 120
 
@@ -60,7 +60,7 @@ _SHOWN: dict[str, dict[str, str]] = {
         "sparsity_weighted": "… latents weighted by the size of their effect",
         "random_sparsity": "baseline: random directions, as long as what latents add",
         "channels_sparsity": "baseline: zeroing a channel at the position",
-        "channels_throughout_sparsity": "baseline: zeroing a channel at all of the tokens",
+        "channels_lasting_sparsity": "baseline: zeroing a channel at all of the tokens",
         "sparsity_minus_random": "paired difference; below 0: latents are sparser",
         "sparsity_minus_channels": "… to channels at the position",
         "tokens_affected": "share of the tokens that an effect touches",
@@ -74,6 +74,65 @@ _SHOWN: dict[str, dict[str, str]] = {
         "gamma": "below 1: the reconstruction is too short",
     },
 }
+
+
+_MAIN = ("sanity/l0", "sanity/explained_variance", "sanity/loss_recovered", "probe/held_out_loss", "n2g/f1")
+_MAIN += ("explanation/recovered_explanation", "ablation/sparsity", "shrinkage/ratio")
+"""What an overview of many SAEs shows."""
+_SIDE_BY_SIDE, _LABEL_WIDTH, _VALUE_WIDTH, _LONGEST_LABEL = 4, 36, 20, 40
+"""SAEs whose numbers are printed beside each other, and the characters that the columns then need."""
+
+
+def print_sweep(names: Sequence[str], reports: Mapping[str, Report], errors: Mapping[str, str], console: Console | None = None) -> None:
+    """Prints what is known about several SAEs: side by side where they are few, otherwise the main numbers, a row for each.
+
+    Args:
+        names: The SAEs.
+        reports: The reports of those that were evaluated.
+        errors: Why an SAE, or some of its metrics, failed.
+        console: Where to print; default the terminal.
+    """
+    console = console or Console()
+    labels = _labels(names)
+    width = _LABEL_WIDTH + sum(3 + max(_VALUE_WIDTH, len(labels[name])) for name in reports)
+    if len(reports) <= _SIDE_BY_SIDE and width <= console.width:
+        print_reports({labels[name]: reports[name] for name in names if name in reports}, console)
+    elif reports:
+        _print_overview({labels[name]: reports[name] for name in names if name in reports}, console)
+    for name in (name for name in names if name in errors):
+        console.print(f"[red]failed[/], {escape(name)}: {escape(errors[name])}", highlight=False)
+
+
+def _print_overview(reports: Mapping[str, Report], console: Console) -> None:
+    """The main numbers of many reports, and how many warnings each has; the result files tell which."""
+    estimates = {name: dict(report.estimates()) for name, report in reports.items()}
+    shown = [key for key in _MAIN if any(key in each for each in estimates.values())]
+    table = Table(caption="value ± standard error; warnings are in the result files", caption_justify="left")
+    table.add_column("", overflow="fold")
+    for key in shown:
+        metric, name = key.split("/")
+        table.add_column(f"{metric}/\n{name.replace('_', ' ')}", justify="right")
+    table.add_column("warnings", justify="right")
+    for name, report in reports.items():
+        cells = [_cell(estimates[name].get(key)) for key in shown]
+        table.add_row(escape(name), *cells, str(len(report.warnings)))
+    console.print(table)
+
+
+def _labels(names: Sequence[str]) -> dict[str, str]:
+    """Shorter names: the folders that all begin with say nothing, but for the last of them."""
+    parts = {name: name.split("/") for name in names}
+    shared = -1
+    for same in (len(set(level)) == 1 for level in zip(*parts.values(), strict=False)):
+        if not same or len(parts) == 1:
+            break
+        shared += 1
+    shared = max(0, shared)
+    return {name: _ending("/".join(each[shared:])) for name, each in parts.items()}
+
+
+def _ending(name: str) -> str:
+    return name if len(name) <= _LONGEST_LABEL else f"…{name[1 - _LONGEST_LABEL :]}"
 
 
 def print_reports(reports: Mapping[str, Report], console: Console | None = None) -> None:

@@ -26,6 +26,17 @@ class Reply(NamedTuple):
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = {}
+    sent: int | None = None
+    """Bytes of the body after which the connection breaks off, if it does; -1 before anything is said."""
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the requests for some file, so many times."""
+
+    status: int = 200
+    sent: int | None = None
+    times: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,7 @@ class LoopbackHub:
         models: Model repositories by name: a folder on disk, or the contents of its files by path.
         datasets: Data set repositories, likewise.
         revisions: Other names under which every repository's only commit is known, such as the commit that a program pins.
+        faults: What goes wrong with requests whose path contains a text.
     """
 
     def __init__(
@@ -81,7 +93,9 @@ class LoopbackHub:
         models: Mapping[str, Files | Path] | None = None,
         datasets: Mapping[str, Files | Path] | None = None,
         revisions: Collection[str] = (),
+        faults: Mapping[str, Fault] | None = None,
     ) -> None:
+        self._faults = dict(faults or {})
         given = {"models": models or {}, "datasets": datasets or {}}
         self._repositories = {
             (kind, name): Repository(name, _read(files), revisions) for kind, named in given.items() for name, files in named.items()
@@ -94,7 +108,7 @@ class LoopbackHub:
         class Handler(_Handler):
             def answer(self, request: Request, body: bytes) -> Reply:
                 hub.requests.append(request)
-                return hub._answer(request, body)
+                return hub._disturbed(request, hub._answer(request, body))
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -114,6 +128,15 @@ class LoopbackHub:
     def asked_for(self, text: str) -> list[Request]:
         """The requests whose path contains a text."""
         return [request for request in self.requests if text in request.path]
+
+    def _disturbed(self, request: Request, reply: Reply) -> Reply:
+        for text, fault in self._faults.items():
+            if text in request.path and fault.times > 0:
+                if fault.sent is not None and fault.sent >= 0 and request.method == "HEAD":
+                    continue  # which has no body to break off
+                fault.times -= 1
+                return _error(fault.status, "", "disturbed") if fault.status != 200 else reply._replace(sent=fault.sent)
+        return reply
 
     def _answer(self, request: Request, body: bytes) -> Reply:
         parts = urlsplit(request.path)
@@ -165,12 +188,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         reply = self.answer(Request(self.command, self.path, self.headers.get("Range")), body)
+        if reply.sent == -1:
+            self.close_connection = True
+            return
         self.send_response(reply.status)
         for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(reply.body)
+            self.wfile.write(reply.body[: reply.sent])
+        if reply.sent is not None:
+            self.close_connection = True
 
     do_GET = do_HEAD = do_POST = _serve
 

@@ -13,7 +13,7 @@ from loopback_hub import LoopbackHub
 from sae_lens.registry import get_sae_class
 from sae_lens.saes.sae import SAEMetadata
 from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
-from saes import D_IN, D_SAE, HOOK, training_sae
+from saes import D_IN, D_SAE, HOOK, TRAINING_CONFIGS, training_sae
 from safetensors.torch import load_file, save_file
 from tiny_release import (
     HUB_CONTEXT,
@@ -35,7 +35,7 @@ from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, cli, evalua
 from sae_lens_metrics.config import ProbeConfig, ShrinkageConfig
 from sae_lens_metrics.demo.text import standard_library_documents
 from sae_lens_metrics.metrics import registry
-from sae_lens_metrics.pretrained import load_local_model, load_pretrained
+from sae_lens_metrics.pretrained import load_local_model, load_pretrained, read_info
 
 HUB_TOKENS = 1024
 LITTLE = ["--tokens", "512", "--shrinkage.tokens", "512", "--device", "cpu"]
@@ -379,7 +379,7 @@ def test_unknown_metric(refused):
 
 
 def test_unknown_metric_is_noticed_before_anything_is_loaded(refused, monkeypatch):
-    monkeypatch.setattr("sae_lens_metrics.pretrained.load_pretrained", lambda *args, **kwargs: pytest.fail("loaded"))
+    monkeypatch.setattr("sae_lens_metrics.sweep.load_subject", lambda *args, **kwargs: pytest.fail("loaded"))
     assert "nonsense" in refused(metrics="nonsense")
 
 
@@ -391,18 +391,13 @@ def test_number_out_of_range(refused):
     assert "batch_size" in refused("--batch_size", "0")
 
 
-@pytest.mark.parametrize("architecture", ["matching_pursuit", "transcoder"])
-def test_unsupported_architecture(architecture, refused, tmp_path):
-    folder = tmp_path / "unsupported"
-    if architecture == "matching_pursuit":
-        training_sae(architecture).save_inference_model(folder)
-    else:
-        sae_class, config_class = get_sae_class(architecture)
-        metadata = SAEMetadata(hook_name=HOOK, context_size=64, prepend_bos=True, model_name="tiny_lm")
-        sae_class(config_class(d_in=D_IN, d_sae=D_SAE, d_out=D_IN, apply_b_dec_to_input=False, metadata=metadata)).save_model(folder)
-    message = refused(release=folder)
-    assert architecture in message
-    assert "not supported" in message or "no single pre-activation" in message
+def test_unsupported_architecture(refused, tmp_path):
+    sae_class, config_class = get_sae_class("temporal")
+    metadata = SAEMetadata(hook_name=HOOK, context_size=64, prepend_bos=True, model_name="tiny_lm")
+    sae_class(config_class(d_in=D_IN, d_sae=512, metadata=metadata)).save_model(tmp_path / "unsupported")
+    message = refused(release=tmp_path / "unsupported")
+    assert "temporal" in message
+    assert "not supported" in message
 
 
 def test_output_below_a_file(refused, tmp_path):
@@ -486,3 +481,24 @@ def test_the_library_loads_a_folder_with_a_model_at_hand(model, sae_folder):
     subject = load_pretrained(str(sae_folder), model=model, device="cpu")
     assert subject.model is model
     assert (subject.d_in, subject.d_sae, subject.hook_name) == (D_IN, D_SAE, HOOK)
+
+
+def test_special_tokens_at_hand(model, sae_folder, tokens):
+    usual = int(tokens[0, 1:][~load_pretrained(str(sae_folder), model=model, device="cpu").special(tokens[0, 1:])][0])
+    subject = load_pretrained(str(sae_folder), model=model, device="cpu", special_tokens=[usual])
+    assert bool(subject.special(tokens)[tokens == usual].all())
+    assert not bool(subject.valid(tokens)[tokens == usual].any())
+
+
+def test_the_library_warns_of_an_odd_configuration(model, sae_folder, caplog):
+    edit_config(sae_folder, gadget=3)
+    assert load_pretrained(str(sae_folder), model=model, device="cpu").d_sae == D_SAE
+    assert "'gadget'" in caplog.text
+
+
+@pytest.mark.parametrize("architecture", TRAINING_CONFIGS)
+def test_what_saelens_writes_is_not_odd(architecture, tmp_path):
+    sae = training_sae(architecture)
+    sae.save_inference_model(tmp_path / "inference")
+    sae.save_model(tmp_path / "checkpoint")
+    assert read_info(str(tmp_path / "inference")).remarks == read_info(str(tmp_path / "checkpoint")).remarks == ()

@@ -1,5 +1,6 @@
 import json
 import math
+import random
 
 import pandas as pd
 import pytest
@@ -70,7 +71,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         (lambda text: text[: len(text) // 2], "not JSON"),
         (lambda text: "[1, 2]", "JSON object"),
         (lambda text: text.replace('"format": "sae-lens-metrics"', '"format": "else"'), "not a result"),
-        (lambda text: text.replace('"format_version": "1.0"', '"format_version": "2.0"'), "format version 2.0"),
+        (lambda text: text.replace('"format_version": "1.1"', '"format_version": "2.0"'), "format version 2.0"),
         (lambda text: text.replace('"estimates"', '"guesses"'), "damaged"),
         (lambda text: text.replace("16.0", "NaN"), "damaged"),
     ],
@@ -95,3 +96,68 @@ def test_two_results_of_a_metric_cannot_share_a_name():
     estimate = Estimate(1.0, 0.1, 3, "sequences")
     with pytest.raises(ValueError, match="sparsity names two results"):
         MetricResult({"sparsity": estimate}, histograms={"sparsity": Histogram([0.0, 1.0], [3])})
+
+
+# --- influences --------------------------------------------------------------------------------------------------------------
+
+
+def test_influences_are_kept_to_six_digits_and_out_of_tables(tmp_path):
+    estimate = Estimate(2.0, 0.5, 3, "documents", influence=[0.123456789, -1e-9 / 3, -0.0])
+    assert estimate.influence == [0.123457, -3.33333e-10, 0.0]
+    assert "0.123" not in repr(estimate)
+    assert math.copysign(1, estimate.influence[2]) == 1
+    hash(estimate)
+    one = Report(MetricResult({"l0": estimate}), {})
+    assert Report.load(one.save(tmp_path / "r.json")) == one
+    assert one.flat() == {"sanity/l0": 2.0, "sanity/l0_stderr": 0.5}
+    assert list(one.to_frame()) == ["metric", "name", "value", "stderr", "n", "of", "reason"]
+    with pytest.raises(ValueError, match="finite"):
+        Estimate(2.0, 0.5, 3, "documents", influence=[1.0, math.nan])
+
+
+def test_influences_of_functions_follow_the_delta_method():
+    estimate = Estimate(4.0, 0.5, 3, "documents", influence=[0.3, -0.2, -0.1])
+    root = estimate.function(2.0, 1 / 4)
+    assert (root.value, root.stderr, root.n, root.of) == (2.0, 0.125, 3, "documents")
+    assert root.influence == [0.075, -0.05, -0.025]
+    other = estimate.one_minus()
+    assert (other.value, other.stderr, other.influence) == (-3.0, 0.5, [-0.3, 0.2, 0.1])
+    absent = Estimate.absent("no text", of="documents")
+    assert absent.one_minus() == absent
+    assert Estimate(1.0, None, 1, "documents", "one document").one_minus() == Estimate(0.0, None, 1, "documents", "one document")
+
+
+def test_a_file_of_an_older_minor_version_opens(tmp_path):
+    path = report().save(tmp_path / "r.json")
+    data = json.loads(path.read_text())
+    data["format_version"] = "1.0"
+    for result in (data["sanity"], *data["metrics"].values()):
+        for estimate in result["estimates"].values():
+            del estimate["influence"]
+    path.write_text(json.dumps(data))
+    assert Report.load(path) == report()
+
+
+def test_a_file_with_influences_is_not_large(tmp_path):
+    draw = random.Random(0)
+    estimates = {
+        f"number_{i}": Estimate(0.5, 0.01, 1000, "documents", influence=[draw.gauss(0, 1) / 3000 for _ in range(1000)]) for i in range(100)
+    }
+    assert Report(MetricResult(estimates), {}).save(tmp_path / "r.json").stat().st_size < 1_500_000
+
+
+def test_lists_of_numbers_are_on_one_line_and_strings_are_left_alone(tmp_path):
+    strange = "[\n 1,\n 2\n] [ 3, 4 ]"
+    one = Report(
+        MetricResult(
+            {"a": Estimate(1.0, 0.1, 2, "documents", strange, influence=[1.0, -2e-7])}, histograms={"h": Histogram([0.0, 1.0], [3])}
+        ),
+        {},
+        warnings=[strange],
+        provenance={"rows": [[1, 2], ["1"], []], "nested": {"numbers": [1, None]}},
+    )
+    path = one.save(tmp_path / "r.json")
+    assert Report.load(path) == one
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    assert '"influence": [1.0,-2e-07]' in lines
+    assert '"edges": [0.0,1.0],' in lines

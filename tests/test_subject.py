@@ -287,18 +287,32 @@ def test_a_model_without_hooks():
         Subject(torch.nn.Linear(2, 2), training_sae("standard"))
 
 
-@pytest.mark.parametrize("architecture", ["matching_pursuit", "transcoder", "skip_transcoder", "jumprelu_transcoder", "temporal"])
-def test_unsupported_architectures_are_refused_in_words(architecture, model):
+def test_unsupported_architectures_are_refused_in_words(model):
     from sae_lens.registry import get_sae_class
 
-    if architecture == "matching_pursuit":
-        sae = inference_sae(training_sae(architecture))
-    else:
-        cls, config = get_sae_class(architecture)
-        more = {"d_sae": 512} if architecture == "temporal" else {"d_sae": D_SAE, "d_out": D_IN, "apply_b_dec_to_input": False}
-        sae = cls(config(d_in=D_IN, metadata=SAEMetadata(hook_name=HOOK), **more))
-    with pytest.raises(UnsupportedSAEError, match=r"not supported yet|no single pre-activation"):
+    cls, config = get_sae_class("temporal")
+    sae = cls(config(d_in=D_IN, d_sae=512, metadata=SAEMetadata(hook_name=HOOK)))
+    with pytest.raises(UnsupportedSAEError, match=r"'temporal' .*: not supported yet$"):
         Subject(model, sae)
+
+
+def test_a_transcoder_without_the_hook_of_its_output(model):
+    from sae_lens.registry import get_sae_class
+
+    cls, config = get_sae_class("transcoder")
+    sae = cls(config(d_in=D_IN, d_out=D_IN, d_sae=D_SAE, apply_b_dec_to_input=False, metadata=SAEMetadata(hook_name=HOOK)))
+    with pytest.raises(SubjectError, match="pass output_hook_name"):
+        Subject(model, sae)
+    subject = Subject(model, sae, output_hook_name="blocks.1.hook_mlp_out")
+    assert (subject.hook_name, subject.output_hook_name) == (HOOK, "blocks.1.hook_mlp_out")
+
+
+def test_a_hook_that_nothing_passes():
+    """Models of TransformerLens have hooks of parts that they do not use."""
+    with pytest.raises(SubjectError, match="nothing passes the hook 'blocks.1.hook_resid_mid'"):
+        subject_at(small_transformer("parallel attention and MLP"), "hook_resid_mid")
+    with pytest.raises(SubjectError, match=r"set_use_split_qkv_input\(True\)"):
+        subject_at(small_transformer("no MLP"), "hook_q_input")
 
 
 def test_a_backend_that_differs_falls_back_with_a_warning(model, monkeypatch, tokens):

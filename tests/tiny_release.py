@@ -39,18 +39,27 @@ def gpt2_folder(folder):
     return folder
 
 
-def sae_weights():
-    generator = torch.Generator().manual_seed(1)
+def sae_weights(seed=1):
+    generator = torch.Generator().manual_seed(seed)
     shapes = {"W_enc": (HUB_D_IN, HUB_D_SAE), "b_enc": (HUB_D_SAE,), "W_dec": (HUB_D_SAE, HUB_D_IN), "b_dec": (HUB_D_IN,)}
     return {name: torch.randn(*shape, generator=generator) * 0.2 for name, shape in shapes.items()}
 
 
-def sae_repository():
+def sae_repository(layers=(8,)):
     """Files as the release has them: configurations of SAELens before version 6, no sparsity."""
-    cfg = {
+    files = {}
+    for layer in layers:
+        hook = f"blocks.{layer}.hook_resid_pre"
+        files[f"{hook}/cfg.json"] = json.dumps(_old_config(hook, layer)).encode()
+        files[f"{hook}/sae_weights.safetensors"] = save(sae_weights(1 + abs(8 - layer)))
+    return files
+
+
+def _old_config(hook, layer):
+    return {
         "model_name": "gpt2-small",
-        "hook_point": HUB_HOOK,
-        "hook_point_layer": 8,
+        "hook_point": hook,
+        "hook_point_layer": layer,
         "hook_point_head_index": None,
         "dataset_path": TEXTS,
         "is_dataset_tokenized": False,
@@ -61,7 +70,17 @@ def sae_repository():
         "device": "cpu",
         "prepend_bos": True,
     }
-    return {f"{HUB_HOOK}/cfg.json": json.dumps(cfg).encode(), f"{HUB_HOOK}/sae_weights.safetensors": save(sae_weights())}
+
+
+def new_sae(folder, weights=None, metadata=None, **changes):
+    """Files of one SAE as SAELens 6 writes them, with some settings and metadata changed, or (``None``) left out."""
+    known = {"model_name": "gpt2-small", "hook_name": HUB_HOOK, "context_size": HUB_CONTEXT, "prepend_bos": True, "dataset_path": TEXTS}
+    known |= {"sae_lens_version": "6.54.0", **(metadata or {})}
+    cfg = {"d_in": HUB_D_IN, "d_sae": HUB_D_SAE, "dtype": "float32", "device": "cpu", "architecture": "standard"}
+    cfg |= {"apply_b_dec_to_input": True, "normalize_activations": "none", "reshape_activations": "none", **changes}
+    cfg["metadata"] = {name: value for name, value in known.items() if value is not None}
+    weights = save(sae_weights()) if weights is None else weights
+    return {f"{folder}/cfg.json": json.dumps(cfg).encode(), f"{folder}/sae_weights.safetensors": weights}
 
 
 def parquet(texts):
@@ -70,9 +89,10 @@ def parquet(texts):
     return buffer.getvalue()
 
 
-def run_commands(commands, environment):
-    """Runs the command line in a process of its own, several times to import everything once."""
-    code = "import json, sys; from sae_lens_metrics.cli import main; print('STATUSES', [main(args) for args in json.loads(sys.argv[1])])"
+def run_commands(commands, environment, first="pass"):
+    """Runs the command line in a process of its own, several times to import everything once; ``first`` is run before."""
+    code = f"{first}\nimport json, sys\nfrom sae_lens_metrics.cli import main\n"
+    code += "print('STATUSES', [main(args) for args in json.loads(sys.argv[1])])"
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
     process = subprocess.run(
         [sys.executable, "-c", code, json.dumps([[str(arg) for arg in command] for command in commands])],

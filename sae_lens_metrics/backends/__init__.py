@@ -18,12 +18,22 @@ from sae_lens_metrics.errors import SubjectError
 
 __all__ = ["FromHookBackend", "FullRunBackend", "Onwards", "OwnCacheBackend", "Past", "Prefix", "evaluating", "make_backend"]
 
+_SWITCHES = {
+    "hook_mlp_in": "use_hook_mlp_in",
+    "hook_attn_in": "use_attn_in",
+    "hook_q_input": "use_split_qkv_input",
+    "hook_k_input": "use_split_qkv_input",
+    "hook_v_input": "use_split_qkv_input",
+    "hook_result": "use_attn_result",
+}
+"""Settings of TransformerLens's models without which they do not call some hooks, by the ends of their names."""
+
 
 def make_backend(model: Any, hook_name: str, model_kwargs: dict[str, Any] | None = None) -> FullRunBackend:
     """The fastest backend that can serve the model and the hook.
 
     Raises:
-        SubjectError: If the model has no such hook; some models ignore an unknown hook in silence.
+        SubjectError: If the model has no such hook, or does not call it; some models ignore an unknown hook in silence.
     """
     hooks = getattr(model, "hook_dict", None)
     if hooks is None or not hasattr(model, "run_with_hooks"):
@@ -33,6 +43,9 @@ def make_backend(model: Any, hook_name: str, model_kwargs: dict[str, Any] | None
     if hook_name not in hooks:
         near = difflib.get_close_matches(hook_name, hooks, n=3, cutoff=0.0)
         raise SubjectError(f"the model has no hook {hook_name!r}: the nearest names are {', '.join(near)}")
+    switch = _SWITCHES.get(hook_name.rsplit(".", 1)[-1], "")
+    if getattr(getattr(model, "cfg", None), switch, None) is False:
+        raise SubjectError(f"the model does not call its hook {hook_name!r} by itself: first call model.set_{switch}(True)")
     if carries_own_cache(model):
         return OwnCacheBackend(model, hook_name, model_kwargs)
     in_block = hook_name.startswith("blocks.") and extract_layer_from_tlens_hook_name(hook_name) is not None

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 from transformer_lens.cache.key_value_cache_entry import TransformerLensKeyValueCacheEntry
 
-from sae_lens_metrics.backends.full_run import FullRunBackend, Onwards, Past, Prefix, evaluating, widest_layer
+from sae_lens_metrics.backends.full_run import FullRunBackend, Onwards, Past, Prefix, evaluating, last_seen, widest_layer
 from sae_lens_metrics.backends.unembedding import unembedded_differences
 from sae_lens_metrics.errors import SubjectError
 
@@ -45,7 +45,7 @@ class FromHookBackend(FullRunBackend):
             self.model.run_with_hooks(
                 residual, start_at_layer=self._layer, stop_at_layer=self._layer + 1, fwd_hooks=capture, **self.model_kwargs
             )
-        return Prefix(tokens, seen[-1], residual)
+        return Prefix(tokens, last_seen(seen, self.hook_name), residual)
 
     def logits(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos vocab"]:
         """Runs the layers from the hook on."""

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.backends.unembedding import difference
+from sae_lens_metrics.errors import SubjectError
 
-__all__ = ["FullRunBackend", "Onwards", "Past", "Prefix", "evaluating", "putting", "widest_layer"]
+__all__ = ["FullRunBackend", "Onwards", "Past", "Prefix", "evaluating", "last_seen", "putting", "widest_layer"]
 
 KeysValues = tuple[tuple[Float[Tensor, "rows past heads d_head"], Float[Tensor, "rows past heads d_head"]], ...]
 """Keys and values of some layers."""
@@ -112,7 +113,7 @@ class FullRunBackend:
 
         with suppress(_HookReachedError):
             self._run(tokens, leave)
-        return Prefix(tokens, seen[-1])
+        return Prefix(tokens, last_seen(seen, self.hook_name))
 
     def logits(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos vocab"]:
         """The model's logits with another activation at the hook, or its own where that is ``None``."""
@@ -157,6 +158,17 @@ class FullRunBackend:
         hooks = [] if at_hook is None else [(self.hook_name, at_hook)]
         with evaluating(self.model), torch.no_grad():
             return self.model.run_with_hooks(tokens, return_type="logits", fwd_hooks=hooks, **self.model_kwargs)
+
+
+def last_seen(seen: list[Tensor], hook_name: str) -> Tensor:
+    """What passed a hook last.
+
+    Raises:
+        SubjectError: If nothing did: some models have hooks that belong to settings, or to branches, that they do not use.
+    """
+    if not seen:
+        raise SubjectError(f"nothing passes the hook {hook_name!r} when the model runs: give another hook near it")
+    return seen[-1]
 
 
 def putting(activation: Tensor) -> Callable[..., Tensor]:

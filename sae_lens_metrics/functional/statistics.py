@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["WithError", "histogram", "mean_with_error", "ratio_with_error", "widest_float"]
+__all__ = ["WithError", "histogram", "mean_with_error", "ratio_influence", "ratio_with_error", "widest_float"]
 
 
 def widest_float(device: torch.device) -> torch.dtype:
@@ -46,18 +46,41 @@ def ratio_with_error(numerators: Float[Tensor, "units"], denominators: Float[Ten
     Raises:
         ValueError: If the denominators sum to zero: the ratio does not exist.
     """
-    a, b = numerators.double(), denominators.double()
+    ratio, residual, total = _linearised(numerators, denominators)
+    n = int((denominators != 0).sum())
+    if n < 2:
+        return WithError(float(ratio), None)
+    return WithError(float(ratio), float((n / (n - 1) * residual.square().sum()).sqrt() / total.abs()))
+
+
+def ratio_influence(numerators: Float[Tensor, "units"], denominators: Float[Tensor, "units"]) -> Float[Tensor, "units"]:
+    """How far each unit moves R = Σa / Σb: (a_i - R b_i) / Σb, which sum to zero; and 0 for a unit of weight zero.
+
+    The error of ``ratio_with_error`` is sqrt(n / (n - 1) Σ influence²), with n units of weight. For two ratios over the same units the
+    error of their difference follows from the differences of their influences in the same way.
+
+    Args:
+        numerators: As in ``ratio_with_error``.
+        denominators: Likewise.
+
+    Raises:
+        ValueError: If the denominators sum to zero.
+    """
+    _, residual, total = _linearised(numerators, denominators)
+    return residual / total
+
+
+def _linearised(
+    numerators: Float[Tensor, "units"], denominators: Float[Tensor, "units"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, "units"], Float[Tensor, ""]]:
+    """R, a_i - R b_i and Σb; units of weight zero have a residual of zero."""
+    b = denominators.double()
+    a = numerators.double().where(b != 0, 0)
     total = b.sum()
     if total == 0:
         raise ValueError("the denominators sum to zero: there is nothing to take a ratio over")
-    counted = b != 0
-    a, b = a[counted], b[counted]
     ratio = a.sum() / total
-    n = len(a)
-    if n < 2:
-        return WithError(float(ratio), None)
-    residual = (a - ratio * b).square().sum()
-    return WithError(float(ratio), float((n / (n - 1) * residual).sqrt() / total.abs()))
+    return ratio, a - ratio * b, total
 
 
 def histogram(values: Float[Tensor, "n"], *, low: float, high: float, bins: int) -> tuple[list[float], list[int]]:

@@ -73,7 +73,13 @@ def probe(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: to
             if options.strict:
                 raise
             missing[task.name] = str(error)
-    return probe_result(rows, replace(loaded, missing=missing), options, neuronpedia_id=_neuronpedia_id(subject))
+    return probe_result(
+        rows,
+        replace(loaded, missing=missing),
+        options,
+        neuronpedia_id=_neuronpedia_id(subject),
+        has_pre_activations=subject.has_pre_activations,
+    )
 
 
 def _probe_task(

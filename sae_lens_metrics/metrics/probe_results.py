@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_lens_metrics.config import ProbeConfig
-from sae_lens_metrics.functional.statistics import mean_with_error
+from sae_lens_metrics.functional.statistics import mean_with_error, ratio_influence
 from sae_lens_metrics.metrics.probe_search import CANDIDATES
 from sae_lens_metrics.results import Estimate, MetricResult, Row
 from sae_lens_metrics.tasks import LoadedTasks
@@ -24,7 +24,9 @@ _POOLED = {
 }
 
 
-def probe_result(rows: list[Row], loaded: LoadedTasks, config: ProbeConfig, *, neuronpedia_id: str | None) -> MetricResult:
+def probe_result(
+    rows: list[Row], loaded: LoadedTasks, config: ProbeConfig, *, neuronpedia_id: str | None, has_pre_activations: bool = True
+) -> MetricResult:
     """The metric's result.
 
     Args:
@@ -32,9 +34,12 @@ def probe_result(rows: list[Row], loaded: LoadedTasks, config: ProbeConfig, *, n
         loaded: The tasks that were asked for, with the reasons why some are missing.
         config: The settings of the metric.
         neuronpedia_id: Of the SAE, "model/layer-set", if Neuronpedia has it.
+        has_pre_activations: Whether the SAE's encoder has values before its activation function, for probes to read.
     """
     rows = [_with_address(row, neuronpedia_id) for row in rows]
     notes = [f"{name}: {what}" for name, what in CANDIDATES.items()]
+    if not has_pre_activations:
+        notes.append("the SAE has no pre-activations: probes read the latents themselves, which say nothing where they are zero")
     notes += [f"what a probe reads: {_POOLED[config.pooling]}", *_missing(loaded, len(rows), config)]
     return MetricResult(_estimates(rows), tables={"tasks": rows, "families": _families(rows)}, notes=notes)
 
@@ -58,7 +63,9 @@ def _estimates(rows: list[Row]) -> dict[str, Estimate]:
 
 def _over_tasks(values: Float[Tensor, "tasks"]) -> Estimate:
     value, stderr = mean_with_error(values)
-    return Estimate(value, stderr, len(values), "tasks", None if stderr is not None else "one task has no standard error")
+    if stderr is None:
+        return Estimate(value, None, 1, "tasks", "one task has no standard error")
+    return Estimate(value, stderr, len(values), "tasks", influence=ratio_influence(values, torch.ones_like(values)).tolist())
 
 
 def _families(rows: list[Row]) -> list[Row]:

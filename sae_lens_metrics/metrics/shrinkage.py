@@ -143,4 +143,4 @@ def _standard_deviation(sums: SequenceSums, change: Float[Tensor, "sequences"]) 
     sd = max(spread.value or 0.0, 0.0) ** 0.5
     if sd == 0 or spread.stderr is None:
         return Estimate(sd, None, spread.n, spread.of, "a deviation of zero, or of one sequence, has no standard error")
-    return Estimate(sd, spread.stderr / (2 * sd), spread.n, spread.of)
+    return spread.function(sd, 1 / (2 * sd))

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_lens_metrics.corpus import ActivationBatch, Corpus
-from sae_lens_metrics.functional.statistics import ratio_with_error
+from sae_lens_metrics.functional.statistics import ratio_influence, ratio_with_error
 from sae_lens_metrics.results import Estimate
 
 __all__ = ["SequenceSums", "moments", "variance"]
@@ -45,7 +45,9 @@ class SequenceSums:
         if n == 0 or float(b.sum()) == 0:
             return Estimate.absent("there is nothing to average over", of=self._of)
         value, stderr = ratio_with_error(a, b)
-        return Estimate(value, stderr, n, self._of, None if stderr is not None else f"one of {self._of} has no standard error")
+        if stderr is None:
+            return Estimate(value, None, n, self._of, f"one of {self._of} has no standard error")
+        return Estimate(value, stderr, n, self._of, influence=ratio_influence(a, b).tolist())
 
     def maximum(self, value: float) -> Estimate:
         """A largest value over the corpus."""

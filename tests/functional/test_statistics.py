@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from sae_lens_metrics.functional.statistics import histogram, mean_with_error, ratio_with_error
+from sae_lens_metrics.functional.statistics import histogram, mean_with_error, ratio_influence, ratio_with_error
 
 
 def test_mean_matches_scipy():
@@ -46,3 +46,39 @@ def test_histogram_matches_numpy():
     assert sum(counts) == 1000
     with pytest.raises(ValueError, match="increase"):
         histogram(values, low=1, high=1, bins=3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_influences_give_the_error_and_are_what_leaving_a_unit_out_changes(seed):
+    generator = torch.Generator().manual_seed(seed)
+    b = torch.randint(0, 4, (200,), generator=generator).double()
+    a = torch.randn(200, generator=generator, dtype=torch.float64) * b + 0.3 * b + 7.0 * (b == 0)  # what has no weight does not count
+    value, stderr = ratio_with_error(a, b)
+    influence = ratio_influence(a, b)
+    n = int((b != 0).sum())
+    assert float((n / (n - 1) * influence.square().sum()).sqrt()) == pytest.approx(stderr)
+    assert float(influence.sum()) == pytest.approx(0, abs=1e-12)
+    assert (influence[b == 0] == 0).all()
+    assert value == pytest.approx(float(a[b != 0].sum() / b.sum()))
+    for i in range(0, 200, 20):
+        rest = torch.arange(200) != i
+        without, _ = ratio_with_error(a[rest], b[rest])
+        assert value - without == pytest.approx(float(influence[i]), abs=0.03 * float(influence.abs().max()))
+
+
+def test_differences_of_influences_give_the_error_of_a_difference():
+    """Of means over the same units that is the paired t test."""
+    rng = np.random.default_rng(0)
+    first = rng.standard_normal(30)
+    second = first + 0.1 * rng.standard_normal(30) + 0.2
+    ones = torch.ones(30, dtype=torch.float64)
+    change = ratio_influence(torch.tensor(second), ones) - ratio_influence(torch.tensor(first), ones)
+    stderr = float((30 / 29 * change.square().sum()).sqrt())
+    assert stderr == pytest.approx(stats.sem(second - first))
+    assert (second - first).mean() / stderr == pytest.approx(stats.ttest_rel(second, first).statistic)
+
+
+def test_one_unit_has_no_influence_on_its_own_ratio():
+    assert ratio_influence(torch.tensor([2.0, 5.0]), torch.tensor([4.0, 0.0])).tolist() == [0.0, 0.0]
+    with pytest.raises(ValueError, match="zero"):
+        ratio_influence(torch.zeros(2), torch.zeros(2))
