@@ -83,11 +83,11 @@ def _evaluate(arguments: list[str]) -> int:
     targets = list(dict.fromkeys(targets))
     overrides = Overrides(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Overrides)})
     if len(targets) == 1:
-        return _evaluate_one(targets[0], config, output, overrides, options.wandb_project)
+        return _evaluate_one(targets[0], config, output, overrides, options)
     return _evaluate_many(targets, config, output, overrides, options)
 
 
-def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrides: "Overrides", wandb_project: str | None) -> int:
+def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrides: "Overrides", options: argparse.Namespace) -> int:
     from sae_lens_metrics.sweep import evaluate_target
     from sae_lens_metrics.table import print_reports
     from sae_lens_metrics.wandb_log import log_report, wandb_run
@@ -95,7 +95,8 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
     outcome = evaluate_target(target, config, output, overrides=overrides)
     print_reports({_short(target.name): outcome.report})
     print(f"written to {outcome.path}")
-    with wandb_run(wandb_project, name=target.name, config=outcome.report.provenance) as run:
+    _save_as(options.format, {target: outcome.path}, output)
+    with wandb_run(options.wandb_project, name=target.name, config=outcome.report.provenance) as run:
         if run is not None:
             log_report(run, outcome.report, outcome.path)
     return 0
@@ -110,11 +111,22 @@ def _evaluate_many(
     found = sweep(targets, config, output, overrides=overrides, overwrite=options.overwrite, wandb_project=options.wandb_project)
     print_sweep(found.names, found.reports, found.errors)
     print(f"{len(found.files)} results and {SUMMARY} are in {output}")
+    _save_as(options.format, {target: found.files[target.name] for target in targets if target.name in found.files}, output)
     if not found.errors:
         return 0
     failed = ", ".join(name for name in found.names if name in found.errors)
     print(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}", file=sys.stderr)
     return _SOME_FAILED
+
+
+def _save_as(form: str, files: "dict[Target, Path]", output: Path) -> None:
+    """Writes results in another form, beside those that this package reads."""
+    from sae_lens_metrics.results import Report
+    from sae_lens_metrics.saebench import save_saebench
+
+    if form == "saebench" and files:
+        paths = [save_saebench(Report.load(path), output, target.release, target.sae_id) for target, path in files.items()]
+        print(f"in SAEBench's form: {paths[0] if len(paths) == 1 else paths[0].parent}")
 
 
 def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, MetricsConfig]:
@@ -134,6 +146,9 @@ def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, Metrics
     parser.add_argument("--overwrite", action="store_true", help="evaluate again what was evaluated already")
     parser.add_argument("--model", metavar="MODEL", help="model folder or name, if not the one in the SAE's metadata")
     parser.add_argument("--output", default="sae-metrics", metavar="DIR", help="folder for the result file (default: %(default)s)")
+    parser.add_argument(
+        "--format", choices=("json", "saebench"), default="json", help="saebench: write files that SAEBench's tools load, too"
+    )
     parser.add_argument(
         "--wandb-project", "--wandb_project", metavar="PROJECT", help="log to this W&B project too (WANDB_MODE=offline keeps it on disk)"
     )
