@@ -11,6 +11,7 @@ import itertools
 import tempfile
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import n2g_oracle
 import numpy as np
@@ -95,8 +96,6 @@ def test_every_architecture_of_saelens_is_known_here():
 
 
 def test_the_readme_names_every_architecture_that_is_supported():
-    from pathlib import Path
-
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").lower()
     line = text[text.index("supported: hookedtransformer") :].split("\n\n")[0].replace(" ", "")
     for name in {*registered(SAE_CLASS_REGISTRY), *registered(SAE_TRAINING_CLASS_REGISTRY)}:
@@ -441,16 +440,21 @@ def over_text(plain, tokens):
         known = plain.known.get(tuple(row.tolist()))
         if known is None:
             x = plain.x(row)
-            known = x, plain.y(row), torch.stack([plain.encode(each) for each in x]), torch.stack([plain.reconstruction(each) for each in x])
+            known = (
+                x,
+                plain.y(row),
+                torch.stack([plain.encode(each) for each in x]),
+                torch.stack([plain.reconstruction(each) for each in x]),
+            )
             plain.known[tuple(row.tolist())] = known
         yield row, *known
 
 
-def agrees(name, ours, theirs, rel=1e-4, absolute=1e-6):
+def agrees(name, ours, theirs, rel=1e-5, absolute=1e-6):
     assert ours == pytest.approx(theirs, rel=rel, abs=absolute), name
 
 
-def assert_estimates(estimates, expected, rel=1e-4, absolute=1e-6):
+def assert_estimates(estimates, expected, rel=1e-5, absolute=1e-6):
     for name, value in expected.items():
         agrees(name, estimates[name].value, float(value), rel, absolute)
 
@@ -607,7 +611,7 @@ def test_shrinkage(case):
         "ce_refined": lost / int(counted(corpus.tokens[:, :-1]).sum()),
         "not_refined": too_many / len(y),
     }
-    assert_estimates(ours, expected, rel=1e-3, absolute=1e-5)
+    assert_estimates(ours, expected, rel=2e-4, absolute=1e-5)
     assert ours["kkt_residual"].value < 1e-4
 
 
@@ -620,8 +624,9 @@ def plain_sparsity(differences):
     return float(d.abs().sum() ** 2 / d.square().sum() / d.numel())
 
 
-@covering
-@pytest.mark.parametrize("reference", ["activation", "reconstruction"])
+@pytest.mark.parametrize(
+    ("case", "reference"), [(case, ("activation", "reconstruction")[i % 2]) for i, case in enumerate(COVERING)], ids=str
+)
 def test_ablation(case, reference):
     case_built = built(case)
     plain, corpus = case_built.plain, corpus_of(4)
@@ -644,14 +649,14 @@ def test_ablation(case, reference):
                 found.append(plain_sparsity(differences))
                 by_latent.setdefault(latent, []).append(found[-1])
         means += [sum(found) / len(found)] if found else []
-    agrees("ablation sparsity", result.estimates["sparsity"].value, sum(means) / len(means), rel=1e-3)
+    agrees("ablation sparsity", result.estimates["sparsity"].value, sum(means) / len(means), rel=2e-4)
     rows = result.tables["latents"]
     assert [row["latent"] for row in rows] == sorted(by_latent)
     for row in rows:
         values = by_latent[row["latent"]]
         assert row["ablations"] == len(values)
         # of a latent that is hardly above zero, or a change that the model's norms nearly undo, single precision keeps few digits
-        agrees("a latent's sparsity", row["sparsity"], sum(values) / len(values), rel=5e-3)
+        agrees("a latent's sparsity", row["sparsity"], sum(values) / len(values), rel=2e-3)
 
 
 # --- probes --------------------------------------------------------------------------------------------------------------------
@@ -700,8 +705,8 @@ def test_probe(case, pooling, monkeypatch):
     assert len(channels[0]) == subject.d_in  # what is read, also where a transcoder writes something else
     for kind, values, index in (("", latents, "latent"), ("channels_", channels, "channels_index")):
         losses = plain_probe_losses(np.stack(values), y.numpy()[fit])
-        agrees(f"probe {kind}loss", row[f"{kind}loss"], losses.min(), rel=1e-3)
-        agrees(f"probe {kind}index", losses[row[index]], losses.min(), rel=1e-3)
+        agrees(f"probe {kind}loss", row[f"{kind}loss"], losses.min(), rel=1e-4)
+        agrees(f"probe {kind}index", losses[row[index]], losses.min(), rel=1e-4)
     says_so = any("the latents themselves" in note for note in result.notes)
     assert says_so == (not subject.has_pre_activations) == (case.architecture == "matching_pursuit")
 

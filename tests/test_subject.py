@@ -309,8 +309,8 @@ def test_a_transcoder_without_the_hook_of_its_output(model):
 
 def test_a_hook_that_nothing_passes():
     """Models of TransformerLens have hooks of parts that they do not use."""
-    with pytest.raises(SubjectError, match="nothing passes the hook 'blocks.1.hook_resid_mid'"):
-        subject_at(small_transformer("parallel attention and MLP"), "hook_resid_mid")
+    with pytest.raises(SubjectError, match=r"nothing passes the hook 'blocks\.1\.hook_mlp_out'"):
+        subject_at(small_transformer("no MLP"), "hook_mlp_out")
     with pytest.raises(SubjectError, match=r"set_use_split_qkv_input\(True\)"):
         subject_at(small_transformer("no MLP"), "hook_q_input")
 
