@@ -11,14 +11,14 @@ from sae_lens_metrics.functional.logistic import ProbeInputError
 __all__ = ["fit_half", "shuffled_within"]
 
 _ATTEMPTS = 100
-"""Orders of the groups to try, where few groups hold a class."""
+"""Orders of the groups to try."""
 
 
 def fit_half(y: Bool[Tensor, "n"], groups: Sequence[int] | None, generator: torch.Generator) -> Bool[Tensor, "n"]:
     """Chooses the half of the examples to fit on; the others are held out.
 
     Without groups it is half of each class, rounded up, so that both halves are as balanced as the whole. With groups it is whole groups
-    in random order until half of the examples are in, so that the halves' sizes and balance are only about the same.
+    in random order until half of the examples are in; of many orders, one whose halves are balanced most alike.
 
     Args:
         y: The labels.
@@ -37,10 +37,10 @@ def fit_half(y: Bool[Tensor, "n"], groups: Sequence[int] | None, generator: torc
             return fit
     else:
         members = torch.tensor(groups).unique(return_inverse=True)[1]
-        for _ in range(_ATTEMPTS):
-            fit = _half_of_groups(members, generator)
-            if _both_classes(y, fit):
-                return fit
+        halves = [_half_of_groups(members, generator) for _ in range(_ATTEMPTS)]
+        possible = [fit for fit in halves if _both_classes(y, fit)]
+        if possible:
+            return min(possible, key=lambda fit: abs(float(y[fit].double().mean() - y[~fit].double().mean())))
     what = "examples" if groups is None else "groups"
     raise ProbeInputError(f"its {what} cannot be split into halves that hold both classes each: it needs at least two {what} of each")
 

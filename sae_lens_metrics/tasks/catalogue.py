@@ -44,7 +44,8 @@ class CatalogueEntry:
     the other tasks of the family; empty where a row is an example."""
 
     group: str
-    """``"passage"`` where several examples share a passage; else empty."""
+    """A regular expression, whose dot matches line breaks too. What its group 1 is in the source's text is what examples share that must be
+    held out together, such as a passage or the name asked about; empty where they share nothing, and no match where one does not."""
 
     examples: int | None
     """How many there are after preparation, where that is known."""

@@ -8,12 +8,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 
-from sae_lens_metrics.tasks.source_cuts import LONGEST, SHORTEST, Cut, code_cuts, code_window, prose_windows
+from sae_lens_metrics.tasks.shared_text import Passages, groups_of
+from sae_lens_metrics.tasks.source_cuts import LONGEST, SHORTEST, Cut, Excerpt, code_cuts, code_window, prose_windows
 from sae_lens_metrics.tasks.task import MIN_EXAMPLES, ProbeTask, TaskError
 
 __all__ = ["GENERATORS", "Generator", "generate_task", "generated_tasks"]
 
-_Streams = tuple[Iterable[str], Iterable[str]]
+_Streams = tuple[Iterable[Excerpt], Iterable[Excerpt]]
 """Candidates for positive and negative examples."""
 
 
@@ -38,14 +39,15 @@ class Generator:
             TaskError: There are fewer examples, and that is not allowed.
         """
         positive, negative = self.streams(rng)
-        pairs = list(islice(_pairs(positive, negative, self.matched, limit=400 * n_examples), n_examples // 2))
+        passages = Passages()
+        pairs = (pair for pair in _pairs(positive, negative, self.matched, limit=400 * n_examples) if passages.admit(*pair))
+        pairs = list(islice(pairs, n_examples // 2))
         if len(pairs) < n_examples // 2 and not allow_fewer:
             raise TaskError(f"The probe task {self.name!r} has text for {2 * len(pairs)} examples, not for {n_examples}; ask for fewer.")
-        examples = [(text, label) for pair in pairs for text, label in zip(pair, (True, False), strict=True)]
+        examples = [(excerpt, label) for pair in pairs for excerpt, label in zip(pair, (True, False), strict=True)]
         rng.shuffle(examples)
-        return ProbeTask(
-            self.name, self.family, self.description, tuple(text for text, _ in examples), tuple(label for _, label in examples)
-        )
+        excerpts, labels = [excerpt for excerpt, _ in examples], tuple(label for _, label in examples)
+        return ProbeTask(self.name, self.family, self.description, tuple(excerpt.text for excerpt in excerpts), labels, groups_of(excerpts))
 
 
 GENERATORS: dict[str, Generator] = {}
@@ -105,34 +107,40 @@ def _task(family: str, matched: Callable[[str], Hashable] = _last_character) -> 
     return register
 
 
-def _pairs(positive: Iterable[str], negative: Iterable[str], matched: Callable[[str], Hashable], limit: int) -> Iterator[tuple[str, str]]:
+def _pairs(
+    positive: Iterable[Excerpt], negative: Iterable[Excerpt], matched: Callable[[str], Hashable], limit: int
+) -> Iterator[tuple[Excerpt, Excerpt]]:
     """Pairs of a positive and a negative text, alike in length and in what must not give the label away; no text twice."""
-    waiting: tuple[dict[Hashable, list[str]], ...] = (defaultdict(list), defaultdict(list))
+    waiting: tuple[dict[Hashable, list[Excerpt]], ...] = (defaultdict(list), defaultdict(list))
     seen: set[str] = set()
     for candidates in islice(zip_longest(positive, negative), limit):
-        for side, text in enumerate(candidates):
-            if text is None or not SHORTEST <= len(text) <= LONGEST or text in seen:
+        for side, excerpt in enumerate(candidates):
+            if excerpt is None or not SHORTEST <= len(excerpt.text) <= LONGEST or excerpt.text in seen:
                 continue
-            seen.add(text)
-            key = (len(text) // 20, matched(text))
+            seen.add(excerpt.text)
+            key = (len(excerpt.text) // 20, matched(excerpt.text))
             if waiting[1 - side][key]:
                 other = waiting[1 - side][key].pop()
-                yield (other, text) if side else (text, other)
+                yield (other, excerpt) if side else (excerpt, other)
             else:
-                waiting[side][key].append(text)
+                waiting[side][key].append(excerpt)
 
 
-def _code(rng: random.Random, holds: Callable[[Cut], bool], contains: str = "") -> Iterator[str]:
+def _code(rng: random.Random, holds: Callable[[Cut], bool], contains: str = "") -> Iterator[Excerpt]:
     """Source code up to the cuts where a condition holds, in random order."""
     cuts = [cut for cut in code_cuts() if holds(cut)]
     rng.shuffle(cuts)
     windows = (code_window(cut, rng) for cut in cuts)
-    return (text for text in windows if text is not None and contains in text)
+    return (window for window in windows if window is not None and contains in window.text)
 
 
-def _endless(make: Callable[[], str]) -> Iterator[str]:
+def _endless(make: Callable[[], Excerpt]) -> Iterator[Excerpt]:
     while True:
         yield make()
+
+
+def _from_nowhere(make: Callable[[], str]) -> Iterator[Excerpt]:
+    return _endless(lambda: Excerpt(make()))
 
 
 @_task("format")
@@ -140,9 +148,10 @@ def base64(rng: random.Random) -> _Streams:
     """Base64 of random bytes or of a text, against ordinary text."""
     prose = prose_windows(rng)
 
-    def encoded() -> str:
-        raw = next(prose).encode() if rng.random() < 0.5 else rng.randbytes(LONGEST)
-        return base64_codec.b64encode(raw).decode()[: rng.randint(SHORTEST, LONGEST)].rstrip("=")
+    def encoded() -> Excerpt:
+        text, document = next(prose) if rng.random() < 0.5 else (None, None)
+        raw = rng.randbytes(LONGEST) if text is None else text.encode()
+        return Excerpt(base64_codec.b64encode(raw).decode()[: rng.randint(SHORTEST, LONGEST)].rstrip("="), document)
 
     return _endless(encoded), prose_windows(rng)
 
@@ -160,8 +169,8 @@ def hexadecimal(rng: random.Random) -> _Streams:
     def numbers(digits: str) -> str:
         return " ".join("".join(rng.choices(digits, k=rng.randint(4, 8))) for _ in range(rng.randint(8, 30)))
 
-    hexadecimals = (text for text in _endless(lambda: numbers("0123456789abcdef")) if re.search(r"[a-f][0-9a-f]*$", text))
-    return hexadecimals, _endless(lambda: numbers("0123456789"))
+    hexadecimals = (made for made in _from_nowhere(lambda: numbers("0123456789abcdef")) if re.search(r"[a-f][0-9a-f]*$", made.text))
+    return hexadecimals, _from_nowhere(lambda: numbers("0123456789"))
 
 
 @_task("format")
@@ -169,10 +178,11 @@ def camel_case(rng: random.Random) -> _Streams:
     """Identifiers of several words in camelCase, against identifiers in snake_case."""
     prose = prose_windows(rng)
 
-    def identifiers(join: Callable[[list[str]], str]) -> str:
-        words = [word for word in _words(next(prose)) if len(word) > 2]
+    def identifiers(join: Callable[[list[str]], str]) -> Excerpt:
+        text, document = next(prose)
+        words = [word for word in _words(text) if len(word) > 2]
         length = rng.randint(2, 3)
-        return ", ".join(join(words[i : i + length]) for i in range(0, len(words) - length + 1, length))
+        return Excerpt(", ".join(join(words[i : i + length]) for i in range(0, len(words) - length + 1, length)), document)
 
     def camel(words: list[str]) -> str:
         return words[0] + "".join(word.capitalize() for word in words[1:])
@@ -184,7 +194,7 @@ def camel_case(rng: random.Random) -> _Streams:
 def inside_string(rng: random.Random) -> _Streams:
     """Source code that ends inside a string literal, against code that ends outside of one but has one before."""
     outside = _code(rng, lambda cut: cut.kind == "code")
-    return _code(rng, lambda cut: cut.kind == "string"), (text for text in outside if '"' in text or "'" in text)
+    return _code(rng, lambda cut: cut.kind == "string"), (window for window in outside if re.search("[\"']", window.text))
 
 
 @_task("code")
@@ -227,7 +237,7 @@ def true_sum(rng: random.Random) -> _Streams:
         return "; ".join([*(equation() for _ in range(rng.randint(3, 12))), last()])
 
     wrong = [error for error in range(-20, 21) if error]
-    return _endless(lambda: equations(equation)), _endless(lambda: equations(lambda: equation(rng.choice(wrong))))
+    return _from_nowhere(lambda: equations(equation)), _from_nowhere(lambda: equations(lambda: equation(rng.choice(wrong))))
 
 
 @_task("arithmetic")
@@ -241,7 +251,7 @@ def true_comparison(rng: random.Random) -> _Streams:
     def comparisons(truth: bool) -> str:
         return ", ".join([*(comparison() for _ in range(rng.randint(3, 16))), comparison(truth)])
 
-    return _endless(lambda: comparisons(True)), _endless(lambda: comparisons(False))
+    return _from_nowhere(lambda: comparisons(True)), _from_nowhere(lambda: comparisons(False))
 
 
 @_task("arithmetic")
@@ -254,15 +264,15 @@ def ascending_numbers(rng: random.Random) -> _Streams:
             values.append(values[-1] - sign * rng.randint(1, 40))
         return ", ".join(map(str, reversed(values)))
 
-    return _endless(lambda: numbers(1)), _endless(lambda: numbers(-1))
+    return _from_nowhere(lambda: numbers(1)), _from_nowhere(lambda: numbers(-1))
 
 
 @_task("text", matched=_last_word)
 def repeated_word(rng: random.Random) -> _Streams:
     """Documentation whose last word has occurred in it before, against the same last word occurring for the first time."""
 
-    def repeats(text: str) -> bool:
-        *before, last = _words(text)
+    def repeats(window: Excerpt) -> bool:
+        *before, last = _words(window.text)
         return last in before
 
-    return (text for text in prose_windows(rng) if repeats(text)), (text for text in prose_windows(rng) if not repeats(text))
+    return (window for window in prose_windows(rng) if repeats(window)), (window for window in prose_windows(rng) if not repeats(window))

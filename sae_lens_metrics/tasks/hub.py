@@ -1,6 +1,7 @@
 """Reader of data sets on the Hugging Face hub: streamed, from named files, so that no more is fetched than is needed."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -13,7 +14,7 @@ from sae_lens_metrics.tasks.preparation import Example
 from sae_lens_metrics.tasks.recasts import pairs_as_examples
 from sae_lens_metrics.tasks.task import TaskError
 
-__all__ = ["UnreachableError", "hub_examples"]
+__all__ = ["hub_examples"]
 
 _SHORTEST_SENTENCE = 20
 """Characters; shorter ones, such as names and numbers, are the same in several languages."""
@@ -21,30 +22,34 @@ _SHORTEST_SENTENCE = 20
 _TIMEOUT = 10
 """Seconds."""
 
+_AGAIN = 300
+"""Seconds for which a hub that could not be reached is taken to be still away: every task and evaluation would wait for its time-out."""
+
 _NO_CONNECTION = {"ConnectionError", "TimeoutError", "TransportError", "Timeout", "OfflineModeIsEnabled"}
 """Names of errors and their bases, which differ between the versions of `datasets` and its HTTP client."""
 
+_UNREACHABLE = 'the Hugging Face hub cannot be reached: connect this machine to it, or choose the tasks "offline", which need no network'
 
-class UnreachableError(TaskError):
-    """The hub cannot be reached, so that none of its other data sets need be tried."""
+_unreachable_until = [float("-inf")]
+"""When to try again, in seconds of the process's clock."""
 
 
 def hub_examples(entry: CatalogueEntry, n_examples: int, rng: random.Random) -> list[Example]:
     """Twice as many examples as are needed, where the source has them, for the seed to choose from.
 
     Raises:
-        UnreachableError: There is no connection.
-        TaskError: The data set is not there, or not as expected.
+        TaskError: There is no connection, or was none a few minutes ago; or the data set is not there, or not as expected.
     """
+    if time.monotonic() < _unreachable_until[0]:
+        raise TaskError(_UNREACHABLE)
     try:
         return _examples(entry, n_examples, rng)
     except MetricsError:
         raise
     except Exception as error:  # every layer has its own errors; what the user needs is what to do
         if _is_connection(error):
-            raise UnreachableError(
-                'the Hugging Face hub cannot be reached: connect this machine to it, or choose the tasks "offline", which need no network'
-            ) from error
+            _unreachable_until[0] = time.monotonic() + _AGAIN
+            raise TaskError(_UNREACHABLE) from error
         reason = str(error).strip().split("\n")[0]
         raise TaskError(_where(entry, f"cannot be read ({type(error).__name__}: {reason})")) from error
 

@@ -31,12 +31,16 @@ def rng_of(name: str, seed: int) -> random.Random:
 
 
 def without_duplicates(examples: Iterable[Example]) -> list[Example]:
-    """Each text once, in the order of first appearance; texts without a word, and those that carry several labels, are left out."""
+    """Each text once, in the order of first appearance and without white space at its end.
+
+    Texts without a word, and those that carry several labels, are left out.
+    """
     first: dict[str, Example] = {}
     labels: defaultdict[str, set[bool | str]] = defaultdict(set)
     for example in examples:
-        text = example.text[-LONGEST_PROMPT:]
-        if text.strip():
+        # white space at the end, which a probe would read instead of a word, goes with the class in some sources
+        text = example.text.rstrip()[-LONGEST_PROMPT:]
+        if text:
             first.setdefault(text, example._replace(text=text))
             labels[text].add(example.label)
     return [example for text, example in first.items() if len(labels[text]) == 1]

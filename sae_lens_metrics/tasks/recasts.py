@@ -10,9 +10,6 @@ from sae_lens_metrics.tasks.task import TaskError
 
 __all__ = ["FORMS", "options_as_examples", "pairs_as_examples"]
 
-_PASSAGE = 200
-"""Characters of a passage that identify it: versions of one differ in a character or two further on."""
-
 
 @dataclass(frozen=True)
 class Form:
@@ -45,20 +42,19 @@ FORMS: dict[str, Form] = {
     "parentheses by letter": _form(r"(.*) \(A\) (.*) \(B\) (.*) \(C\) (.*) \(D\) (.*)", "ABCD"),
     "bars from 1": _form(
         r"The following is a multiple choice question\. Context: (.*)\| Option A: (.*)\| Option B: (.*)\| Option C: (.*)\. "
-        r"The correct answer is ",
+        r"The correct answer is",
         "123",
     ),
 }
 """How each data set writes multiple choice, and what it calls the options."""
 
 
-def options_as_examples(questions: Iterable[Example], form: str, passages: bool, rng: random.Random) -> list[Example]:
+def options_as_examples(questions: Iterable[Example], form: str, rng: random.Random) -> list[Example]:
     """One example a question: half of them end on the right option, half on a wrong one.
 
     Args:
-        questions: Texts of a question with all of its options, labelled with the right one.
+        questions: Texts of a question with all of its options, labelled with the right one; an example is in its question's group.
         form: One of `FORMS`.
-        passages: Whether a question begins with a passage that others share; examples on one passage make a group.
         rng: Chooses.
 
     Raises:
@@ -67,14 +63,13 @@ def options_as_examples(questions: Iterable[Example], form: str, passages: bool,
     distinct = without_duplicates(questions)
     rng.shuffle(distinct)
     examples = []
-    for i, (text, answer, _) in enumerate(distinct):
+    for i, (text, answer, group) in enumerate(distinct):
         parsed, right = FORMS[form].parse(text), FORMS[form].answers.find(str(answer))
         if parsed is None or right < 0 or not answer:
             raise TaskError(f"a question with the answer {answer!r} is not of the form {form!r} that was expected: {text[-120:]!r}")
         question, options = parsed
         wrong = rng.choice([j for j in range(len(options)) if j != right])
         label = i % 2 == 0
-        group = text[:_PASSAGE] if passages else None
         examples.append(Example(f"{_plain(question)} {options[right if label else wrong]}", label, group))
     return examples
 

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import io
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,10 +35,16 @@ def sae_probes_examples(entry: CatalogueEntry, n_examples: int, rng: random.Rand
         TaskError: sae-probes or zstandard is not installed, or not the version whose files are known.
     """
     del n_examples  # files are small
-    examples = (Example(entry.text.format(**row), row[entry.label]) for row in _rows(entry))
+    texts = ((entry.text.format(**row), row[entry.label]) for row in _rows(entry))
+    examples = (Example(text, label, _group(entry, text)) for text, label in texts)
     if entry.recast:
-        return options_as_examples(examples, entry.recast, entry.group == "passage", rng)
+        return options_as_examples(examples, entry.recast, rng)
     return [example._replace(label=example.label == entry.positive) for example in examples]
+
+
+def _group(entry: CatalogueEntry, text: str) -> str | None:
+    match = re.search(entry.group, text, re.DOTALL) if entry.group else None
+    return match and match[1]
 
 
 def _rows(entry: CatalogueEntry) -> Iterator[dict[str, str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.tasks.catalogue import CatalogueEntry, catalogue
 from sae_lens_metrics.tasks.generated import GENERATORS, generate_task
-from sae_lens_metrics.tasks.hub import UnreachableError, hub_examples
+from sae_lens_metrics.tasks.hub import hub_examples
 from sae_lens_metrics.tasks.preparation import Example, prepare, rng_of
 from sae_lens_metrics.tasks.sae_probes_files import sae_probes_examples
 from sae_lens_metrics.tasks.task import MIN_EXAMPLES, ProbeTask, TaskError
@@ -119,16 +119,11 @@ def _selectors() -> dict[str, set[str]]:
 def _load_all(names: list[str], n_examples: int, seed: int) -> tuple[list[ProbeTask], dict[str, str]]:
     tasks: list[ProbeTask] = []
     missing: dict[str, str] = {}
-    unreachable: str | None = None
     for name in names:
-        if unreachable is not None and name in catalogue() and catalogue()[name].kind == "hub":
-            missing[name] = unreachable  # each would wait for its own time-out
-            continue
         try:
             tasks.append(_load(name, n_examples, seed))
         except TaskError as error:
             missing[name] = str(error)
-            unreachable = str(error) if isinstance(error, UnreachableError) else unreachable
     return tasks, missing
 
 

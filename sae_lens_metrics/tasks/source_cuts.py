@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from sae_lens_metrics.demo.text import standard_library_documents
 
-__all__ = ["LONGEST", "SHORTEST", "Cut", "code_cuts", "code_window", "prose_windows"]
+__all__ = ["LONGEST", "SHORTEST", "Cut", "Excerpt", "code_cuts", "code_window", "prose_windows"]
 
 SHORTEST, LONGEST = 40, 300
 _ENOUGH = 800_000  # characters of source code: some thousands of examples for the rarest task, read in about a second
@@ -26,6 +26,8 @@ class Cut(NamedTuple):
     """The end of a word of at least three letters in a source file, and where that word stands."""
 
     document: int
+    """Number of the source file."""
+
     end: int
 
     kind: Literal["code", "string", "comment"]
@@ -40,6 +42,15 @@ class Cut(NamedTuple):
     """How many spaces the line begins with (of a string, the line where it begins)."""
 
 
+class Excerpt(NamedTuple):
+    """A text, and where it is from."""
+
+    text: str
+
+    document: int | None = None
+    """Number of the source file, for the code in it as for its documentation; none for a text that is from nowhere, as random numbers."""
+
+
 class _Source(NamedTuple):
     text: str
     cuts: list[Cut]
@@ -49,25 +60,25 @@ class _Source(NamedTuple):
 
 def code_cuts() -> list[Cut]:
     """All places, in the order of the files."""
-    return [cut for source in _library()[0] for cut in source.cuts]
+    return [cut for source in _library()[0].values() for cut in source.cuts]
 
 
-def code_window(cut: Cut, rng: random.Random) -> str | None:
+def code_window(cut: Cut, rng: random.Random) -> Excerpt | None:
     """Whole statements and the beginning of the last up to the cut; nothing where no such text has an allowed length."""
     source = _library()[0][cut.document]
     wanted = rng.randint(SHORTEST, LONGEST - 60)
     index = bisect.bisect_right(source.starts, cut.end - wanted) - 1
     if index < 0 or cut.end - source.starts[index] > LONGEST:
         return None
-    return source.text[source.starts[index] : cut.end]
+    return Excerpt(source.text[source.starts[index] : cut.end], cut.document)
 
 
-def prose_windows(rng: random.Random) -> Iterator[str]:
+def prose_windows(rng: random.Random) -> Iterator[Excerpt]:
     """Endless excerpts of documentation, from a word's beginning to a word's end, without interactive sessions."""
     documents = _library()[1]
-    weights = [len(document) for document in documents]
+    weights = [len(document.text) ** 0.5 for document in documents]  # a few are long, and must not decide a split that keeps each whole
     while True:
-        (document,) = rng.choices(documents, weights)
+        ((document, number),) = rng.choices(documents, weights)
         begin = rng.randrange(len(document))
         first = _WORD.search(document, begin)
         last = _WORD.search(document, begin + rng.randint(SHORTEST, LONGEST - 40))
@@ -75,20 +86,23 @@ def prose_windows(rng: random.Random) -> Iterator[str]:
             continue
         text = document[first.start() : last.end()]
         if ">>>" not in text:
-            yield text
+            yield Excerpt(text, number)
 
 
 @lru_cache(maxsize=1)
-def _library() -> tuple[list[_Source], list[str]]:
-    """Held-out source files with their cuts, and held-out prose; read and tokenised once."""
-    sources: list[_Source] = []
-    prose: list[str] = []
+def _library() -> tuple[dict[int, _Source], list[Excerpt]]:
+    """Held-out source files by number, with their cuts, and held-out prose; read and tokenised once."""
+    sources: dict[int, _Source] = {}
+    prose: list[Excerpt] = []
+    number = 0
     for document in standard_library_documents("held_out"):
         if not _is_code(document):
-            prose.append(document)
-        elif document.isascii():  # where columns are characters on every version
-            sources.append(_scan(document, len(sources)))
-            if sum(len(source.text) for source in sources) > _ENOUGH:
+            prose.append(Excerpt(document, number))  # it follows the file that it documents
+            continue
+        number += 1
+        if document.isascii():  # where columns are characters on every version
+            sources[number] = _scan(document, number)
+            if sum(len(source.text) for source in sources.values()) > _ENOUGH:
                 break
     return sources, prose
 

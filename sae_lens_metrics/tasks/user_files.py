@@ -106,11 +106,22 @@ def _examples(path: Path, rows: list[dict[str, Any]], positive: str | None) -> l
         if incomplete is not None:
             found = ", ".join(repr(name) for name in incomplete) or "none"
             raise TaskError(f"the task file {str(path)!r} lacks the column {column!r}, or a value in it: a row has the columns {found}")
+    for number, row in enumerate(rows, start=1):
+        _check_encodable(path, number, str(row["text"]))
     is_positive = _labels(path, [str(row["label"]).strip() for row in rows], positive)
     return [
         Example(str(row["text"]), label, None if row.get("group") in (None, "") else str(row["group"]))
         for row, label in zip(rows, is_positive, strict=True)
     ]
+
+
+def _check_encodable(path: Path, number: int, text: str) -> None:
+    """Refuses half of a surrogate pair, which JSON can write and no tokenizer can read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        broken = ascii(text[error.start])
+        raise TaskError(f"the task file {str(path)!r} has a text with {broken} in row {number}, which is no character: mend it") from None
 
 
 def _labels(path: Path, labels: list[str], positive: str | None) -> list[bool]:

@@ -1,5 +1,6 @@
 """Probes on a real model, against slow references and closed forms."""
 
+import dataclasses
 import importlib
 import math
 import zlib
@@ -76,8 +77,9 @@ def test_the_mean_over_tasks_and_families_and_its_error(model):
     result = probed(subject_of(model, "gated"), tasks=["base64", "inside_string", "inside_comment"], seed=5)
     rows = result.tables["tasks"]
     assert [row["task"] for row in rows] == ["base64", "inside_string", "inside_comment"]
-    assert all(row["fitted_on"] == row["tested_on"] == 40 for row in rows)
-    assert all(0 <= row["loss"] <= row["entropy"] == pytest.approx(np.log(2)) for row in rows)
+    assert all(row["fitted_on"] + row["tested_on"] == 80 for row in rows)
+    assert all(40 <= row["fitted_on"] < 60 for row in rows)  # whole files of the standard library are in one half
+    assert all(0 <= row["loss"] <= row["entropy"] <= np.log(2) + 1e-9 for row in rows)
     for key in ("loss", "held_out_auc", "channels_held_out_loss", "random_held_out_accuracy", "shuffled_loss"):
         values = torch.tensor([row[key] for row in rows], dtype=torch.float64)
         estimate = result.estimates[key]
@@ -200,7 +202,7 @@ def halves_seen(model, monkeypatch, task):
 
 
 def test_no_example_is_in_both_halves_and_each_class_is_halved(model, monkeypatch):
-    task = generate_task("inside_string", 80, 0)
+    task = dataclasses.replace(generate_task("inside_string", 80, 0), groups=None)
     fit, test = halves_seen(model, monkeypatch, task)
     assert sorted(fit + test) == list(range(80))
     assert sum(task.labels[i] for i in fit) == sum(task.labels[i] for i in test) == 20
@@ -263,7 +265,7 @@ def test_the_best_latent_is_scikit_learns(model):
     (row,) = rows_of(subject, tasks=["inside_string"], seed=9)
     x = torch.stack([on_text(model, tokens)[-1] for tokens in sequences(model, task.texts, 63)])
     z, y = subject.pre_activations(x), torch.tensor(task.labels)
-    fit = fit_half(y, None, torch.Generator().manual_seed(9 ^ zlib.crc32(b"inside_string"))).numpy()
+    fit = fit_half(y, task.groups, torch.Generator().manual_seed(9 ^ zlib.crc32(b"inside_string"))).numpy()
     losses = []
     for latent in range(D_SAE):
         values = z[:, latent : latent + 1].double().numpy()
@@ -363,7 +365,8 @@ def test_the_model_runs_once_on_each_text(model, monkeypatch):
         rows.clear()
         probed(subject, pooling=pooling, examples=40, batch_size=16)
         assert sum(rows) == 2 * 40
-        assert len(rows) == 2 * 2 * 2  # two tasks, two halves, two batches
+        assert 2 * 3 <= len(rows) <= 2 * 4  # two tasks, whose halves of about 20 take one or two batches
+        assert max(rows) == 16
     rows.clear()
     probed(subject, pooling="max", examples=40, memory_gb=0.002)
     assert sum(rows) > 2 * 40  # the activations of all tokens do not fit

@@ -24,6 +24,8 @@ def sae_probes(request):
         importlib.invalidate_caches()
     spec = importlib.util.find_spec("sae_probes")
     assert "sae_probes" not in sys.modules  # importing it would load XGBoost
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
     return Path(spec.submodule_search_locations[0])
 
 

@@ -2,10 +2,13 @@
 
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
+from sae_lens_metrics.metrics.probe_search import Split
 from sae_lens_metrics.tasks import load_tasks
 from sae_lens_metrics.tasks.catalogue import catalogue
 from sae_lens_metrics.tasks.selection import _load
@@ -17,7 +20,8 @@ PHRASES = [name for name in FILES if name.startswith("phrase_")]
 N = 6_000
 """More than any file has."""
 
-# Rows left after de-duplication and balancing, counted in the files independently of this package, where all agree with it.
+# Rows left after de-duplication and balancing, counted in the files independently of this package, where all agree with it. White space
+# at the end, which is dropped first, makes no two texts of a file alike.
 COUNTS = {
     **{"amazon": 1998, "sciq": 3988, "truthfulqa": 488, "mc_taco": 1352, "quail": 3940, "justice": 4388, "virtue": 3030},
     **{"deontology": 4284, "commonsense_qa": 3820, "wikidata_isalive": 3376, "wikidata_sex_or_gender": 3332},
@@ -101,14 +105,14 @@ def test_counts_of_recast_questions(raw):
 def test_balanced_and_without_duplicates(tasks, name):
     task = tasks[name]
     assert len(set(task.texts)) == len(task.texts) == 2 * sum(task.labels)
-    assert all(text.strip() and len(text) <= 8192 for text in task.texts)
+    assert all(text and text == text.rstrip() and len(text) <= 8192 for text in task.texts)
     changes = sum(a != b for a, b in zip(task.labels, task.labels[1:], strict=False))
     assert 0.4 * len(task.labels) < changes < 0.6 * len(task.labels)
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_labels_are_those_of_the_file_and_contradictions_are_gone(tasks, raw, name):
-    labels = raw[name].groupby("prompt").target.agg(set).to_dict()
+    labels = raw[name].groupby(raw[name].prompt.str.rstrip()).target.agg(set).to_dict()
     for text, label in examples(tasks[name]):
         (only,) = labels[text]
         assert (only == FILES[name].positive) == label
@@ -190,19 +194,69 @@ def set_of(task, label):
     return {text for text, own in examples(task) if own is label}
 
 
-def test_passages_are_groups(tasks):
-    task = tasks["quail"]
-    assert task.groups is not None
-    passages, groups = defaultdict(set), defaultdict(set)
-    for text, group in zip(task.texts, task.groups, strict=True):
-        passage = text.rpartition("\n")[0]
-        passages[passage].add(group)
-        groups[group].add(passage)
-    assert all(len(of) == 1 for of in passages.values())
-    assert sum(len(of) > 1 for of in groups.values()) <= 2  # versions of one passage
-    assert 500 < len(groups) < 600
-    assert sorted(groups) == list(range(len(groups)))
-    assert all(tasks[name].groups is None for name in tasks if name != "quail")
+# --- groups ------------------------------------------------------------------------------------------------------------------
+
+
+def words(count):
+    return lambda text: " ".join(text.split()[:count])
+
+
+# what the examples of a group share, found without regular expressions, or an empty text
+SHARED = {
+    "mc_taco": lambda text: text.split("\n")[0],
+    "quail": lambda text: text.rpartition("\n")[0],  # the passage
+    "quartz": words(8),
+    "justice": lambda text: text.partition(" because ")[0] if " because " in text else "",
+    "virtue": lambda text: text.partition(" [SEP]")[0],
+    "deontology": lambda text: text.split("\n")[0],
+    "cola": lambda text: " ".join(text.split(" ")[:3]) if text.count(" ") > 2 else "",
+    "gpt2disc": lambda text: text.lstrip()[:80],
+    **{name: lambda text: text.split()[-1] for name in FILES if name.startswith("wikidata")},
+}
+
+
+def share_on_both_sides(keys, fit):
+    """How many of the held-out examples have a key that an example of the other half has."""
+    fitted = {key for key, inside in zip(keys, fit, strict=True) if inside and key != ""}
+    held_out = [key for key, inside in zip(keys, fit, strict=True) if not inside]
+    return sum(key in fitted for key in held_out) / len(held_out)
+
+
+def test_which_tasks_have_groups(tasks):
+    assert {name for name, task in tasks.items() if task.groups is not None} == {*SHARED, "base64"}
+    assert {name for name, entry in FILES.items() if entry.group} == set(SHARED)
+
+
+@pytest.mark.parametrize("name", [*FILES, "base64"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_group_and_nothing_shared_is_on_both_sides_of_a_split(tasks, name, seed):
+    task = tasks[name]
+    split = Split.of(task, torch.Generator().manual_seed(seed))
+    if task.groups is not None:
+        assert share_on_both_sides(task.groups, split.fit) == 0
+        assert sorted(set(task.groups)) == list(range(max(task.groups) + 1))
+    if name in SHARED:
+        assert share_on_both_sides([SHARED[name](text) for text in task.texts], split.fit) == 0
+    assert all(0.4 < half.float().mean() < 0.6 for half in split.y)
+    assert 0.5 <= split.fit.float().mean() < 0.6
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_without_groups_much_would_be_on_both_sides(tasks, name):
+    task = tasks[name]
+    fit = Split.of(replace(task, groups=None), torch.Generator().manual_seed(0)).fit
+    share = share_on_both_sides([SHARED[name](text) for text in task.texts], fit)
+    assert share > (0.9 if name in ("mc_taco", "quail") else 0.02)
+
+
+def test_passages(tasks):
+    passages = defaultdict(set)
+    for text, group in zip(tasks["quail"].texts, tasks["quail"].groups, strict=True):
+        passages[group].add(text.rpartition("\n")[0])
+    assert len(passages) == 558
+    versions = [[set(passage.split()) for passage in of] for of in passages.values() if len(of) > 1]
+    assert len(versions) == 2  # the file has them with and without the place where they were written, or with a paragraph more
+    assert all(len(one & other) > 0.8 * len(one | other) for one, other in versions)
 
 
 # --- what the labels mean ----------------------------------------------------------------------------------------------------
@@ -228,3 +282,10 @@ def test_phrases_are_at_the_end(tasks, name):
     first, second = name.removeprefix("phrase_").split("-")
     wrong = [text for text, label in examples(tasks[name]) if bool(re.search(rf"{first}\W*{second}$", text, re.IGNORECASE)) != label]
     assert len(wrong) < 0.015 * len(tasks[name].texts)  # what the file counts as another phrase: "credit-card", "transgene expression"
+
+
+def test_white_space_does_not_tell_who_wrote_an_essay(tasks, raw):
+    ends = raw["gpt2disc"].groupby("target").prompt.agg(lambda prompts: sum(prompt != prompt.rstrip() for prompt in prompts) / len(prompts))
+    assert ends["0"] > 0.3  # those of people, while 1 in 200 of the others has it: the last token, which is probed, would give them away
+    assert ends["1"] < 0.01
+    assert all(text == text.rstrip() for text in tasks["gpt2disc"].texts)

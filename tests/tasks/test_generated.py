@@ -6,16 +6,21 @@ import re
 from collections import Counter
 
 import pytest
+import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
+from sae_lens_metrics.metrics.probe_search import Split
 from sae_lens_metrics.tasks import ProbeTask, generate_task, generated_tasks
 from sae_lens_metrics.tasks.generated import GENERATORS
+from sae_lens_metrics.tasks.shared_text import Passages, groups_of
+from sae_lens_metrics.tasks.source_cuts import Excerpt
 from sae_lens_metrics.tasks.task import TaskError
 
 N = 400
 TASKS = {name: generate_task(name, N, seed=0) for name in generated_tasks()}
+NUMBERS = ["hexadecimal", "true_sum", "true_comparison", "ascending_numbers"]
 CODE = ["inside_string", "inside_comment", "inside_brackets", "in_function_signature", "deep_indentation"]
 
 each_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
@@ -79,6 +84,47 @@ def test_order_is_random(task):
 def test_thousands_of_examples(task):
     assert len(generate_task(task.name, 2000, seed=0).texts) == 2000
 
+
+# --- halves ------------------------------------------------------------------------------------------------------------------
+
+
+def passages(texts: list[str]) -> set[str]:
+    return {text[start : start + 40] for text in texts for start in range(len(text) - 39)}
+
+
+@pytest.mark.parametrize("n_examples", [200, 800, 2000])
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in NUMBERS])
+def test_halves_share_no_passage_and_have_both_classes(name, n_examples):
+    task = generate_task(name, n_examples, seed=0)
+    for seed in range(5):
+        split = Split.of(task, torch.Generator().manual_seed(seed))
+        fit, held_out = ([text for text, inside in zip(task.texts, split.fit, strict=True) if inside == side] for side in (True, False))
+        assert not passages(fit) & passages(held_out)
+        assert all(0.25 < half.float().mean() < 0.75 for half in split.y)
+        assert len(fit) < 0.7 * n_examples
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_random_numbers_have_no_groups(name):
+    assert TASKS[name].groups is None
+
+
+def test_what_is_from_nowhere_is_a_group_of_its_own():
+    assert groups_of([Excerpt("a", 4), Excerpt("b"), Excerpt("c", 2), Excerpt("d"), Excerpt("e", 4)]) == (0, 1, 2, 3, 0)
+    assert groups_of([Excerpt("a"), Excerpt("b")]) is None
+
+
+def test_documents_that_copy_each_other():
+    seen, copied = Passages(), "x" * 39 + "y"
+    assert seen.admit(Excerpt(f"of one{copied}", 1), Excerpt(f"{copied}of one as well", 1))
+    assert not seen.admit(Excerpt("another", 2), Excerpt(f"with{copied}in it", 2))
+    assert not seen.admit(Excerpt(copied))
+    assert seen.admit(Excerpt(copied[1:], 2), Excerpt(f"{copied}of one again", 1))
+    assert not seen.admit(Excerpt("z" * 40, 2), Excerpt("z" * 41, 3))
+    assert not seen.admit(Excerpt("z" * 40), Excerpt("z" * 41))
+
+
+# --- labels ------------------------------------------------------------------------------------------------------------------
 
 # whole literals and comments, or one that the end of the text leaves open
 LITERAL = re.compile(

@@ -4,13 +4,14 @@ import importlib.util
 import json
 import logging
 import random
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from datasets import Dataset, DatasetDict
 
 from sae_lens_metrics.errors import ConfigError
-from sae_lens_metrics.tasks import ProbeTask, generated_tasks, load_tasks, sae_probes_files, select_tasks
+from sae_lens_metrics.tasks import ProbeTask, generated_tasks, hub, load_tasks, sae_probes_files, select_tasks
 from sae_lens_metrics.tasks.catalogue import catalogue
 from sae_lens_metrics.tasks.preparation import LONGEST_PROMPT, Example, prepare, without_duplicates
 from sae_lens_metrics.tasks.recasts import options_as_examples
@@ -143,12 +144,35 @@ def test_a_machine_that_is_told_to_stay_offline():
     assert "the Hugging Face hub cannot be reached" in loaded.missing["jigsaw"]
 
 
+def test_a_hub_that_could_not_be_reached_is_left_alone_for_some_minutes(monkeypatch):
+    tries, now = [], [1000.0]
+
+    def unreachable(entry):
+        tries.append(entry.name)
+        raise ConnectionError
+
+    monkeypatch.setattr(hub, "_stream", unreachable)
+    monkeypatch.setattr(hub, "_unreachable_until", [0.0])
+    monkeypatch.setattr(hub, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for seconds, expected in ((0, 1), (10, 1), (250, 1), (50, 2), (10, 2)):  # an evaluation asks again and again
+        now[0] += seconds
+        loaded = load_tasks(["jigsaw", "wic", "base64"], n_examples=20, seed=0)
+        assert len(tries) == expected
+        assert list(loaded.missing) == ["wic", "jigsaw"]
+        assert all("cannot be reached" in reason for reason in loaded.missing.values())
+
+
 # --- preparation -------------------------------------------------------------------------------------------------------------
 
 
 def test_duplicates_contradictions_and_blank_texts():
     given = [Example("a", True), Example("b", False), Example("a", True), Example("b", True), Example(" \n", True), Example("c", False)]
     assert without_duplicates(given) == [Example("a", True), Example("c", False)]
+
+
+def test_white_space_at_the_end_is_dropped_before_duplicates_are():
+    given = [Example("a \n", True), Example(" a", False), Example("a", True), Example("b\t", True), Example("b", False)]
+    assert without_duplicates(given) == [Example("a", True), Example(" a", False)]
 
 
 def test_long_texts_lose_their_beginning():
@@ -177,9 +201,9 @@ def test_what_cannot_be_prepared():
 
 
 def test_questions_whose_text_looks_like_options():
-    question = Example("Which is it, A. or B. x?\n\nA.one\nB.two\n\nA. right\nB. wrong", "0")
-    (example,) = options_as_examples([question], "lines from 0", False, random.Random(0))
-    assert example == Example("Which is it, A. or B. x?\n\nA.one\nB.two right", True)
+    question = Example("Which is it, A. or B. x?\n\nA.one\nB.two\n\nA. right\nB. wrong", "0", "its group")
+    (example,) = options_as_examples([question], "lines from 0", random.Random(0))
+    assert example == Example("Which is it, A. or B. x?\n\nA.one\nB.two right", True, "its group")
 
 
 def test_the_fingerprint_is_of_the_content():
@@ -297,6 +321,21 @@ def test_files_that_cannot_be_read(tmp_path):
     for name, message in messages.items():
         with pytest.raises(TaskError, match=message):
             load_tasks(["true_sum"], n_examples=40, seed=0, files=[str(tmp_path / name)])
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\udc00 and", "\\ude00\\ud83d"])
+def test_half_a_character(tmp_path, half):
+    """JSON can write it, and tokenizers fail on it."""
+    path = tmp_path / "mine.jsonl"
+    lines = [json.dumps(row) for row in ROWS]
+    lines[6] = f'{{"text": "with {half}", "label": 1}}'
+    path.write_text("\n".join(lines))
+    with pytest.raises(TaskError) as error:
+        load_task_file(str(path), 100, 0)
+    assert f"mine.jsonl' has a text with '{half[:6]}' in row 7, " in str(error.value)
+    lines[6] = '{"text": "whole: \\ud83d\\ude00", "label": 1}'
+    path.write_text("\n".join(lines))
+    assert "whole: \N{GRINNING FACE}" in load_task_file(str(path), 100, 0).texts
 
 
 def test_names_that_are_taken(tmp_path):
