@@ -110,6 +110,10 @@ def _evaluate_many(
 
     found = sweep(targets, config, output, overrides=overrides, overwrite=options.overwrite, wandb_project=options.wandb_project)
     print_sweep(found.names, found.reports, found.errors)
+    if options.compare and len(found.files) > 1:
+        from sae_lens_metrics.compare_command import run_compare
+
+        run_compare([str(found.files[target.name]) for target in targets if target.name in found.files])
     print(f"{len(found.files)} results and {SUMMARY} are in {output}")
     _save_as(options.format, {target: found.files[target.name] for target in targets if target.name in found.files}, output)
     if not found.errors:
@@ -143,6 +147,9 @@ def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, Metrics
         help="RELEASE (of SAELens's directory, or a hub repository) and SAE_ID, or folders with SAEs",
     )
     parser.add_argument("--list", metavar="FILE", help="more targets, one a line: RELEASE SAE_ID, or a folder; # begins a comment")
+    parser.add_argument(
+        "--compare", action="store_true", help="say which numbers of several SAEs differ from the first one's, as compare does"
+    )
     parser.add_argument("--overwrite", action="store_true", help="evaluate again what was evaluated already")
     parser.add_argument("--model", metavar="MODEL", help="model folder or name, if not the one in the SAE's metadata")
     parser.add_argument("--output", default="sae-metrics", metavar="DIR", help="folder for the result file (default: %(default)s)")

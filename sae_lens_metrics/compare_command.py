@@ -18,6 +18,7 @@ _DESCRIPTION = """Compares result files of SAEs, number by number, with the firs
 
   sae-lens-metrics compare sae-metrics/A.json sae-metrics/B.json
   sae-lens-metrics compare old.json new1.json new2.json --output differences.csv
+  sae-lens-metrics evaluate FOLDER_A FOLDER_B --model MODEL --dataset texts.jsonl --compare      evaluates them first
 
 Results on the same text and seed (which "evaluate" with the same --dataset, --tokens and --seed gives) are compared document by
 document: what the text has in common cancels, and smaller differences are seen. Others can be compared too, with larger errors.

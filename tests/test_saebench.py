@@ -102,7 +102,7 @@ def test_files_have_the_saes_name_and_configurations_are_apart(report, tmp_path)
     assert save_saebench(other, tmp_path, "some/release", "blocks.1/x").parent != first.parent
 
 
-def test_the_command_writes_it_beside_its_own_file(model, tmp_path, documents, capsys):
+def test_the_command_writes_it_beside_its_own_file_and_compares(model, tmp_path, documents, capsys):
     from importlib.resources import files
 
     from sae_lens_metrics.inference_sae import inference_sae
@@ -113,11 +113,13 @@ def test_the_command_writes_it_beside_its_own_file(model, tmp_path, documents, c
         inference_sae(training_sae("topk", seed=ord(name))).save_model(tmp_path / "saes" / name)
     tiny = str(files("sae_lens_metrics.demo") / "tiny_lm")
     options = ["--model", tiny, "--dataset", str(texts), "--tokens", "512", "--metrics", "shrinkage", "--shrinkage.tokens", "512"]
-    command = ["evaluate", str(tmp_path / "saes"), *options, "--output", str(tmp_path / "out"), "--format", "saebench"]
+    command = ["evaluate", str(tmp_path / "saes"), *options, "--output", str(tmp_path / "out"), "--format", "saebench", "--compare"]
     assert main(command) == 0
     written = sorted((tmp_path / "out").glob("saebench_*/*_eval_results.json"))
     assert len(written) == 2
     for path in written:
         validate(json.loads(path.read_text()))
-    assert str(written[0].parent) in capsys.readouterr().out.replace("\n", "")
+    printed = capsys.readouterr().out.replace("\n", "")
+    assert str(written[0].parent) in printed
+    assert "Holm-Bonferroni" in printed
     assert len(list((tmp_path / "out").glob("*.json"))) == 2
