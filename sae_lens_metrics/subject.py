@@ -405,7 +405,7 @@ class Subject:
         return {
             "hook_name": self.hook_name,
             "hook_head_index": self._head,
-            "output_hook_name": self.output_hook_name,
+            **({"output_hook_name": self.output_hook_name} if self.is_transcoder else {}),
             "positions": [self._positions.start, self._positions.stop, self._positions.step],
             "bos_token": self.bos_token,
             "model_kwargs": {name: str(value) for name, value in self._backend.model_kwargs.items()},

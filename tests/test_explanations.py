@@ -240,7 +240,7 @@ def single_rows(subject, latent, known):
 
     def run(row):
         if tuple(row) not in known:
-            x = subject._read(backend.prefix(torch.tensor([[subject.bos_token, *row]])).activation)
+            x = subject.activations(backend.prefix(torch.tensor([[subject.bos_token, *row]])))
             known[tuple(row)] = subject.encode(x[:, -1])[0]
         return float(known[tuple(row)][latent])
 

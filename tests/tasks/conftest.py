@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,16 @@ def sae_probes(request):
 def _download(folder):
     if list(folder.glob("sae_probes-*.dist-info")):
         return
-    shutil.rmtree(folder)  # what an interrupted download has left
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), REQUIREMENT]
+    fresh = tempfile.mkdtemp(dir=folder.parent)  # of this process alone, put in place when it is whole
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", fresh, REQUIREMENT]
     process = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    try:
+        if process.returncode == 0:
+            os.rename(fresh, folder)
+    except OSError:  # another process was faster
+        pass
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     if process.returncode and os.environ.get(NO_INDEX):
         pytest.skip(f"{NO_INDEX} is set, and {REQUIREMENT} is not installed")
     # not a reason to skip on its own: the tests of 48 tasks would pass unseen

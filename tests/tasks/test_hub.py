@@ -172,7 +172,7 @@ def test_data_that_is_gone_or_different(tmp_path):
     del served["hendrycks/ethics"]
     revisions = {entry.revision for entry in HUB.values()} - {HUB["europarl_es"].revision}
     with LoopbackHub(datasets=served, revisions=revisions) as server:
-        (result,), warnings = load(tmp_path, server.url, [["wic", "ethics", "europarl_es", "jigsaw"], 0, False])
+        (result,), warnings = load(tmp_path, server.url, [["wic", "utilitarianism", "europarl_es", "jigsaw"], 0, False])
     missing = result["missing"]
     assert "jigsaw" in result["tasks"]
     assert "aps/super_glue" in missing["wic"]
