@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from simple_parsing import ArgumentGenerationMode, ArgumentParser, DashVariant, NestedMode
 
 from sae_lens_metrics.config import MetricsConfig, N2GConfig, ProbeConfig
-from sae_lens_metrics.errors import MetricsError
+from sae_lens_metrics.errors import ConfigError, MetricsError
 from sae_lens_metrics.interrupts import interrupts
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def _evaluate(arguments: list[str]) -> int:
     _check_names(config)
     targets = [*(find_targets(options.targets) if options.targets else []), *(read_list(options.list) if options.list else [])]
     targets = list(dict.fromkeys(targets))
+    if options.compare and len(targets) < 2:
+        raise ConfigError(f"--compare takes two SAEs at least, but {targets[0].name} is the only one: name another, or leave it out")
     overrides = Overrides(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Overrides)})
     if len(targets) == 1:
         return _evaluate_one(targets[0], config, output, overrides, options)
@@ -110,17 +112,17 @@ def _evaluate_many(
 
     found = sweep(targets, config, output, overrides=overrides, overwrite=options.overwrite, wandb_project=options.wandb_project)
     print_sweep(found.names, found.reports, found.errors)
-    if options.compare and len(found.files) > 1:
+    print(f"{len(found.files)} results and {SUMMARY} are in {output}")
+    files = {target: found.files[target.name] for target in targets if target.name in found.files}
+    _save_as(options.format, files, output)
+    if found.errors:
+        failed = ", ".join(name for name in found.names if name in found.errors)
+        print(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}", file=sys.stderr)
+    if options.compare and len(files) > 1:
         from sae_lens_metrics.compare_command import run_compare
 
-        run_compare([str(found.files[target.name]) for target in targets if target.name in found.files])
-    print(f"{len(found.files)} results and {SUMMARY} are in {output}")
-    _save_as(options.format, {target: found.files[target.name] for target in targets if target.name in found.files}, output)
-    if not found.errors:
-        return 0
-    failed = ", ".join(name for name in found.names if name in found.errors)
-    print(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}", file=sys.stderr)
-    return _SOME_FAILED
+        run_compare([str(path) for path in files.values()])
+    return _SOME_FAILED if found.errors else 0
 
 
 def _save_as(form: str, files: "dict[Target, Path]", output: Path) -> None:

@@ -123,3 +123,6 @@ def test_the_command_writes_it_beside_its_own_file_and_compares(model, tmp_path,
     assert str(written[0].parent) in printed
     assert "Holm-Bonferroni" in printed
     assert len(list((tmp_path / "out").glob("*.json"))) == 2
+    command[1] = str(tmp_path / "saes" / "a")
+    assert main(command) == 2
+    assert "--compare takes two SAEs at least" in capsys.readouterr().err

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_lens_metrics.functional.logistic import wide_dtype
 from sae_lens_metrics.functional.probing import accuracy, auc, fit_logistic_1d, logistic_loss
+from sae_lens_metrics.functional.statistics import widest_float
 
 __all__ = ["BestProbe", "HeldOut", "best_probes", "held_out"]
 
@@ -88,7 +88,7 @@ def held_out(best: BestProbe, z: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitte
     Raises:
         ProbeInputError: A value is not finite, or all labels are equal.
     """
-    log_odds = z.to(wide_dtype(z)) * best.weight + best.bias
+    log_odds = z.to(widest_float(z.device)) * best.weight + best.bias
     most_certain = math.log(fitted_on + 1)
     limited = log_odds.clamp(-most_certain, most_certain)[:, None]
     one, zero = limited.new_ones(1), limited.new_zeros(1)

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_lens_metrics.errors import MetricsError
+from sae_lens_metrics.functional.statistics import widest_float
 
-__all__ = ["Fits", "Options", "ProbeInputError", "fit_sorted", "view_like", "wide_dtype"]
+__all__ = ["Fits", "Options", "ProbeInputError", "fit_sorted", "view_like"]
 
 _SEPARATED_LOGIT = 14.0  # log(1 + e^-14) is 8e-7 nats: what a finite weight leaves over the infimum
 _FIRST_REACH = 16.0  # float32 still sees the curvature of an example that is wrong by 16
@@ -18,11 +19,6 @@ _REACH = 1e6
 
 class ProbeInputError(MetricsError):
     """The activations or labels given to a probe cannot be used; the message says what to change."""
-
-
-def wide_dtype(tensor: Tensor) -> torch.dtype:
-    """The dtype for small sums and results: float64 where the device has it."""
-    return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
 class Options(NamedTuple):
@@ -105,7 +101,7 @@ def fit_sorted(z: Tensor, n_positive: int, options: Options, first_latent: int) 
 
 def _separated_fit(z: Tensor, n_positive: int, extremes: _Extremes, rising: Tensor) -> Fits:
     """The closed form where the classes meet in one value at most: only examples tied at that value keep any loss."""
-    wide = wide_dtype(z)
+    wide = widest_float(z.device)
     low = torch.where(rising, extremes.negative_max, extremes.positive_max)
     high = torch.where(rising, extremes.positive_min, extremes.negative_min)
     tied = z == low  # nothing but the lower class lies here if low < high
@@ -149,7 +145,7 @@ class _Newton(NamedTuple):
 
 def _overlapping_fit(z: Tensor, n_positive: int, extremes: _Extremes, options: Options) -> Fits:
     """The fit where a finite optimum exists; z is overwritten."""
-    wide = wide_dtype(z)
+    wide = widest_float(z.device)
     smallest, largest = extremes.ends
     spread = largest - smallest
     # Subtracting a number near the decision boundary is exact there, where digits matter, whatever the offset and the outliers.

@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sae_lens_metrics.functional.logistic import Fits, Options, ProbeInputError, fit_sorted, view_like, wide_dtype
+from sae_lens_metrics.functional.logistic import Fits, Options, ProbeInputError, fit_sorted, view_like
+from sae_lens_metrics.functional.statistics import widest_float
 from sae_lens_metrics.functional.threads import chunk_threads
 
 __all__ = ["LogisticFit", "ProbeInputError", "accuracy", "auc", "fit_logistic_1d", "label_entropy", "logistic_loss"]
@@ -135,7 +136,7 @@ def accuracy(
     """
     predicted = _logits(z, weight, bias) > 0
     positive = _labels(y, z, both_classes=False)
-    return (predicted == positive[:, None]).to(wide_dtype(z)).mean(0)
+    return (predicted == positive[:, None]).to(widest_float(z.device)).mean(0)
 
 
 @torch.no_grad()
@@ -161,12 +162,12 @@ def auc(
     below = torch.searchsorted(negatives, positives).sum(-1)
     not_above = torch.searchsorted(negatives, positives, right=True).sum(-1)
     pairs = negatives.shape[1] * positives.shape[1]
-    return ((below + not_above).to(wide_dtype(scores)) / (2 * pairs)).reshape(scores.shape[1:])
+    return ((below + not_above).to(widest_float(scores.device)) / (2 * pairs)).reshape(scores.shape[1:])
 
 
 def label_entropy(y: Bool[Tensor, "n"] | Int[Tensor, "n"] | Float[Tensor, "n"]) -> Float[Tensor, ""]:
     """The entropy of the labels in nats, in [0, ln 2]: the loss of the best probe that ignores the activations."""
-    share = y.to(wide_dtype(y)).mean()
+    share = y.to(widest_float(y.device)).mean()
     return -(torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share))
 
 
@@ -191,4 +192,4 @@ def _logits(z: Tensor, weight: Tensor, bias: Tensor) -> Float[Tensor, "n latents
     _check_activations(z)
     if not z.isfinite().all():
         raise ProbeInputError("The activations are not all finite; remove or mask them.")
-    return z.to(wide_dtype(z)) * weight + bias
+    return z.to(widest_float(z.device)) * weight + bias

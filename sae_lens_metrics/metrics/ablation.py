@@ -29,7 +29,9 @@ _KINDS = {
     "random_": "a random direction is subtracted, as long as what a latent adds",
 }
 _BINS = 50
-_NOTHING = "no latent is active at any of the positions, or none has an effect: there is nothing to average over"
+_NOTHING = (
+    "nothing to average over: no latent is active at any of the positions, special tokens are at all of them, or nothing has an effect"
+)
 
 
 def ablation(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:

@@ -11,7 +11,7 @@ from sae_lens_metrics.config import AblationConfig
 from sae_lens_metrics.demo.model import load_tiny_lm
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.functional.ablation import DENSE_EFFECT, effect_sparsity
-from sae_lens_metrics.metrics.ablation import _columns, ablation
+from sae_lens_metrics.metrics.ablation import _columns, _Group, ablation
 
 T = 8
 
@@ -181,9 +181,15 @@ def test_baselines_belong_to_their_sequences(model, corpus):
     for name in ("sparsity", "random_sparsity", "sparsity_minus_channels", "sparsity_minus_random"):
         assert result.estimates[name].n == int(active.sum())
     assert result.estimates["channels_sparsity"].n == 24
-    # all latents of a sequence add vectors of a length of their own, so directions of other sequences would have other effects
-    effects = result.estimates["random_effect"].value / result.estimates["effect"].value
-    assert 0.2 < effects < 5
+    # each random direction is as long as what a latent of the same sequence adds
+    group = _Group(subject, part, torch.arange(24), columns[0], config.ablation)
+    changes = group.changes([torch.Generator().manual_seed(i) for i in range(24)])
+    lengths = {
+        kind: (changes[kind].changed(slice(None))[:, 0] - group._base[changes[kind].rows, 0]).norm(dim=1) for kind in ("", "random_")
+    }
+    assert set(changes["random_"].rows.tolist()) == set(changes[""].rows.tolist())
+    for row, length in zip(changes["random_"].rows, lengths["random_"], strict=True):
+        assert (lengths[""][changes[""].rows == row] - length).abs().min() < 1e-4 * length
 
 
 def test_random_directions_are_as_long_as_latents(trained, corpus):
