@@ -6,6 +6,7 @@ import platform
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -88,7 +89,7 @@ def _timed(name: str, metric: Metric, subject: Subject, corpus: Corpus, config: 
     generator = torch.Generator().manual_seed(config.seed * 2**32 + zlib.crc32(name.encode()))
     started = time.perf_counter()
     result = metric(subject, corpus, config, generator)
-    return MetricResult(result.estimates, result.tables, result.histograms, result.notes, round(time.perf_counter() - started, 3))
+    return replace(result, seconds=round(time.perf_counter() - started, 3))
 
 
 def _announce(seconds: float, subject: Subject, corpus: Corpus, config: MetricsConfig) -> None:

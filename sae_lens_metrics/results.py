@@ -15,10 +15,10 @@ from sae_lens_metrics.errors import ResultError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Estimate", "Histogram", "MetricResult", "Report", "summary", "write_atomically"]
+__all__ = ["Estimate", "Example", "Histogram", "MetricResult", "Report", "summary", "write_atomically"]
 
-FORMAT_VERSION = "1.1"
-"""Version of the result file: the major number changes when an older reader would misread it. 1.1 adds influences."""
+FORMAT_VERSION = "1.2"
+"""Version of the result file: the major number changes when an older reader would misread it. 1.1 adds influences, 1.2 examples."""
 
 Scalar = str | int | float | bool | None
 Row = dict[str, Scalar]
@@ -94,6 +94,25 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A stretch of text, with what one latent is on each of its tokens and what its explanation predicts there."""
+
+    latent: int
+    """The latent."""
+    kind: str
+    """How the token in question was chosen: ``"random"`` among those where the latent fires, ``"top"`` where it is largest, or
+    ``"predicted"``, at random where its explanation says that it fires."""
+    at: int
+    """Index of that token."""
+    tokens: list[str]
+    """The tokens as text."""
+    activations: list[float]
+    """What the latent is on each token."""
+    predictions: list[float]
+    """What the explanation predicts there, 0 for nothing."""
+
+
+@dataclass(frozen=True)
 class MetricResult:
     """What one metric found out."""
 
@@ -103,6 +122,8 @@ class MetricResult:
     """Tables by name; every row of a table has the same columns."""
     histograms: dict[str, Histogram] = field(default_factory=dict)
     """Distributions by name."""
+    examples: list[Example] = field(default_factory=list)
+    """Text on which latents fire, latent by latent."""
     notes: list[str] = field(default_factory=list)
     """Choices and warnings that belong to the numbers."""
     seconds: float = 0.0
@@ -232,6 +253,7 @@ def _metric_result(data: Mapping[str, Any]) -> MetricResult:
         estimates={name: _known(Estimate, estimate) for name, estimate in data["estimates"].items()},
         tables=data.get("tables", {}),
         histograms={name: _known(Histogram, histogram) for name, histogram in data.get("histograms", {}).items()},
+        examples=[_known(Example, example) for example in data.get("examples", [])],
         notes=data.get("notes", []),
         seconds=data.get("seconds", 0.0),
     )

@@ -21,6 +21,7 @@ from sae_lens_metrics.config import MetricsConfig, Preset
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation import make_report
 from sae_lens_metrics.held_out import NOT_HELD_OUT, hold_out
+from sae_lens_metrics.history import METRICS_FILENAME
 from sae_lens_metrics.inference_sae import inference_sae
 from sae_lens_metrics.isolation import isolated
 from sae_lens_metrics.metrics import get_metric
@@ -32,7 +33,6 @@ __all__ = ["MetricsRunnerConfig", "MetricsTrainingRunner", "OverheadBudget", "at
 
 logger = logging.getLogger("sae_lens_metrics")
 
-METRICS_FILENAME = "metrics.jsonl"
 _SEAMS = ("run_trainer_with_interruption_handling", "_run_with_interruption_handling")
 """Names of the method that runs the trainer, in SAELens's single-SAE and multi-SAE runner."""
 _INTERRUPTS = (KeyboardInterrupt, InterruptedException)

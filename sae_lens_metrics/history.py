@@ -1,0 +1,63 @@
+"""Metrics over a training run, as ``metrics.jsonl`` has them."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sae_lens_metrics.errors import ResultError
+
+__all__ = ["METRICS_FILENAME", "History", "Point", "read_histories"]
+
+METRICS_FILENAME = "metrics.jsonl"
+_ABOUT = ("sae", "step", "n_training_samples", "final", "held_out", "seconds", "errors")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation."""
+
+    step: int
+    """Training steps done."""
+    samples: int
+    """Activations trained on."""
+    final: bool
+    """Whether it was made after the last step."""
+    values: dict[str, float]
+    """Numbers by full name, and their standard errors under the same name with ``_stderr``, as ``Report.flat`` gives them."""
+
+
+@dataclass(frozen=True)
+class History:
+    """The evaluations of one SAE during its training, in their order."""
+
+    points: list[Point] = field(default_factory=list)
+
+
+def read_histories(path: str | Path) -> dict[str, History]:
+    """Reads a ``metrics.jsonl``: a history for each SAE that was trained in that run, by its name, ``""`` for an only one.
+
+    A last line that was cut off, as by a run that is still writing, is left out.
+
+    Raises:
+        ResultError: If a line is none that training writes.
+        OSError: If the file cannot be read.
+    """
+    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    histories: dict[str, History] = {}
+    for number, line in enumerate(lines[:-1], start=1):  # a whole line ends in a line break
+        if line.strip():
+            try:
+                data = json.loads(line)
+                name, point = data["sae"] or "", _point(data)
+            except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+                raise ResultError(f"{path}, line {number}, is no line of a {METRICS_FILENAME} ({type(error).__name__}: {error})") from error
+            histories.setdefault(name, History()).points.append(point)
+    if not histories:
+        raise ResultError(f"{path} holds no evaluation: was the run stopped before its first one?")
+    return histories
+
+
+def _point(data: dict[str, Any]) -> Point:
+    values = {name: float(value) for name, value in data.items() if name not in _ABOUT}
+    return Point(int(data["step"]), int(data["n_training_samples"]), bool(data["final"]), values)
