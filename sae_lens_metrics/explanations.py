@@ -20,6 +20,7 @@ from sae_lens_metrics.errors import ExplanationError
 from sae_lens_metrics.functional.matching import Matcher
 from sae_lens_metrics.functional.n2g import Examples, build_patterns
 from sae_lens_metrics.functional.ngrams import ABSENT, NGram, Patterns
+from sae_lens_metrics.functional.nonzeros import nonzeros
 from sae_lens_metrics.functional.sampling import GroupedSample
 from sae_lens_metrics.results import write_atomically
 from sae_lens_metrics.short_runs import ShortRuns
@@ -30,8 +31,6 @@ __all__ = ["Explanations", "explain", "texts"]
 FORMAT, FORMAT_VERSION = "sae-lens-metrics explanations", "1.0"
 _METHOD = 1
 """Counts changes to how explanations are built, so that older ones are not taken for those of today."""
-_NONZEROS = 2**21
-"""Activations that are sampled from at once."""
 _EXAMPLES_AT_ONCE = 2**17
 _LIKE_THE_PAPER = " _"
 
@@ -287,11 +286,8 @@ def _sampled(
         tokens += len(batch.x)
         for rows in batch.chunks(subject):
             z, position = subject.encode(batch.x[rows]), batch.in_corpus[rows]
-            fires = (z != 0) & wanted
-            parts = math.ceil(int(fires.sum()) / _NONZEROS) or 1
-            for some in torch.arange(len(z), device=z.device).chunk(parts):
-                row, latent = fires[some].nonzero(as_tuple=True)
-                sample.add(latent, position[some][row], z[some][row, latent])
+            for row, latent in nonzeros((z != 0) & wanted):
+                sample.add(latent, position[row], z[row, latent])
     return sample, tokens
 
 

@@ -259,9 +259,12 @@ def _metric_result(data: Mapping[str, Any]) -> MetricResult:
     )
 
 
+_LIST = re.compile(r"\[\n\s*(?:[-\d][^][{}\"]*|\"(?:[^\"\\]|\\.)*\"(?:,\n\s*\"(?:[^\"\\]|\\.)*\")*\s*)\]")
+
+
 def _on_one_line(text: str) -> str:
-    """Indented JSON with each list of numbers on one line; there is a line break after a bracket outside of strings only."""
-    return re.sub(r"\[\n\s*[-\d][^][{}\"]*\]", lambda numbers: "".join(numbers[0].split()), text)
+    """Indented JSON with each list of numbers or strings on one line; in JSON there is no line break within a string."""
+    return _LIST.sub(lambda found: "".join(line.lstrip(" ") for line in found[0].split("\n")), text)
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> Any:

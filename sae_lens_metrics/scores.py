@@ -10,7 +10,8 @@ from torch import Tensor
 from sae_lens_metrics.config import MetricsConfig
 from sae_lens_metrics.corpus import ActivationBatch, Corpus
 from sae_lens_metrics.explanations import Explanations
-from sae_lens_metrics.functional.sampling import GroupedSample
+from sae_lens_metrics.functional.nonzeros import nonzeros
+from sae_lens_metrics.functional.sampling import GroupedLargest, GroupedSample
 from sae_lens_metrics.subject import Subject
 
 __all__ = ["Scores", "score"]
@@ -34,10 +35,8 @@ class Scores:
     """Positions of the scoring text that count."""
     shown: Int[Tensor, "latents shown"]
     """A random sample of the predicted positions, as sequence times sequence length plus column; -1 where there are fewer."""
-    shown_activation: Float[Tensor, "latents shown"]
-    """What the latent is there."""
-    shown_predicted: Float[Tensor, "latents shown"]
-    """What the explanation predicts there."""
+    top: Int[Tensor, "latents top"]
+    """The positions of the scoring text where the latent is largest, in absolute value; likewise."""
 
     @property
     def precision(self) -> Float[Tensor, "latents"]:
@@ -55,6 +54,9 @@ class Scores:
         precision, recall = self.precision.nan_to_num(0), self.recall.nan_to_num(0)
         return 2 * precision * recall / (precision + recall).clamp_min(torch.finfo(torch.float64).tiny)
 
+
+_TOP = 4
+"""As many times the positions to show are kept of the largest activations, as several can be in one sequence."""
 
 _kept: "WeakKeyDictionary[Subject, tuple[str, Scores]]" = WeakKeyDictionary()
 
@@ -86,24 +88,26 @@ class _Scoring:
         self._matcher = explanations.matcher(subject.device)
         self._fired, self._predicted, self._hits = (torch.zeros(subject.d_sae, dtype=torch.long, device=subject.device) for _ in range(3))
         self._tokens = 0
-        self._shown = GroupedSample(subject.d_sae, max(1, config.n2g.shown), seed=config.seed, device=subject.device)
+        shown = max(1, config.n2g.shown)
+        self._shown = GroupedSample(subject.d_sae, shown, seed=config.seed, device=subject.device)
+        self._top = GroupedLargest(subject.d_sae, _TOP * shown, device=subject.device)
+        self._asked = torch.zeros(subject.d_sae, dtype=torch.bool, device=subject.device)
+        self._asked[explanations.latents.to(subject.device)] = True
 
     def scores(self, text: Corpus, scoring: Corpus) -> Scores:
         """Goes over both texts."""
         for batch in scoring.activations(self._subject, self._config.batch_size, progress="n2g: scoring"):
             self._add(batch)
         latents = self._explanations.latents.to(self._subject.device)
-        shown, held_out = self._shown.item[latents], self._explanations.held_out
         return Scores(
             fired=self._fired[latents].cpu(),
             predicted=self._predicted[latents].cpu(),
             hits=self._hits[latents].cpu(),
-            held_out=held_out >= 0,
-            held_out_predicted=self._predict(text, held_out),
+            held_out=self._explanations.held_out >= 0,
+            held_out_predicted=self._held_out_predicted(text),
             tokens=self._tokens,
-            shown=shown.cpu(),
-            shown_activation=self._shown.value[latents].cpu(),
-            shown_predicted=self._predict(scoring, shown),
+            shown=self._shown.item[latents].cpu(),
+            top=self._top.item[latents].cpu(),
         )
 
     def _add(self, batch: ActivationBatch) -> None:
@@ -117,14 +121,17 @@ class _Scoring:
         for rows in batch.chunks(self._subject):
             z = self._subject.encode(batch.x[rows])
             self._fired += (z != 0).sum(0)
+            for large, of in nonzeros((z.abs() >= self._top.least) & (z != 0) & self._asked):
+                self._top.add(of, batch.in_corpus[rows][large], z[large, of])
             here = (row >= rows.start) & (row < rows.start + len(z))
             activation = z[row[here] - rows.start, latent[here]]
             self._hits += torch.bincount(latent[here][activation != 0], minlength=d_sae)
             self._shown.add(latent[here], batch.in_corpus[row[here]], activation)
 
-    def _predict(self, corpus: Corpus, position: Int[Tensor, "latents n"]) -> Float[Tensor, "latents n"]:
-        """Predictions of each latent at some positions, 0 where the position is -1."""
-        there = position.to(self._subject.device) >= 0
-        latent = self._explanations.latents.to(there.device)[:, None].expand_as(there)[there]
-        values = self._matcher.predict(corpus.tokens, self._subject.special(corpus.tokens), position.to(there.device)[there], latent)
-        return torch.zeros(there.shape, device=there.device).masked_scatter(there, values.float()).cpu()
+    def _held_out_predicted(self, text: Corpus) -> Float[Tensor, "latents examples"]:
+        """Predictions where activations were held out, 0 where there are fewer."""
+        position = self._explanations.held_out
+        there = position >= 0
+        latent = self._explanations.latents[:, None].expand_as(there)[there]
+        values = self._matcher.predict(text.tokens, self._subject.special(text.tokens), position[there], latent)
+        return torch.zeros(there.shape).masked_scatter(there, values.float().cpu())

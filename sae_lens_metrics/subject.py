@@ -430,6 +430,11 @@ class Subject:
             digest.update(sample.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
+    @property
+    def neuronpedia_id(self) -> str | None:
+        """What Neuronpedia calls the SAE, "model/layer-set", if its metadata say so."""
+        return getattr(self.sae.cfg.metadata, "neuronpedia_id", None)
+
     def describe(self) -> dict[str, Any]:
         """The subject as JSON types, for the result file."""
         metadata = self.sae.cfg.metadata
@@ -448,6 +453,7 @@ class Subject:
             "model_name": metadata.model_name,
             "model_class": type(self.model).__name__,
             "backend": type(self._backend).__name__,
+            "neuronpedia_id": self.neuronpedia_id,
             "weights_sha256": self.weights_hash(),
         }
 

@@ -310,7 +310,7 @@ def test_rows_in_small_blocks_are_answered_alike(model, text, monkeypatch):
     whole = explain(subject_of(model), text, settings(latents=20, examples=8))
     monkeypatch.setattr("sae_lens_metrics.short_runs._POSITIONS", {"cpu": 10})
     monkeypatch.setattr("sae_lens_metrics.functional.n2g._QUESTIONS", 7)
-    monkeypatch.setattr("sae_lens_metrics.explanations._NONZEROS", 5)
+    monkeypatch.setattr("sae_lens_metrics.functional.nonzeros._AT_ONCE", 5)
     monkeypatch.setattr("sae_lens_metrics.explanations._EXAMPLES_AT_ONCE", 3)
     blocks = explain(subject_of(model), text, settings(latents=20, examples=8))
     assert torch.equal(whole.held_out, blocks.held_out)

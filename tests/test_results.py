@@ -7,7 +7,7 @@ import pytest
 
 from sae_lens_metrics import Estimate, Report
 from sae_lens_metrics.errors import ResultError
-from sae_lens_metrics.results import Histogram, MetricResult, write_atomically
+from sae_lens_metrics.results import Example, Histogram, MetricResult, write_atomically
 
 
 def report():
@@ -71,7 +71,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         (lambda text: text[: len(text) // 2], "not JSON"),
         (lambda text: "[1, 2]", "JSON object"),
         (lambda text: text.replace('"format": "sae-lens-metrics"', '"format": "else"'), "not a result"),
-        (lambda text: text.replace('"format_version": "1.1"', '"format_version": "2.0"'), "format version 2.0"),
+        (lambda text: text.replace('"format_version": "1.2"', '"format_version": "2.0"'), "format version 2.0"),
         (lambda text: text.replace('"estimates"', '"guesses"'), "damaged"),
         (lambda text: text.replace("16.0", "NaN"), "damaged"),
     ],
@@ -161,3 +161,16 @@ def test_lists_of_numbers_are_on_one_line_and_strings_are_left_alone(tmp_path):
     lines = [line.strip() for line in path.read_text().splitlines()]
     assert '"influence": [1.0,-2e-07]' in lines
     assert '"edges": [0.0,1.0],' in lines
+
+
+def test_lists_take_one_line_whatever_their_strings_hold(tmp_path):
+    words = ["a", '"', "\\", "],", "[\n  1", '",\n "', " indented", "", "\x00", "\u2028", "é", "</script>"]
+    numbers = [0.0, -1.5, 1e-9, 3.25] * 3
+    example = Example(3, "top", 1, words, numbers, numbers)
+    report = Report(sanity=MetricResult({}, examples=[example]), metrics={})
+    path = report.save(tmp_path / "r.json")
+    assert json.loads(path.read_text()) == json.loads(json.dumps(report.to_dict()))
+    assert Report.load(path) == report
+    lines = path.read_text().split("\n")
+    assert any('"tokens": ["a"' in line and line.rstrip(",").endswith('"</script>"]') for line in lines)
+    assert any('"activations": [0.0,-1.5' in line for line in lines)

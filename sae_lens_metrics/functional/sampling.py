@@ -1,48 +1,45 @@
-"""Uniform random samples of fixed size from many streams at once, drawn in one pass."""
+"""Samples of fixed size from many streams at once, drawn in one pass: uniform ones, and the largest values."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["GroupedSample", "random_keys", "splitmix64"]
+__all__ = ["GroupedLargest", "GroupedSample", "random_keys", "splitmix64"]
 
 _NO_KEY = 2**63 - 1  # in an empty place; no key is above it, so that a group with an empty place takes every item
 
 
-class GroupedSample:
-    """A uniform random sample without replacement of at most ``size`` items from each group, kept up to date as items come in.
+class _GroupedSmallest:
+    """The items of each group with the smallest keys, kept up to date as items come in.
 
-    Every item has a pseudo-random key and a group keeps the items of its smallest keys (a bottom-k sketch: Cohen & Kaplan 2007,
-    "Summarizing data using bottom-k sketches"). Since a key depends on the seed, the group and the item alone, the sample depends on the
-    seed and the set of items: not on their order, nor on how they were split over calls of ``add``.
+    Since a key depends on the group, the item and its value alone, what is kept depends on the set of items: not on their order, nor on
+    how they were split over calls of ``add``.
 
     Args:
         groups: Number of groups.
         size: Items to keep per group, at least 1.
-        seed: Chooses the samples; any integer, of which the lowest 64 bits count.
-        device: Where the samples are kept; the items must be there too.
+        device: Where they are kept; the items must be there too.
 
     Raises:
         ValueError: If ``size`` is not positive.
 
     Note:
         Memory: 20 bytes for each of the groups x size places and 8 for each group, however many items are added. A call of ``add`` takes
-        some 100 bytes an item on top, and as much per place of the groups whose sample it changes.
+        some 100 bytes an item on top, and as much per place of the groups whose items it changes.
     """
 
     count: Int[Tensor, "groups"]
     """Items added to each group so far, [groups]."""
 
     item: Int[Tensor, "groups size"]
-    """The sampled items in random order, [groups, size]; -1 after the last where a group has had fewer."""
+    """The items kept, those of smaller keys first, [groups, size]; -1 after the last where a group has had fewer."""
 
     value: Float[Tensor, "groups size"]
-    """The value of each sampled item in float32, [groups, size]; 0 where ``item`` is -1."""
+    """The value of each of them in float32, [groups, size]; 0 where ``item`` is -1."""
 
-    def __init__(self, groups: int, size: int, *, seed: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, groups: int, size: int, *, device: torch.device | str = "cpu") -> None:
         if size < 1:
             raise ValueError(f"a sample must have room for one item at least, not {size}")
-        self._seed = seed
         self._key = torch.full((groups, size), _NO_KEY, device=device)  # each row ascending
         self.count = torch.zeros(groups, dtype=torch.long, device=device)
         self.item = torch.full((groups, size), -1, device=device)
@@ -50,7 +47,7 @@ class GroupedSample:
 
     @torch.no_grad()
     def add(self, group: Int[Tensor, "items"], item: Int[Tensor, "items"], value: Float[Tensor, "items"]) -> None:
-        """Lets items take part in the sampling of their groups.
+        """Lets items be kept by their groups.
 
         Args:
             group: The group of each item, in [0, groups), [items].
@@ -59,11 +56,14 @@ class GroupedSample:
         """
         group, item = group.long(), item.long()
         arrivals = torch.bincount(group, minlength=len(self.count))
-        key = random_keys(self._seed, group, item)
+        key = self._keys(group, item, value)
         largest_kept = self._key[:, -1].contiguous()
         candidates = (key <= largest_kept[group]).nonzero()[:, 0]
         self._merge(group[candidates], key[candidates], item[candidates], value[candidates])
         self.count += arrivals
+
+    def _keys(self, group: Tensor, item: Tensor, value: Tensor) -> Int[Tensor, "items"]:
+        raise NotImplementedError
 
     def _merge(self, group: Tensor, key: Tensor, item: Tensor, value: Tensor) -> None:
         """Replaces the samples of the candidates' groups by the smallest keys among those kept and the candidates, each [candidates]."""
@@ -83,6 +83,54 @@ class GroupedSample:
         occurs = torch.zeros(len(self.count), dtype=torch.bool, device=group.device)
         occurs[group] = True
         return occurs.nonzero()[:, 0]
+
+
+class GroupedSample(_GroupedSmallest):
+    """A uniform random sample without replacement of at most ``size`` items from each group.
+
+    Every item has a pseudo-random key and a group keeps the items of its smallest keys (a bottom-k sketch: Cohen & Kaplan 2007,
+    "Summarizing data using bottom-k sketches"). ``item`` is in random order.
+
+    Args:
+        groups: Number of groups.
+        size: Items to keep per group, at least 1.
+        seed: Chooses the samples; any integer, of which the lowest 64 bits count.
+        device: Where the samples are kept; the items must be there too.
+
+    Raises:
+        ValueError: If ``size`` is not positive.
+    """
+
+    def __init__(self, groups: int, size: int, *, seed: int, device: torch.device | str = "cpu") -> None:
+        super().__init__(groups, size, device=device)
+        self._seed = seed
+
+    def _keys(self, group: Tensor, item: Tensor, value: Tensor) -> Int[Tensor, "items"]:
+        return random_keys(self._seed, group, item)
+
+
+class GroupedLargest(_GroupedSmallest):
+    """The ``size`` items of each group whose values are the largest in absolute value, the largest first; of equals the smaller item.
+
+    Items must be below 2**32, and ``count`` has only those items that were added: callers may leave out what ``least`` rules out.
+
+    Args:
+        groups: Number of groups.
+        size: Items to keep per group, at least 1.
+        device: Where they are kept; the items must be there too.
+
+    Raises:
+        ValueError: If ``size`` is not positive.
+    """
+
+    @property
+    def least(self) -> Float[Tensor, "groups"]:
+        """An item with a smaller absolute value than this would not be kept, [groups]."""
+        return self.value[:, -1].abs()
+
+    def _keys(self, group: Tensor, item: Tensor, value: Tensor) -> Int[Tensor, "items"]:
+        # the bits of positive floats, read as integers, are in the order of the floats
+        return (value.abs().float().view(torch.int32).long() << 32).neg() + item
 
 
 def random_keys(seed: int, group: Int[Tensor, "items"], item: Int[Tensor, "items"]) -> Int[Tensor, "items"]:

@@ -1,13 +1,12 @@
 """N2G: can n-grams with wildcards say where a latent fires (Gao et al. 2024, section 4.3)?"""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_lens_metrics.config import MetricsConfig
 from sae_lens_metrics.corpus import Corpus
+from sae_lens_metrics.examples import examples
 from sae_lens_metrics.explanations import Explanations, explain, texts
 from sae_lens_metrics.functional.ngrams import NGram
 from sae_lens_metrics.functional.statistics import ratio_with_error
@@ -47,9 +46,12 @@ def n2g(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torc
     explanations = explain(subject, text, config)
     scores = score(explanations, subject, text, scoring, config)
     table = _Table(explanations, scores)
-    writer = _Writer(subject, explanations, scores)
-    tables = {"latents": writer.latents(table), "examples": writer.examples(text, scoring, config.n2g.shown)}
-    return MetricResult(table.estimates(), tables, notes=_notes(subject, explanations, text, scoring))
+    return MetricResult(
+        table.estimates(),
+        tables={"latents": _Writer(subject, explanations, scores).latents(table)},
+        examples=examples(explanations, scores, subject, text, scoring, config),
+        notes=_notes(subject, explanations, text, scoring),
+    )
 
 
 class _Table:
@@ -104,13 +106,12 @@ def _mean(values: Float[Tensor, "latents"], which: Bool[Tensor, "latents"], weig
 
 
 class _Writer:
-    """Writes the tables that people read."""
+    """Writes the table that people read."""
 
     def __init__(self, subject: Subject, explanations: Explanations, scores: Scores) -> None:
-        self._subject, self._explanations, self._scores = subject, explanations, scores
-        self._text = TokenText(subject.tokenizer)
+        self._explanations, self._scores = explanations, scores
         tokens = sorted({int(token) for token in explanations.patterns.tokens.unique() if token >= 0})
-        self._words = dict(zip(tokens, self._text.write([[token] for token in tokens]), strict=True))
+        self._words = dict(zip(tokens, TokenText(subject.tokenizer).write([[token] for token in tokens]), strict=True))
 
     def latents(self, table: _Table) -> list[Row]:
         """A row for each latent: how often it fires, its explanation, and how good that is."""
@@ -133,25 +134,6 @@ class _Writer:
                 }
             )
         return rows
-
-    def examples(self, text: Corpus, scoring: Corpus, shown: int) -> list[Row]:
-        """Some positions where a latent fires ("recall"), and some where it is predicted ("precision"), with both values."""
-        explanations, scores = self._explanations, self._scores
-        recall = (explanations.held_out, explanations.held_out_activation, scores.held_out_predicted)
-        precision = (scores.shown, scores.shown_activation, scores.shown_predicted)
-        return [
-            row
-            for kind, corpus, columns in (("recall", text, recall), ("precision", scoring, precision))
-            for row in self._examples(kind, corpus, *(column[:, :shown] for column in columns))
-        ]
-
-    def _examples(self, kind: str, corpus: Corpus, position: Tensor, activation: Tensor, predicted: Tensor) -> Iterator[Row]:
-        there = position >= 0
-        latent = self._explanations.latents[:, None].expand_as(there)[there]
-        texts = self._text.excerpts(corpus.tokens, self._subject.special(corpus.tokens).cpu(), position[there])
-        columns = (latent.tolist(), texts, activation[there].tolist(), predicted[there].tolist())
-        for i, text, value, prediction in zip(*columns, strict=True):
-            yield {"latent": i, "kind": kind, "text": text, "activation": value, "predicted": prediction}
 
     def _ngram(self, ngram: NGram) -> str:
         words = ["*" if token is None else repr(self._words[token]) for token in ngram.tokens]

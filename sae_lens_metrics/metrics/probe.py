@@ -77,7 +77,7 @@ def probe(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: to
         rows,
         replace(loaded, missing=missing),
         options,
-        neuronpedia_id=_neuronpedia_id(subject),
+        neuronpedia_id=subject.neuronpedia_id,
         has_pre_activations=subject.has_pre_activations,
     )
 
@@ -102,6 +102,3 @@ def _probe_task(
     identity: Row = {"task": task.name, "family": task.family, "fingerprint": task.fingerprint}
     return identity | probe_activations(split, fit, test, dictionaries, memory.columns(fit, test, subject.d_in))
 
-
-def _neuronpedia_id(subject: Subject) -> str | None:
-    return getattr(subject.sae.cfg.metadata, "neuronpedia_id", None)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sae_lens_metrics.functional.sampling import GroupedSample, random_keys, splitmix64
+from sae_lens_metrics.functional.sampling import GroupedLargest, GroupedSample, random_keys, splitmix64
 
 MASK = 2**64 - 1
 TRIALS = 20_000  # groups of the statistical tests
@@ -261,3 +261,36 @@ def test_neighbouring_groups_draw_independently_from_the_same_items(shift):
 @pytest.mark.parametrize("seed", [1, 2, 2**32, -1])
 def test_seeds_draw_independently(seed):
     assert_independent(included(positions_sampled(torch.arange(N))), included(positions_sampled(torch.arange(N), seed=seed)))
+
+
+# the largest values
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(-4, 4, width=16).filter(bool)), max_size=60), st.integers(1, 5), st.integers(1, 9))
+def test_the_largest_are_kept_however_they_come(entries, size, step):
+    additions = [(group, item, value) for item, (group, value) in enumerate(entries)]
+    expected = [
+        sorted(((item, value) for of, item, value in additions if of == group), key=lambda pair: (-abs(pair[1]), pair[0]))[:size]
+        for group in range(4)
+    ]
+    for order in (additions, additions[::-1]):
+        largest = GroupedLargest(4, size)
+        for start in range(0, len(order), step):
+            largest.add(*columns(order[start : start + step]))
+        assert filled(largest) == expected
+        for group, kept in enumerate(expected):
+            assert largest.least[group] == (abs(kept[-1][1]) if len(kept) == size else 0)
+
+
+def test_what_least_rules_out_is_not_kept():
+    group, item, value = random_additions(5, 400)
+    whole, filtered = GroupedLargest(5, 6), GroupedLargest(5, 6)
+    for part in range(0, len(group), 50):
+        some = slice(part, part + 50)
+        whole.add(group[some], item[some], value[some])
+        large = value[some].abs() >= filtered.least[group[some]]
+        filtered.add(group[some][large], item[some][large], value[some][large])
+    assert int(filtered.count.sum()) < int(whole.count.sum())
+    assert torch.equal(whole.item, filtered.item)
+    assert torch.equal(whole.value, filtered.value)
