@@ -17,6 +17,8 @@ class Number:
     """What it is, in a few words; "…" stands for the number above it."""
     better: Better | None = None
     """Whether less or more of it is better, or to be near one; ``None`` where that cannot be said."""
+    is_share: bool = False
+    """Whether it is a part of a whole, between 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,12 @@ GUIDE: dict[str, MetricGuide] = {
         headline="explained_variance",
         numbers={
             "l0": Number("active latents per token"),
-            "explained_variance": Number("of the activation, by the reconstruction", "higher"),
-            "dead_latents": Number("fraction that never fires on this text", "lower"),
+            "explained_variance": Number("of the activation, by the reconstruction", "higher", is_share=True),
+            "dead_latents": Number("fraction that never fires on this text", "lower", is_share=True),
             "ce_clean": Number("next-token loss of the model, nats"),
             "ce_reconstructed": Number("… with the reconstruction in place", "lower"),
             "ce_zeroed": Number("… with zeros in place"),
-            "loss_recovered": Number("of the loss between zeros and clean, by the reconstruction", "higher"),
+            "loss_recovered": Number("of the loss between zeros and clean, by the reconstruction", "higher", is_share=True),
         },
     ),
     "probe": MetricGuide(
@@ -64,7 +66,7 @@ GUIDE: dict[str, MetricGuide] = {
         numbers={
             "loss": Number("best 1d probe on one latent, nats, mean over tasks", "lower"),
             "held_out_loss": Number("… of the same latents on held-out text", "lower"),
-            "held_out_accuracy": Number("… their accuracy there", "higher"),
+            "held_out_accuracy": Number("… their accuracy there", "higher", is_share=True),
             "channels_loss": Number("baseline: the activation's channels"),
             "random_loss": Number("baseline: random directions"),
             "loss_minus_channels": Number("paired difference over tasks; below 0: latents are better", "lower"),
@@ -81,10 +83,10 @@ GUIDE: dict[str, MetricGuide] = {
         "a latent fires counts, not how strongly.",
         headline="f1",
         numbers={
-            "precision": Number("of an n-gram explanation: share of its predictions where the latent fires", "higher"),
-            "recall": Number("… share of the latent's activations that it predicts", "higher"),
-            "f1": Number("… harmonic mean, latent by latent", "higher"),
-            "f1_by_density": Number("… latents weighted by how often they fire", "higher"),
+            "precision": Number("of an n-gram explanation: share of its predictions where the latent fires", "higher", is_share=True),
+            "recall": Number("… share of the latent's activations that it predicts", "higher", is_share=True),
+            "f1": Number("… harmonic mean, latent by latent", "higher", is_share=True),
+            "f1_by_density": Number("… latents weighted by how often they fire", "higher", is_share=True),
             "explained": Number("latents explained, of those asked about"),
             "dead": Number("… that never fire on this text", "lower"),
             "rare": Number("… that fire too rarely to explain"),
@@ -108,7 +110,7 @@ GUIDE: dict[str, MetricGuide] = {
             "ce_bias": Number("… with what no latent at all decodes to"),
             "ce_zeroed": Number("… with zeros"),
             "explanation_minus_bigram": Number("below 0: the explanations tell more than two tokens", "lower"),
-            "recovered_explanation": Number("of the loss between zeros and clean, by the explanations", "higher"),
+            "recovered_explanation": Number("of the loss between zeros and clean, by the explanations", "higher", is_share=True),
         },
         baselines={
             "ce_clean": "the model itself",
@@ -135,7 +137,7 @@ GUIDE: dict[str, MetricGuide] = {
             "channels_lasting_sparsity": Number("baseline: zeroing a channel at all of the tokens"),
             "sparsity_minus_random": Number("paired difference; below 0: latents are sparser", "lower"),
             "sparsity_minus_channels": Number("… to channels at the position", "lower"),
-            "tokens_affected": Number("share of the tokens that an effect touches"),
+            "tokens_affected": Number("share of the tokens that an effect touches", is_share=True),
         },
         baselines={
             "random_sparsity": "random directions",

@@ -1,85 +1,23 @@
 """Reports on the terminal."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console
+from rich.bar import Bar
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from sae_lens_metrics.guide import Number, guide_to
 from sae_lens_metrics.results import Estimate, Report
 
 __all__ = ["print_reports", "print_sweep"]
 
 _EXPLAINING_WIDTH = 120
-
-# what a reader wants to see of each metric, and what it means; everything else is in the result file
-_SHOWN: dict[str, dict[str, str]] = {
-    "sanity": {
-        "l0": "active latents per token",
-        "explained_variance": "of the activation, by the reconstruction",
-        "dead_latents": "fraction that never fires on this text",
-        "ce_clean": "next-token loss of the model, nats",
-        "ce_reconstructed": "… with the reconstruction in place",
-        "ce_zeroed": "… with zeros in place",
-        "loss_recovered": "of the loss between zeros and clean, by the reconstruction",
-    },
-    "probe": {
-        "loss": "best 1d probe on one latent, nats, mean over tasks",
-        "held_out_loss": "… of the same latents on held-out text",
-        "held_out_accuracy": "… their accuracy there",
-        "channels_loss": "baseline: the activation's channels",
-        "random_loss": "baseline: random directions",
-        "loss_minus_channels": "paired difference over tasks; below 0: latents are better",
-        "loss_minus_random": "… to random directions",
-        "shuffled_loss": "baseline: shuffled labels, what luck gives",
-    },
-    "n2g": {
-        "precision": "of an n-gram explanation: share of its predictions where the latent fires",
-        "recall": "… share of the latent's activations that it predicts",
-        "f1": "… harmonic mean, latent by latent",
-        "f1_by_density": "… latents weighted by how often they fire",
-        "explained": "latents explained, of those asked about",
-        "dead": "… that never fire on this text",
-        "rare": "… that fire too rarely to explain",
-        "never_fired": "… of the explained, whose explanation never fires",
-        "dense": "… that fire on more than 10 % of tokens",
-    },
-    "explanation": {
-        "ce_clean": "next-token loss of the model on this text, nats",
-        "ce_reconstruction": "… with the SAE's reconstruction in place",
-        "ce_explanation": "… with the reconstruction from simulated latents",
-        "ce_bigram": "… with the mean activation given two tokens",
-        "ce_unigram": "… given one token",
-        "ce_bias": "… with what no latent at all decodes to",
-        "ce_zeroed": "… with zeros",
-        "explanation_minus_bigram": "below 0: the explanations tell more than two tokens",
-        "recovered_explanation": "of the loss between zeros and clean, by the explanations",
-    },
-    "ablation": {
-        "sparsity": "of what subtracting a latent does to the logits of 16 tokens; lower is sparser",
-        "sparsity_weighted": "… latents weighted by the size of their effect",
-        "random_sparsity": "baseline: random directions, as long as what latents add",
-        "channels_sparsity": "baseline: zeroing a channel at the position",
-        "channels_lasting_sparsity": "baseline: zeroing a channel at all of the tokens",
-        "sparsity_minus_random": "paired difference; below 0: latents are sparser",
-        "sparsity_minus_channels": "… to channels at the position",
-        "tokens_affected": "share of the tokens that an effect touches",
-    },
-    "shrinkage": {
-        "ratio": "refined over raw latents; above 1: the SAE shrinks them",
-        "mse_raw": "normalised squared error",
-        "mse_refined": "… after refinement",
-        "ce_added_raw": "loss added by the reconstruction, nats",
-        "ce_added_refined": "… after refinement",
-        "gamma": "below 1: the reconstruction is too short",
-    },
-}
-
-
 _MAIN = ("sanity/l0", "sanity/explained_variance", "sanity/loss_recovered", "probe/held_out_loss", "n2g/f1")
 _MAIN += ("explanation/recovered_explanation", "ablation/sparsity", "shrinkage/ratio")
 """What an overview of many SAEs shows."""
-_SIDE_BY_SIDE, _LABEL_WIDTH, _VALUE_WIDTH, _LONGEST_LABEL = 4, 36, 20, 40
+_SIDE_BY_SIDE, _LABEL_WIDTH, _VALUE_WIDTH, _BAR_WIDTH, _LONGEST_LABEL = 4, 39, 20, 8, 40
 """SAEs whose numbers are printed beside each other, and the characters that the columns then need."""
 
 
@@ -94,8 +32,7 @@ def print_sweep(names: Sequence[str], reports: Mapping[str, Report], errors: Map
     """
     console = console or Console()
     labels = _labels(names)
-    width = _LABEL_WIDTH + sum(3 + max(_VALUE_WIDTH, len(labels[name])) for name in reports)
-    if len(reports) <= _SIDE_BY_SIDE and width <= console.width:
+    if len(reports) <= _SIDE_BY_SIDE and _width([labels[name] for name in reports]) <= console.width:
         print_reports({labels[name]: reports[name] for name in names if name in reports}, console)
     elif reports:
         _print_overview({labels[name]: reports[name] for name in names if name in reports}, console)
@@ -119,6 +56,11 @@ def _print_overview(reports: Mapping[str, Report], console: Console) -> None:
     console.print(table)
 
 
+def _width(names: Iterable[str]) -> int:
+    """Characters that a table with these SAEs beside each other takes."""
+    return _LABEL_WIDTH + sum(3 + max(_VALUE_WIDTH, len(name)) for name in names)
+
+
 def _labels(names: Sequence[str]) -> dict[str, str]:
     """Shorter names: the folders that all begin with say nothing, but for the last of them."""
     parts = {name: name.split("/") for name in names}
@@ -138,29 +80,71 @@ def _ending(name: str) -> str:
 def print_reports(reports: Mapping[str, Report], console: Console | None = None) -> None:
     """Prints one or several reports side by side, a row per number with its standard error; then their warnings.
 
+    Bars show shares of a whole, and how a metric's main number stands to its baselines.
+
     Args:
         reports: Reports by the name that heads their column.
-        console: Where to print; default the terminal, without colours where that is none. The column that explains the numbers is
-            left out where it is too narrow.
+        console: Where to print; default the terminal, without colours and bars where that is none. Bars, and the column that explains
+            the numbers, are left out where it is too narrow.
     """
     console = console or Console()
     explain = console.width >= _EXPLAINING_WIDTH
+    bars = console.is_terminal and _width(reports) + len(reports) * (3 + _BAR_WIDTH) <= console.width
     table = Table(caption="value ± standard error", caption_justify="left")
-    for name in ("", *reports):
-        table.add_column(escape(name), justify="right" if name else "left", no_wrap=True)
+    table.add_column()
+    for name in reports:
+        table.add_column(escape(name), justify="right", no_wrap=True)
+        if bars:
+            table.add_column(width=_BAR_WIDTH)
     if explain:
         table.add_column("what it is", style="dim")
     results = [dict(report.results()) for report in reports.values()]
     for metric in dict.fromkeys(metric for result in results for metric in result):
         table.add_section()
-        columns = [result[metric].estimates if metric in result else {} for result in results]
-        for name, meaning in _shown(metric, columns).items():
-            cells = [escape(f"{metric}/{name}"), *(_cell(column.get(name)) for column in columns)]
-            table.add_row(*cells, *([meaning] if explain else []))
+        for row in _rows(metric, [result[metric].estimates if metric in result else {} for result in results]):
+            table.add_row(*row.cells(bars=bars, explain=explain), style=row.style)
     console.print(table)
     for name, report in reports.items():
         for text in _remarks(escape(name), report):
             console.print(text, highlight=False)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One number of several reports."""
+
+    name: str
+    number: Number
+    estimates: list[Estimate | None]
+    full: float | None
+    """What a whole bar stands for; ``None`` for no bars."""
+    style: str
+
+    def cells(self, *, bars: bool, explain: bool) -> Iterator[RenderableType]:
+        """The cells of the table."""
+        yield escape(self.name)
+        for estimate in self.estimates:
+            yield _cell(estimate)
+            if bars:
+                yield self._bar(None if estimate is None else estimate.value)
+        if explain:
+            yield self.number.meaning
+
+    def _bar(self, value: float | None) -> RenderableType:
+        if value is None or not self.full:
+            return ""
+        return Bar(self.full, 0, min(max(value, 0), self.full), width=_BAR_WIDTH, color="bright_black" if self.style == "dim" else "cyan")
+
+
+def _rows(metric: str, columns: list[dict[str, Estimate]]) -> Iterator[_Row]:
+    """The numbers of a metric that a reader wants to see: those that any of the reports has. Baselines stand back, the main one out."""
+    guide = guide_to(metric, _there(columns))
+    compared = {guide.headline, *guide.baselines}
+    largest = max((estimate.value or 0 for column in columns for name, estimate in column.items() if name in compared), default=0.0)
+    for name, number in _shown(metric, columns).items():
+        full = 1.0 if number.is_share else largest if name in compared and guide.baselines else None
+        style = "bold" if name == guide.headline else "dim" if name in guide.baselines else ""
+        yield _Row(f"{metric}/{name}", number, [column.get(name) for column in columns], full, style)
 
 
 def _remarks(name: str, report: Report) -> Iterator[str]:
@@ -170,10 +154,14 @@ def _remarks(name: str, report: Report) -> Iterator[str]:
     yield from (f"[red]failed[/], {name}, {metric}: {escape(text)}" for metric, text in report.errors.items())
 
 
-def _shown(metric: str, columns: list[dict[str, Estimate]]) -> dict[str, str]:
-    """The names to show of a metric, with what they mean: those that any of the reports has."""
-    there = dict.fromkeys(name for column in columns for name in column)
-    return {name: meaning for name, meaning in _SHOWN.get(metric, dict.fromkeys(there, "")).items() if name in there}
+def _there(columns: list[dict[str, Estimate]]) -> dict[str, None]:
+    return dict.fromkeys(name for column in columns for name in column)
+
+
+def _shown(metric: str, columns: list[dict[str, Estimate]]) -> dict[str, Number]:
+    """The numbers to show of a metric: those that any of the reports has."""
+    there = _there(columns)
+    return {name: number for name, number in guide_to(metric, there).numbers.items() if name in there}
 
 
 def _absences(report: Report) -> Iterator[str]:
