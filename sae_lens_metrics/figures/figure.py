@@ -24,6 +24,8 @@ class Series:
     """How it is drawn."""
     labels: list[str] | None = None
     """What each mark is, where x does not say it: shown on pointing at it."""
+    colour: int | None = None
+    """Which colour of the palette it has; by default that of its place among the figure's series."""
 
 
 @dataclass(frozen=True)

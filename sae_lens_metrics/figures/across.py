@@ -1,0 +1,44 @@
+"""The main number of each metric against L0, over SAEs."""
+
+from collections.abc import Iterator, Mapping
+
+from sae_lens_metrics.figures.figure import Figure
+from sae_lens_metrics.figures.groups import FEW
+from sae_lens_metrics.figures.numbers import Numbers
+from sae_lens_metrics.guide import Better, guide_to
+from sae_lens_metrics.results import Estimate, Report
+
+__all__ = ["across_figures"]
+
+_BETTER: dict[Better | None, str] = {"lower": " Lower is better.", "higher": " Higher is better.", "one": " Best near 1.", None: ""}
+_DRAWN_THERE = ("probe", "ablation")
+"""Metrics whose own figures are against L0 for many SAEs."""
+
+
+def across_figures(reports: Mapping[str, Report]) -> Iterator[Figure]:
+    """A figure for each metric; none for a single SAE."""
+    if len(reports) < 2:
+        return
+    for metric, estimates in _metrics(reports).items():
+        if len(reports) > FEW and metric in _DRAWN_THERE:
+            continue
+        guide = guide_to(metric, estimates)
+        headline = guide.headline.replace("_", " ")
+        number = guide.numbers.get(guide.headline)
+        yield from Numbers(
+            f"across/{metric}_{guide.headline}",
+            f"{guide.title}: {headline} against L0",
+            f"{guide.meaning}{_BETTER[number.better if number else None]}".strip(),
+            headline,
+            {f"{metric}/{guide.headline}": headline},
+            {f"{metric}/{name}": label for name, label in guide.baselines.items()},
+        ).against_l0(reports)
+
+
+def _metrics(reports: Mapping[str, Report]) -> dict[str, dict[str, Estimate]]:
+    """Every metric, with the estimates of the first SAE that has it."""
+    found: dict[str, dict[str, Estimate]] = {}
+    for report in reports.values():
+        for metric, result in report.results():
+            found.setdefault(metric, result.estimates)
+    return found

@@ -1,0 +1,17 @@
+"""Colours of series."""
+
+__all__ = ["COLOURS", "colour_index"]
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b8609a", "#b57c00", "#3596d4", "#8f8a00", "#808080")
+"""Those of Okabe and Ito (2008), which the colour-blind can tell apart; the light ones darkened and black made grey, so that each has a
+contrast of 3 to 1 at least both on white and on a dark page."""
+
+
+def colour_index(place: int, colour: int | None) -> int:
+    """Which colour a series has.
+
+    Args:
+        place: Its place among the figure's series.
+        colour: What it asks for.
+    """
+    return (place if colour is None else colour) % len(COLOURS)

@@ -1,0 +1,27 @@
+"""All figures of one or several SAEs."""
+
+from collections.abc import Mapping
+
+from sae_lens_metrics.figures.ablation import ablation_figures
+from sae_lens_metrics.figures.across import across_figures
+from sae_lens_metrics.figures.explanation import explanation_figures
+from sae_lens_metrics.figures.figure import Figure
+from sae_lens_metrics.figures.n2g import n2g_figures
+from sae_lens_metrics.figures.probe import probe_figures
+from sae_lens_metrics.figures.shrinkage import shrinkage_figures
+from sae_lens_metrics.results import Report
+
+__all__ = ["paper_figures"]
+
+
+def paper_figures(reports: Mapping[str, Report]) -> list[Figure]:
+    """The paper's figures, of what the results hold: what no report has numbers for is left out.
+
+    Up to four SAEs have a colour each, in bars and distributions. More of them are points, against their L0 where the figure is of
+    few numbers, coloured by architecture, and distributions are left out.
+
+    Args:
+        reports: Reports by the SAEs' names, in the order in which they are shown.
+    """
+    sections = (probe_figures, n2g_figures, explanation_figures, ablation_figures, shrinkage_figures, across_figures)
+    return [figure for section in sections for figure in section(reports)]

@@ -1,0 +1,84 @@
+"""Figures of 1d probes."""
+
+from collections.abc import Iterator, Mapping
+
+from sae_lens_metrics.figures.figure import Figure, Series
+from sae_lens_metrics.figures.groups import Group, groups
+from sae_lens_metrics.figures.numbers import ERRORS, Numbers
+from sae_lens_metrics.figures.palette import COLOURS
+from sae_lens_metrics.figures.values import finite, table
+from sae_lens_metrics.guide import GUIDE
+from sae_lens_metrics.results import Report, Row
+
+__all__ = ["probe_figures"]
+
+_LOSS = "loss of the best 1d probe, nats"
+_BASELINES = GUIDE["probe"].baselines
+_READ = "Lower is better, 0.693 is chance; beside the latents is what the same search finds among other directions."
+
+
+def probe_figures(reports: Mapping[str, Report]) -> Iterator[Figure]:
+    """The mean loss, the loss by family, and the loss of each task."""
+    numbers = Numbers(
+        "probe/loss",
+        "Probe loss, mean over tasks",
+        f"{_READ} Figure 6a of Gao et al. 2024.",
+        _LOSS,
+        {"probe/loss": "latents"},
+        {f"probe/{name}": label for name, label in _BASELINES.items()},
+    )
+    yield from numbers.figures(reports)
+    yield from _by_family(reports)
+    yield from _by_task(reports)
+
+
+def _by_family(reports: Mapping[str, Report]) -> Iterator[Figure]:
+    """Mean loss of the tasks of one kind; the tables hold no shuffled labels by family."""
+    rows = {name: _keyed(table(report, "probe", "families"), "family") for name, report in reports.items()}
+    families = list(dict.fromkeys(family for each in rows.values() for family in each))
+    if families:
+        caption = f"Mean over the tasks of each kind. {_READ} {ERRORS} Figure 23 of Gao et al. 2024."
+        series = _series(reports, rows, families)
+        yield Figure("probe/by_family", "Probe loss by kind of task", caption, "", _LOSS, series, sideways=True)
+
+
+def _by_task(reports: Mapping[str, Report]) -> Iterator[Figure]:
+    """The loss of each task: families in their order, and in each from the lowest loss of the first SAE that has the task."""
+    rows = {name: _keyed(table(report, "probe", "tasks"), "task") for name, report in reports.items()}
+    first = {task: row for each in reversed(rows.values()) for task, row in each.items()}
+    families = list(dict.fromkeys(str(row.get("family", "")) for each in rows.values() for row in each.values()))
+    tasks = sorted(first, key=lambda task: (families.index(str(first[task].get("family", ""))), _or_last(finite(first[task], "loss"))))
+    if tasks:
+        caption = f"Tasks of one kind are beside each other, from the best to the worst. {_READ} Figure 33 of Gao et al. 2024."
+        yield Figure("probe/by_task", "Probe loss of each task", caption, "", _LOSS, _series(reports, rows, tasks), sideways=True)
+
+
+def _series(reports: Mapping[str, Report], rows: Mapping[str, Mapping[str, Row]], keys: list[str]) -> list[Series]:
+    """The latents of each SAE, and the baselines of the first SAE that has any results."""
+    series = [_of_group(group, rows, keys) for group in groups(reports)]
+    first = next(each for each in rows.values() if each)
+    for i, (column, label) in enumerate(_BASELINES.items(), start=1):
+        losses = [finite(first.get(key, {}), column) for key in keys]
+        series.append(Series(label, keys, losses, labels=keys, colour=len(COLOURS) - i))
+    return [each for each in series if any(loss is not None for loss in each.y)]
+
+
+def _of_group(group: Group, rows: Mapping[str, Mapping[str, Row]], keys: list[str]) -> Series:
+    marks = [(key, name, rows[name].get(key, {})) for key in keys for name in group.reports]
+    errors = [finite(row, "loss_stderr") for _, _, row in marks]
+    return Series(
+        group.name,
+        [key for key, _, _ in marks],
+        [finite(row, "loss") for _, _, row in marks],
+        errors if any(error is not None for error in errors) else None,
+        labels=[f"{name}, {key}" for key, name, _ in marks],
+        colour=group.colour,
+    )
+
+
+def _keyed(rows: list[Row], key: str) -> dict[str, Row]:
+    return {str(row[key]): row for row in rows if key in row}
+
+
+def _or_last(loss: float | None) -> float:
+    return float("inf") if loss is None else loss
