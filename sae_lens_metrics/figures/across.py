@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from sae_lens_metrics.figures.figure import Figure
 from sae_lens_metrics.figures.groups import FEW
 from sae_lens_metrics.figures.numbers import Numbers
-from sae_lens_metrics.guide import Better, guide_to
+from sae_lens_metrics.figures.spoken import better, spoken
+from sae_lens_metrics.guide import guide_to
 from sae_lens_metrics.results import Estimate, Report
 
 __all__ = ["across_figures"]
 
-_BETTER: dict[Better | None, str] = {"lower": " Lower is better.", "higher": " Higher is better.", "one": " Best near 1.", None: ""}
 _DRAWN_THERE = ("probe", "ablation")
 """Metrics whose own figures are against L0 for many SAEs."""
 
@@ -23,14 +23,13 @@ def across_figures(reports: Mapping[str, Report]) -> Iterator[Figure]:
         if len(reports) > FEW and metric in _DRAWN_THERE:
             continue
         guide = guide_to(metric, estimates)
-        headline = guide.headline.replace("_", " ")
-        number = guide.numbers.get(guide.headline)
+        number = f"{metric}/{guide.headline}"
         yield from Numbers(
             f"across/{metric}_{guide.headline}",
-            f"{guide.title}: {headline} against L0",
-            f"{guide.meaning}{_BETTER[number.better if number else None]}".strip(),
-            headline,
-            {f"{metric}/{guide.headline}": headline},
+            f"{guide.title} against L0",
+            f"{guide.meaning} {better(number)}".strip(),
+            spoken(number),
+            {number: spoken(number)},
             {f"{metric}/{name}": label for name, label in guide.baselines.items()},
         ).against_l0(reports)
 

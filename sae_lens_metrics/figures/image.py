@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from sae_lens_metrics.figures.figure import Figure, Series
-from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, positions
+from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, log_range, positions
 from sae_lens_metrics.figures.palette import COLOURS, colour_index
 from sae_lens_metrics.figures.words import printable, shortened
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["to_png"]
 
 _DPI, _WIDTH, _HEIGHT, _ROW = 100, 900, 560, 17
+_PAD = 0.12
+"""Inches around everything."""
 _INK, _GRID = "#222222", "#dddddd"
 _SYMBOLS = ("o", "s", "D", "^", "P", "X", "v", "*")
 _DASHES = ("--", ":", "-.", (0, (8, 3)), (0, (8, 3, 1, 3)))
@@ -36,9 +38,11 @@ def to_png(figure: Figure) -> bytes:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows = max(0, len(categories(figure)) - ROWS) if figure.sideways else 0
-    canvas = Canvas((_WIDTH / _DPI, (_HEIGHT + _ROW * rows) / _DPI), _DPI, facecolor="white", edgecolor="white", layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=_PAD, h_pad=_PAD)
+    canvas = Canvas((_WIDTH / _DPI, (_HEIGHT + _ROW * rows) / _DPI), _DPI, facecolor="white", edgecolor="white", layout=layout)
     axes = canvas.add_subplot()
     drawn = [(_draw(axes, figure, place), series.name) for place, series in enumerate(figure.series)]
     drawn += [(_level(axes, figure, place), f"{level.name}: {level.value:.4g}") for place, level in enumerate(figure.levels)]
@@ -86,7 +90,7 @@ def _dots(axes: "Axes", figure: Figure, series: Series, index: int) -> Any:
         color=COLOURS[index],
         linestyle="-" if series.mark == "line" else "none",
         linewidth=1.5,
-        markersize=6,
+        markersize=9 if _SYMBOLS[index] == "*" else 6,
         markeredgewidth=0,
         elinewidth=1.2,
         capsize=2,
@@ -125,6 +129,7 @@ def _axes(axes: "Axes", figure: Figure) -> None:
     axes.grid(axis="both" if figure.sideways or not categories(figure) else across, color=_GRID, linewidth=0.8, linestyle="-", alpha=1.0)
     if figure.log_x:
         axes.set_xscale("log")
+        axes.set_xlim(log_range(figure))
     _ticks(axes, across, [])
     _ticks(axes, along, categories(figure), wrapped=not figure.sideways)
     if figure.sideways:

@@ -2,12 +2,13 @@
 
 from sae_lens_metrics.figures.figure import Figure, Series
 
-__all__ = ["ROWS", "bar_width", "categories", "positions"]
+__all__ = ["ROWS", "bar_width", "categories", "log_range", "positions"]
 
 ROWS = 12
 """Categories that fit below each other in a figure of the usual height."""
 _BARS, _DOTS = 0.8, 0.5
 """How much of a category's room its marks take."""
+_ROOM = 1.3
 
 
 def categories(figure: Figure) -> list[str]:
@@ -30,6 +31,12 @@ def positions(figure: Figure, series: Series) -> list[float]:
 def bar_width(figure: Figure) -> float:
     """The width of a bar, where a category has 1."""
     return _BARS / len(figure.series)
+
+
+def log_range(figure: Figure) -> tuple[float, float]:
+    """The ends of a logarithmic axis: with room about the outer marks, and not so short that it magnifies what is nearly the same."""
+    x = [each for series in figure.series for each in series.x if not isinstance(each, str)]
+    return min(x) / _ROOM, max(x) * _ROOM
 
 
 def _shift(figure: Figure, series: Series) -> float:

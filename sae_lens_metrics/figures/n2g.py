@@ -1,10 +1,10 @@
 """Figures of N2G explanations."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from sae_lens_metrics.figures.distributions import counted, distributions
-from sae_lens_metrics.figures.figure import Figure, Series
+from sae_lens_metrics.figures.figure import Figure
 from sae_lens_metrics.figures.numbers import Numbers
 from sae_lens_metrics.figures.values import finite, table
 from sae_lens_metrics.results import Histogram, Report
@@ -12,7 +12,8 @@ from sae_lens_metrics.results import Histogram, Report
 __all__ = ["n2g_figures"]
 
 _F1_EDGES = [i / 20 for i in range(21)]
-_DENSITY_EDGES = [-7 + i / 4 for i in range(29)]
+_PER_DECADE = 4
+_SHARE = "share of latents"
 
 
 def n2g_figures(reports: Mapping[str, Report]) -> Iterator[Figure]:
@@ -25,27 +26,22 @@ def n2g_figures(reports: Mapping[str, Report]) -> Iterator[Figure]:
         {"n2g/precision": "precision", "n2g/recall": "recall", "n2g/f1": "F1"},
     )
     yield from numbers.figures(reports)
-    series = _over_latents(reports, _f1)
-    if series:
+    f1 = {name: counted(_column(report, "f1"), _F1_EDGES) for name, report in reports.items()}
+    if series := distributions(reports, f1):
         caption = "How well n-grams say where each latent fires: 0 is not at all, 1 is always and nowhere else. Explained latents only."
         yield Figure("n2g/latents", "F1 of explanations, latent by latent", caption, "F1 of a latent's explanation", _SHARE, series)
-    series = _over_latents(reports, _log_density)
-    if series:
+    if series := distributions(reports, _densities(reports)):
         caption = "How often each latent fires: -2 is on one token in a hundred. Latents that never fire on this text are left out."
         yield Figure("n2g/density", "How often latents fire", caption, "log10 of the share of tokens", _SHARE, series)
 
 
-_SHARE = "share of latents"
+def _densities(reports: Mapping[str, Report]) -> dict[str, Histogram | None]:
+    """Histograms of the logarithms of densities, with the same edges for all: from the rarest latent's decade to 1."""
+    logs = {name: [math.log10(each) for each in _column(report, "density") if each > 0] for name, report in reports.items()}
+    decades = max((math.ceil(-each) for found in logs.values() for each in found), default=0) or 1
+    edges = [i / _PER_DECADE - decades for i in range(decades * _PER_DECADE + 1)]
+    return {name: counted(found, edges) for name, found in logs.items()}
 
 
-def _over_latents(reports: Mapping[str, Report], count: Callable[[Report], Histogram | None]) -> list[Series]:
-    return distributions(reports, {name: count(report) for name, report in reports.items()})
-
-
-def _f1(report: Report) -> Histogram | None:
-    return counted([f1 for row in table(report, "n2g", "latents") if (f1 := finite(row, "f1")) is not None], _F1_EDGES)
-
-
-def _log_density(report: Report) -> Histogram | None:
-    densities = [finite(row, "density") for row in table(report, "n2g", "latents")]
-    return counted([math.log10(density) for density in densities if density is not None and density > 0], _DENSITY_EDGES)
+def _column(report: Report, name: str) -> list[float]:
+    return [value for row in table(report, "n2g", "latents") if (value := finite(row, name)) is not None]

@@ -1,9 +1,10 @@
 """Figures as plotly.js takes them."""
 
+import math
 from typing import Any
 
 from sae_lens_metrics.figures.figure import Figure, Level, Series
-from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, positions
+from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, log_range, positions
 from sae_lens_metrics.figures.palette import COLOURS, colour_index
 from sae_lens_metrics.figures.words import printable, shortened
 
@@ -51,7 +52,7 @@ def _trace(figure: Figure, place: int) -> dict[str, Any]:
             "orientation": "h" if figure.sideways else "v",
             "marker": {"color": COLOURS[index]},
         }
-    marker = {"color": COLOURS[index], "symbol": _SYMBOLS[index], "size": 8}
+    marker = {"color": COLOURS[index], "symbol": _SYMBOLS[index], "size": 10 if _SYMBOLS[index] == "star" else 8}
     mode = "lines+markers" if series.mark == "line" else "markers"
     return trace | {"type": "scatter", "mode": mode, "marker": marker, "line": {"color": COLOURS[index]}}
 
@@ -87,7 +88,7 @@ def _layout(figure: Figure) -> dict[str, Any]:
     along: dict[str, Any] = grid | {"title": {"text": _text(figure.x_label, 120)}}
     across = grid | {"title": {"text": _text(figure.y_label, 120)}}
     if figure.log_x:
-        along |= {"type": "log", "dtick": "D2"}
+        along |= {"type": "log", "dtick": "D2", "range": [math.log10(end) for end in log_range(figure)]}
     if names:
         along |= {"tickvals": list(range(len(names))), "ticktext": [_text(name, 40) for name in names], "showgrid": figure.sideways}
         along["range"] = [len(names) - 0.5, -0.5] if figure.sideways else [-0.5, len(names) - 0.5]  # the first one on top

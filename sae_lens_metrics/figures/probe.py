@@ -44,7 +44,7 @@ def _by_family(reports: Mapping[str, Report]) -> Iterator[Figure]:
 
 def _by_task(reports: Mapping[str, Report]) -> Iterator[Figure]:
     """The loss of each task: families in their order, and in each from the lowest loss of the first SAE that has the task."""
-    rows = {name: _keyed(table(report, "probe", "tasks"), "task") for name, report in reports.items()}
+    rows = {name: _by_label(table(report, "probe", "tasks")) for name, report in reports.items()}
     first = {task: row for each in reversed(rows.values()) for task, row in each.items()}
     families = list(dict.fromkeys(str(row.get("family", "")) for each in rows.values() for row in each.values()))
     tasks = sorted(first, key=lambda task: (families.index(str(first[task].get("family", ""))), _or_last(finite(first[task], "loss"))))
@@ -78,6 +78,12 @@ def _of_group(group: Group, rows: Mapping[str, Mapping[str, Row]], keys: list[st
 
 def _keyed(rows: list[Row], key: str) -> dict[str, Row]:
     return {str(row[key]): row for row in rows if key in row}
+
+
+def _by_label(rows: list[Row]) -> dict[str, Row]:
+    """Tasks by their name, with the family where the name does not say it."""
+    tasks = {task: (row, str(row.get("family", ""))) for task, row in _keyed(rows, "task").items()}
+    return {task if family in task else f"{task} ({family})": row for task, (row, family) in tasks.items()}
 
 
 def _or_last(loss: float | None) -> float:

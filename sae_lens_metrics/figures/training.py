@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from sae_lens_metrics.figures.figure import Figure, Level, Series
 from sae_lens_metrics.figures.numbers import ERRORS
-from sae_lens_metrics.guide import Better, guide_to
+from sae_lens_metrics.figures.spoken import better, spoken
+from sae_lens_metrics.guide import guide_to
 from sae_lens_metrics.history import History
 
 __all__ = ["training_figures"]
@@ -18,7 +19,6 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "shrinkage": ("ratio", "mse_raw", "ce_added_raw"),
 }
 """What to follow while an SAE trains."""
-_BETTER: dict[Better | None, str] = {"lower": " Lower is better.", "higher": " Higher is better.", "one": " Best near 1.", None: ""}
 
 
 def training_figures(histories: Mapping[str, History]) -> list[Figure]:
@@ -41,22 +41,13 @@ def _numbers(histories: Mapping[str, History]) -> dict[str, tuple[str, ...]]:
 
 
 def _figure(histories: Mapping[str, History], metric: str, name: str) -> Iterator[Figure]:
-    series = [each for place, (sae, history) in enumerate(histories.items()) for each in _line(sae, history, f"{metric}/{name}", place)]
-    if not series:
-        return
-    guide = guide_to(metric, {name: None})
-    number = guide.numbers.get(name)
-    better = number.better if number else None
-    spoken = name.replace("_", " ")
-    yield Figure(
-        f"training/{metric}_{name}",
-        f"{guide.title}: {spoken}",
-        f"{guide.meaning}{_BETTER[better]} {ERRORS}".strip(),
-        "training samples (tokens)",
-        spoken,
-        series,
-        _levels(name, better),
-    )
+    key = f"{metric}/{name}"
+    series = [each for place, (sae, history) in enumerate(histories.items()) for each in _line(sae, history, key, place)]
+    if series:
+        guide = guide_to(metric, {name: None})
+        caption = " ".join(text for text in (guide.meaning, better(key), ERRORS) if text)
+        title = f"{guide.title}: {spoken(key)}"
+        yield Figure(f"training/{metric}_{name}", title, caption, "training samples (tokens)", spoken(key), series, _levels(metric, name))
 
 
 def _line(sae: str, history: History, key: str, place: int) -> list[Series]:
@@ -67,7 +58,8 @@ def _line(sae: str, history: History, key: str, place: int) -> list[Series]:
     return [Series(sae, [float(point.samples) for point in points], [point.values[key] for point in points], errors, "line", colour=place)]
 
 
-def _levels(name: str, better: Better | None) -> list[Level]:
-    if better == "one":
-        return [Level("1", 1.0)]
+def _levels(metric: str, name: str) -> list[Level]:
+    number = guide_to(metric, {}).numbers.get(name)
+    if number is not None and number.better == "one":
+        return [Level("best", 1.0)]
     return [Level("no difference", 0.0)] if "_minus_" in name else []
