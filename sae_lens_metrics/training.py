@@ -27,7 +27,7 @@ from sae_lens_metrics.isolation import isolated
 from sae_lens_metrics.metrics import get_metric
 from sae_lens_metrics.results import Report
 from sae_lens_metrics.subject import Subject
-from sae_lens_metrics.wandb_log import loggable
+from sae_lens_metrics.wandb_log import log_result_file, loggable
 
 __all__ = ["MetricsRunnerConfig", "MetricsTrainingRunner", "OverheadBudget", "attach_metrics"]
 
@@ -256,8 +256,10 @@ class _TrainingMetrics:
             for name, sae in saes.items():
                 try:
                     report = self._report(sae, scalers[name])
-                    self._write(report, name, steps=steps, final=final)
-                    logged |= loggable(report, prefix=f"{name}/" if name else "")
+                    path = self._write(report, name, steps=steps, final=final)
+                    if self._logs_to_wandb:
+                        logged |= loggable(report, prefix=f"{name}/" if name else "", brief=not final, on_error=self._warn)
+                        self._add_to_wandb(report, path)
                 except Exception as error:
                     self._warn("metrics", error)
         return logged
@@ -280,8 +282,15 @@ class _TrainingMetrics:
             self._warned.add(kind)
             logger.warning("%s failed, training goes on: %s: %s", what, type(error).__name__, error, exc_info=error)
 
-    def _write(self, report: Report, name: str, *, steps: int, final: bool) -> None:
-        """Appends a line of scalars to ``metrics.jsonl``; at the end the whole report goes beside the trained SAE."""
+    def _add_to_wandb(self, report: Report, path: Path | None) -> None:
+        """Adds the last report, which is a file by now, to SAELens's run."""
+        import wandb
+
+        if path is not None and wandb.run is not None:
+            log_result_file(wandb.run, report, path)
+
+    def _write(self, report: Report, name: str, *, steps: int, final: bool) -> Path | None:
+        """Appends a line of scalars to ``metrics.jsonl``; at the end the whole report goes beside the trained SAE, to the path returned."""
         cfg = self._runner.cfg
         folder = cfg.checkpoint_path or cfg.output_path
         if folder is not None:
@@ -299,12 +308,15 @@ class _TrainingMetrics:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
-        if final:
-            for text in report.warnings:
-                logger.warning("%s%s", f"{name}: " if name else "", text)
-            if cfg.output_path is not None:
-                path = report.save(Path(cfg.output_path) / name / "metrics.json")
-                logger.info("metrics of the trained SAE are in %s", path)
+        if not final:
+            return None
+        for text in report.warnings:
+            logger.warning("%s%s", f"{name}: " if name else "", text)
+        if cfg.output_path is None:
+            return None
+        path = report.save(Path(cfg.output_path) / name / "metrics.json")
+        logger.info("metrics of the trained SAE are in %s", path)
+        return path
 
 
 def _trained(trainer: Any) -> tuple[dict[str, TrainingSAE[Any]], dict[str, ActivationScaler]]:
