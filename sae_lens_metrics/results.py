@@ -4,11 +4,12 @@ import json
 import math
 import os
 import re
+import sys
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sae_lens_metrics.errors import ResultError
 
@@ -22,6 +23,7 @@ FORMAT_VERSION = "1.2"
 
 Scalar = str | int | float | bool | None
 Row = dict[str, Scalar]
+Part = Literal["influences", "tables", "histograms", "examples"]
 
 _DIGITS = 6
 """Significant digits of an influence: a thousand of them take some 12 KB in a file."""
@@ -162,6 +164,16 @@ class Report:
             for key, estimate in result.estimates.items():
                 yield f"{name}/{key}", estimate
 
+    def without(self, *parts: Part) -> "Report":
+        """The report without what takes much memory: "influences", "tables", "histograms", "examples".
+
+        Args:
+            parts: What to leave out.
+        """
+        return replace(
+            self, sanity=_without(self.sanity, parts), metrics={name: _without(each, parts) for name, each in self.metrics.items()}
+        )
+
     def flat(self) -> dict[str, float]:
         """The present values by full name, and their standard errors under the same name with ``_stderr``."""
         values: dict[str, float] = {}
@@ -248,15 +260,29 @@ def summary(reports: Mapping[str, Report]) -> "pd.DataFrame":
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
+def _without(result: MetricResult, parts: Collection[Part]) -> MetricResult:
+    changes: dict[str, Any] = {"tables": {}, "histograms": {}, "examples": []}
+    changes["estimates"] = {name: replace(estimate, influence=None) for name, estimate in result.estimates.items()}
+    left_out = {"estimates" if part == "influences" else part for part in parts}
+    return replace(result, **{name: value for name, value in changes.items() if name in left_out})
+
+
 def _metric_result(data: Mapping[str, Any]) -> MetricResult:
     return MetricResult(
         estimates={name: _known(Estimate, estimate) for name, estimate in data["estimates"].items()},
         tables=data.get("tables", {}),
         histograms={name: _known(Histogram, histogram) for name, histogram in data.get("histograms", {}).items()},
-        examples=[_known(Example, example) for example in data.get("examples", [])],
+        examples=[_example(example) for example in data.get("examples", [])],
         notes=data.get("notes", []),
         seconds=data.get("seconds", 0.0),
     )
+
+
+def _example(data: Mapping[str, Any]) -> Example:
+    # a token occurs in many examples, and most numbers are zero: one object for all of them is a third of the memory
+    tokens = [sys.intern(token) for token in data["tokens"]]
+    numbers = {name: [value or 0.0 for value in data[name]] for name in ("activations", "predictions")}
+    return _known(Example, {**data, "tokens": tokens, **numbers})
 
 
 _LIST = re.compile(r"\[\n\s*(?:[-\d][^][{}\"]*|\"(?:[^\"\\]|\\.)*\"(?:,\n\s*\"(?:[^\"\\]|\\.)*\")*\s*)\]")

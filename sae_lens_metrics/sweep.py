@@ -20,7 +20,7 @@ from sae_lens_metrics.evaluation import make_report
 from sae_lens_metrics.interrupts import interrupts
 from sae_lens_metrics.pretrained import ModelSpec, SAEInfo, load_spec, load_subject, read_info
 from sae_lens_metrics.result_files import finished, identity, result_path
-from sae_lens_metrics.results import MetricResult, Report, summary, write_atomically
+from sae_lens_metrics.results import Report, summary, write_atomically
 from sae_lens_metrics.shared_runs import SharedRuns
 from sae_lens_metrics.subject import Subject
 from sae_lens_metrics.targets import Target
@@ -88,7 +88,7 @@ class Sweep:
     names: list[str]
     """All SAEs."""
     reports: dict[str, Report] = field(default_factory=dict)
-    """Reports; tables, histograms and influences of documents stay in the files."""
+    """Reports; tables, histograms, examples and influences of documents stay in the files."""
     files: dict[str, Path] = field(default_factory=dict)
     """The result files."""
     errors: dict[str, str] = field(default_factory=dict)
@@ -312,7 +312,7 @@ def _attempt(job: _Job, shared: _Shared, found: Sweep, output: Path, *, overwrit
         logger.error("%s: the metric %s failed: %s", name, metric, reason)
     if failed:
         found.errors[name] = "; ".join(f"{metric}: {reason}" for metric, reason in failed.items())
-    found.reports[name], found.files[name] = _slim(outcome.report), outcome.path
+    found.reports[name], found.files[name] = outcome.report.without("influences", "tables", "histograms", "examples"), outcome.path
     return replace(outcome, report=found.reports[name]) if outcome.was_there else outcome
 
 
@@ -345,16 +345,6 @@ def _words(error: Exception) -> str:
     """An error on one line; those of other packages with their type, as their text may be a single name."""
     text = " ".join(str(error).split())
     return text if isinstance(error, MetricsError | OSError) else f"{type(error).__name__}: {text}"
-
-
-def _slim(report: Report) -> Report:
-    """A report without what only its file needs, so that hundreds of them take little memory."""
-
-    def numbers(result: MetricResult) -> MetricResult:
-        estimates = {name: replace(estimate, influence=None) for name, estimate in result.estimates.items()}
-        return replace(result, estimates=estimates, tables={}, histograms={})
-
-    return replace(report, sanity=numbers(report.sanity), metrics={name: numbers(each) for name, each in report.metrics.items()})
 
 
 def _free() -> None:

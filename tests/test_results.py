@@ -174,3 +174,21 @@ def test_lists_take_one_line_whatever_their_strings_hold(tmp_path):
     lines = path.read_text().split("\n")
     assert any('"tokens": ["a"' in line and line.rstrip(",").endswith('"</script>"]') for line in lines)
     assert any('"activations": [0.0,-1.5' in line for line in lines)
+
+
+def test_what_takes_memory_can_be_left_out():
+    example = Example(0, "top", 0, ["a"], [1.0], [0.0])
+    estimates = {"x": Estimate(1.0, 0.1, 2, "latents", influence=[0.1, -0.1])}
+    result = MetricResult(estimates, {"t": [{"latent": 0}]}, {"h": Histogram([0.0, 1.0], [2])}, [example], ["a note"])
+    whole = Report(sanity=result, metrics={"m": result}, warnings=["w"])
+    assert whole.without() == whole
+    for part, name in (("tables", "tables"), ("histograms", "histograms"), ("examples", "examples")):
+        for each in dict(whole.without(part).results()).values():
+            assert not getattr(each, name)
+            assert each.estimates == estimates
+            assert each.notes == ["a note"]
+    numbers = whole.without("influences", "tables")
+    assert numbers.flat() == whole.flat()
+    assert numbers.sanity.estimates["x"].influence is None
+    assert numbers.sanity.examples == [example]
+    assert whole.sanity.estimates["x"].influence == [0.1, -0.1]
