@@ -1,0 +1,60 @@
+/** Numbers and text as people read them. */
+const format = (() => {
+  const MINUS = "\u2212";
+
+  const signed = (text) => text.replace(/^-/, MINUS).replace(/e-/, `e${MINUS}`).replace(/e\+/, "e");
+
+  /** A number to some significant digits, without an error to go by. */
+  function number(value, digits = 4) {
+    if (value === null || value === undefined) return "–";
+    if (value === 0) return "0";
+    const size = Math.abs(value);
+    if (Number.isInteger(value) && size < 1e6) return signed(value.toLocaleString("en", { useGrouping: size >= 1e4 }));
+    if (size < 1e-4 || size >= 1e6) return signed(Number(value.toPrecision(digits - 1)).toExponential());
+    return signed(String(Number(value.toPrecision(digits))));
+  }
+
+  /** Decimal places that show two digits of an error, at most six. */
+  const places = (stderr) => Math.max(0, Math.min(6, 1 - Math.floor(Math.log10(stderr))));
+
+  /** The value and the error of an estimate to the same place. */
+  function parts(value, stderr) {
+    if (value === null || value === undefined) return { value: "–", error: null };
+    if (!stderr) return { value: number(value), error: null };
+    const digits = places(stderr);
+    return { value: signed(value.toFixed(digits)), error: stderr.toFixed(digits) };
+  }
+
+  /** "value ± error" in one string. */
+  function estimate(value, stderr) {
+    const shown = parts(value, stderr);
+    return shown.error === null ? shown.value : `${shown.value} ± ${shown.error}`;
+  }
+
+  /** A fraction as a percentage. */
+  const percent = (value, digits = 3) => (value === null || value === undefined ? "–" : `${number(100 * value, digits)} %`);
+
+  /** How long something took. */
+  function seconds(value) {
+    if (value < 120) return `${number(value, 3)} s`;
+    return value < 7200 ? `${number(value / 60, 3)} min` : `${number(value / 3600, 3)} h`;
+  }
+
+  /** "held_out_loss" as words. */
+  const words = (name) => name.replace(/_/g, " ");
+
+  /**
+   * Text in which every character can be seen and none changes what stands around it: control characters, marks of direction and
+   * halves of surrogate pairs are written as their code.
+   */
+  const visible = (text) =>
+    String(text).replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) => {
+      if (character === "\n" || character === "\t" || character === "\u200d") return character;
+      return `\\u{${character.codePointAt(0).toString(16)}}`;
+    });
+
+  /** The beginning of a text that is too long. */
+  const cut = (text, longest) => (text.length <= longest ? text : `${text.slice(0, longest - 1)}…`);
+
+  return { number, parts, estimate, percent, seconds, words, visible, cut };
+})();

@@ -1,0 +1,98 @@
+/** The latents of an SAE by columns, joined from the tables of all metrics that have a row for each. */
+const latentTable = (() => {
+  const FIELDS = [
+    { key: "density", label: "Density", from: ["n2g", "density"], title: "share of tokens on which the latent fires", show: (v) => format.percent(v, 3) },
+    { key: "f1", label: "F1", from: ["n2g", "f1"], title: "harmonic mean of precision and recall of its explanation", show: fixed },
+    { key: "precision", label: "Precision", from: ["n2g", "precision"], title: "share of the explanation's predictions where the latent fires", show: fixed },
+    { key: "recall", label: "Recall", from: ["n2g", "recall"], title: "share of the latent's activations that the explanation predicts", show: fixed },
+    { key: "sparsity", label: "Ablation sparsity", from: ["ablation", "sparsity"], title: "how many logits change without it: 0 is one, 1 is all alike", show: fixed },
+    { key: "effect", label: "Ablation effect", from: ["ablation", "effect"], title: "length of the change of the logits", show: (v) => format.number(v, 3) },
+  ];
+  const MORE = [
+    ["n2g", "explanation"],
+    ["n2g", "values"],
+    ["n2g", "predicted"],
+    ["n2g", "fired"],
+    ["ablation", "ablations"],
+    ["ablation", "tokens_affected"],
+    ["ablation", "raised"],
+    ["ablation", "lowered"],
+  ];
+  const opened = new Map();
+
+  function fixed(value) {
+    return value === null || value === undefined ? "–" : value.toFixed(3);
+  }
+
+  /** Everything about an SAE's latents; made once. */
+  function of(sae) {
+    if (!opened.has(sae.key)) opened.set(sae.key, join(sae));
+    return opened.get(sae.key);
+  }
+
+  async function join(sae) {
+    const sources = { n2g: await saes.columns(sae, "n2g", "latents"), ablation: await saes.columns(sae, "ablation", "latents") };
+    const tasks = await saes.columns(sae, "probe", "tasks");
+    const best = tasksOf(tasks);
+    const latent = union([...Object.values(sources), tasks && tasks.latent ? tasks : null]);
+    const row = new Map(latent.map((number, i) => [number, i]));
+    const columns = { latent };
+    for (const [metric, name] of [...FIELDS.map((field) => field.from), ...MORE]) columns[name] = column(sources[metric], name, row);
+    columns.tasks = latent.map((number) => (best.get(number) || []).map((task) => task.task).join(", ") || null);
+    return { columns, row, best, fields: FIELDS.filter((field) => columns[field.key].some((value) => value !== null)), sorted: {} };
+  }
+
+  /** The latents that any table has, in order. */
+  function union(sources) {
+    const all = new Set();
+    for (const table of sources) if (table && table.latent) for (const number of table.latent) if (Number.isInteger(number)) all.add(number);
+    return [...all].sort((a, b) => a - b);
+  }
+
+  /** A column in the order of the union, null where a table has no such latent. */
+  function column(table, name, row) {
+    const values = new Array(row.size).fill(null);
+    if (table && table.latent && table[name]) table.latent.forEach((number, i) => row.has(number) && (values[row.get(number)] = table[name][i] ?? null));
+    return values;
+  }
+
+  /** The tasks of which a latent is the best probe, with their losses, by latent. */
+  function tasksOf(tasks) {
+    const best = new Map();
+    for (const task of tasks ? saes.rows(tasks) : []) {
+      if (Number.isInteger(task.latent)) best.set(task.latent, [...(best.get(task.latent) || []), task]);
+    }
+    return best;
+  }
+
+  /** A column's present values in order, for ranks; sorted when it is first asked for. */
+  function sortedValues(table, key) {
+    table.sorted[key] ||= statistics.sorted(table.columns[key]);
+    return table.sorted[key];
+  }
+
+  /** Rows that a text, ranges and "only with" let through. */
+  function filter(table, { q = "", only = "", ranges = {} }) {
+    const { columns } = table;
+    const wanted = q.toLowerCase();
+    table.texts ||= columns.latent.map((number, i) => `${columns.explanation[i] || ""}\n${columns.tasks[i] || ""}`.toLowerCase());
+    const limits = Object.entries(ranges).filter(([key, [low, high]]) => columns[key] && (low !== null || high !== null));
+    const kept = [];
+    for (let i = 0; i < columns.latent.length; i += 1) {
+      if (wanted && !table.texts[i].includes(wanted) && String(columns.latent[i]) !== wanted) continue;
+      if (only && (columns[only][i] === null || columns[only][i] === "")) continue;
+      if (limits.every(([key, [low, high]]) => within(columns[key][i], low, high))) kept.push(i);
+    }
+    return kept;
+  }
+
+  const within = (value, low, high) => value !== null && (low === null || value >= low) && (high === null || value <= high);
+
+  /** Sorts rows by a column, absent values last; equal ones by latent. */
+  function sort(table, rows, { key, descending }) {
+    const values = table.columns[key];
+    return rows.sort((a, b) => tables.compare(values[a], values[b], descending) || a - b);
+  }
+
+  return { of, fields: FIELDS, filter, sort, sortedValues, fixed };
+})();

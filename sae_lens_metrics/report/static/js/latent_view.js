@@ -1,0 +1,144 @@
+/** One latent: its numbers among all others, its explanation, and text on which it fires. */
+const latentView = (() => {
+  const KINDS = { top: "Largest activations", random: "Random activations", predicted: "Random predictions" };
+  const OLD_KINDS = { recall: "Random activations", precision: "Random predictions" };
+  let wrap = false;
+
+  async function render({ path }) {
+    const sae = saes.named(path[1]);
+    if (!sae) return missing("There is no result.");
+    const table = await latentTable.of(sae);
+    const latent = Number(path[2]);
+    const i = table.row.get(latent);
+    if (i === undefined) return missing(`No metric has looked at latent ${format.visible(path[2] ?? "")} of ${format.visible(sae.name)}.`);
+    const report = await saes.overview(sae);
+    const page = h("div", { class: "view" }, steps(sae, table, i), h("h1", {}, `Latent ${latent}`));
+    page.append(h("p", { class: "about" }, h("a", { href: router.address(["latents"], { sae: sae.name }) }, h("bdi", {}, format.visible(sae.name))), neuronpedia(report, latent)));
+    page.append(numbers(table, i), ...probes(table, latent), ...explanation(table, i), await examples(sae, latent), ...ablation(table, i));
+    return { title: `Latent ${latent}`, page };
+  }
+
+  const missing = (text) => ({ title: "Latent", page: h("div", { class: "view" }, h("h1", {}, "Latent"), h("p", {}, text)) });
+
+  /** To the latents before and after, and to any. */
+  function steps(sae, table, i) {
+    const { latent } = table.columns;
+    const to = (place, text, rel) => (place >= 0 && place < latent.length ? h("a", { class: "button", rel, href: router.address(["latent", sae.name, latent[place]]) }, text) : h("span", { class: "button off" }, text));
+    const random = h("button", { type: "button", id: "random", onclick: () => router.go(["latent", sae.name, latent[Math.floor(Math.random() * latent.length)]]) }, "Random latent");
+    return h("nav", { class: "steps", "aria-label": "Other latents" }, to(i - 1, "← Previous", "prev"), to(i + 1, "Next →", "next"), random);
+  }
+
+  function neuronpedia(report, latent) {
+    const id = report.provenance.sae?.neuronpedia_id;
+    if (typeof id !== "string" || !/^[\w.-]+(\/[\w.-]+)+$/.test(id)) return null;
+    return h("a", { href: `https://neuronpedia.org/${id}/${latent}`, rel: "noopener noreferrer", target: "_blank" }, "on Neuronpedia ↗");
+  }
+
+  /** Each number with where it stands among the other latents. */
+  function numbers(table, i) {
+    const { columns } = table;
+    const cards = table.fields.filter((field) => columns[field.key][i] !== null).map((field) => {
+      const value = columns[field.key][i];
+      const values = latentTable.sortedValues(table, field.key);
+      const { rank, of, share } = statistics.standing(values, value);
+      const place = `rank ${rank.toLocaleString("en")} of ${of.toLocaleString("en")}, above ${format.percent(share, 2)}`;
+      const bins = statistics.histogram(values);
+      const ends = h("div", { class: "ends dim" }, h("span", {}, field.show(bins.first)), h("span", {}, bins.log ? "logarithmic" : ""), h("span", {}, field.show(bins.last)));
+      return h("div", { class: "stat", title: field.title }, h("div", { class: "what" }, field.label), h("div", { class: "big" }, field.show(value)), h("div", { class: "dim small" }, place), marks.histogram(bins, value, `${field.label} of all latents; this one: ${place}`), ends);
+    });
+    const counts = [
+      ["fires on", columns.fired[i], "tokens"],
+      ["predicted on", columns.predicted[i], "tokens of the second half"],
+      ["ablated at", columns.ablations[i], "positions"],
+      ["touches", columns.tokens_affected[i] === null ? null : format.percent(columns.tokens_affected[i]), "of the tokens that follow"],
+    ].filter(([, value]) => value !== null);
+    const facts = counts.map(([before, value, after]) => h("span", {}, `${before} ${typeof value === "number" ? value.toLocaleString("en") : value} ${after}`));
+    return h("section", { "aria-label": "Numbers" }, h("div", { class: "stats" }, cards), facts.length ? h("p", { class: "about" }, facts) : null);
+  }
+
+  function probes(table, latent) {
+    const tasks = table.best.get(latent);
+    if (!tasks) return [];
+    const columns = [
+      { key: "task", label: "Task", cell: (task) => format.visible(task.task) },
+      { key: "loss", label: "Loss, nats", numeric: true, cell: (task) => format.number(task.loss) },
+      { key: "held_out_loss", label: "… held out", numeric: true, cell: (task) => format.number(task.held_out_loss) },
+      { key: "held_out_accuracy", label: "Accuracy there", numeric: true, cell: (task) => format.number(task.held_out_accuracy) },
+      { key: "channels_loss", label: "Best channel", numeric: true, cell: (task) => format.number(task.channels_loss) },
+      { key: "random_loss", label: "Best random direction", numeric: true, cell: (task) => format.number(task.random_loss) },
+    ].filter(({ key }) => tasks.some((task) => task[key] !== null && task[key] !== undefined));
+    return [h("section", { class: "card" }, h("h2", {}, "Best latent for these probe tasks"), tables.sortable(columns, tasks, { label: "Probe tasks" }))];
+  }
+
+  function explanation(table, i) {
+    const text = table.columns.explanation[i];
+    if (!text) return [];
+    const ngrams = tokens.ngrams(text);
+    const values = String(table.columns.values[i] ?? "").split(" | ");
+    const box = h("section", { class: "card" }, h("h2", {}, "Explanation"));
+    if (!ngrams) return [(box.append(h("p", { class: "mono" }, format.visible(text))), box)];
+    box.append(h("p", { class: "dim" }, "Fires where the text ends like one of these n-grams; the number is what is predicted there. ^ is the document's start, ∗ any token."));
+    box.append(h("ol", { class: "ngrams" }, ngrams.map((ngram, k) => h("li", {}, h("span", { class: "predicts" }, values[k] ?? ""), tokens.chips(ngram)))));
+    return [box];
+  }
+
+  async function examples(sae, latent) {
+    const found = await saes.examples(sae, latent);
+    if (!found.length) return old(sae, latent);
+    const most = {
+      activation: Math.max(...found.flatMap((each) => each.activations).map(Math.abs)),
+      prediction: Math.max(...found.flatMap((each) => each.predictions).map(Math.abs)),
+    };
+    const kinds = [...Object.keys(KINDS).filter((kind) => found.some((each) => each.kind === kind)), ...new Set(found.map((each) => each.kind).filter((kind) => !(kind in KINDS)))];
+    const list = h("div", {});
+    const draw = () =>
+      list.replaceChildren(
+        ...kinds.flatMap((kind) => {
+          const mine = found.filter((each) => each.kind === kind);
+          return [h("h3", {}, KINDS[kind] || format.visible(kind)), ...mine.map((each) => shown(each, most))];
+        }),
+      );
+    const box = h("input", { type: "checkbox", id: dom.id(), checked: wrap, onchange: () => ((wrap = box.checked), draw()) });
+    draw();
+    return h("section", { class: "card examples" }, h("div", { class: "line" }, h("h2", {}, "Examples"), h("div", { class: "check" }, box, h("label", { for: box.id }, "break lines at ↵"))), legend(), list);
+  }
+
+  /** An example with the numbers of its token in front. */
+  function shown(each, most) {
+    const numbers = h("span", { class: "at-value" }, format.number(each.activations[each.at] ?? 0, 3), h("span", { class: "dim" }, ` / ${format.number(each.predictions[each.at] ?? 0, 3)}`));
+    return h("div", { class: "shown" }, numbers, tokens.example(each, most, wrap));
+  }
+
+  const legend = () =>
+    h("p", { class: "dim" }, h("span", { class: "fires", style: { "--a": "0.5" } }, "background"), ": how strongly the latent fires. ", h("span", { class: "predicted", style: { "--p": "1" } }, "underline"), ": what its explanation predicts. ", h("span", { class: "at" }, "frame"), ": the token in question, whose activation and prediction stand in front.");
+
+  /** The examples of results before format 1.2: text with one token in «guillemets». */
+  async function old(sae, latent) {
+    const table = await saes.columns(sae, "n2g", "examples");
+    const box = h("section", { class: "card examples" }, h("h2", {}, "Examples"));
+    const mine = table ? saes.rows(table).filter((row) => row.latent === latent) : [];
+    if (!mine.length) return (box.append(h("p", { class: "dim" }, "There are no examples of this latent.")), box);
+    for (const kind of [...new Set(mine.map((row) => row.kind))]) {
+      box.append(h("h3", {}, OLD_KINDS[kind] || format.visible(kind)));
+      for (const row of mine.filter((each) => each.kind === kind)) {
+        const [before, token, after] = /^([^]*?)«([^]*)»([^]*)$/.exec(row.text)?.slice(1) || [row.text, "", ""];
+        const numbers = h("span", { class: "at-value" }, format.number(row.activation, 3), h("span", { class: "dim" }, ` / ${format.number(row.predicted, 3)}`));
+        box.append(h("div", { class: "shown" }, numbers, h("p", { class: "example", dir: "ltr" }, tokens.shown(before, false), h("span", { class: "at" }, tokens.shown(token, false)), tokens.shown(after, false))));
+      }
+    }
+    return (box.append(h("p", { class: "dim" }, "In front: the activation of the framed token, and what the explanation predicts there.")), box);
+  }
+
+  function ablation(table, i) {
+    const sides = [["Raised", table.columns.raised[i]], ["Lowered", table.columns.lowered[i]]].filter(([, text]) => text);
+    if (!sides.length) return [];
+    const list = ([name, text]) => {
+      const effects = tokens.effects(text);
+      const items = effects ? h("ul", { class: "effects" }, effects.map(([token, size]) => h("li", {}, h("span", { class: "chip" }, tokens.shown(token, false)), h("span", { class: "number" }, `${size > 0 ? "+" : ""}${format.number(size, 3)}`)))) : h("p", { class: "mono" }, format.visible(text));
+      return h("div", {}, h("h3", {}, name), items);
+    };
+    return [h("section", { class: "card" }, h("h2", {}, "Without it, these tokens become"), h("div", { class: "sides" }, sides.map(list)))];
+  }
+
+  return { render };
+})();

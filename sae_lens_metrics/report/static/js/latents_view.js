@@ -1,0 +1,156 @@
+/** All latents of an SAE: a table to sort, filter and page through. */
+const latentsView = (() => {
+  const PAGE = 50;
+  const ONLY = { "": "all latents", explanation: "with an explanation", tasks: "best at a probe task", sparsity: "ablated" };
+
+  async function render({ query }) {
+    const sae = saes.named(query.sae);
+    const page = h("div", { class: "view" }, h("h1", {}, "Latents"));
+    if (!sae) return { title: "Latents", page: (page.append(h("p", {}, "There is no result.")), page) };
+    const table = await latentTable.of(sae);
+    const state = read(query, table);
+    const summary = h("p", { class: "count", role: "status" });
+    const box = dom.scrolling("Latents");
+    const pager = h("div", { class: "pager" });
+    let kept = [];
+
+    const settings = () => ({
+      sae: saes.all().length > 1 ? sae.name : "",
+      sort: state.sort.key === "latent" && !state.sort.descending ? "" : `${state.sort.descending ? "-" : ""}${state.sort.key}`,
+      q: state.q,
+      only: state.only,
+      page: state.page > 1 ? state.page : "",
+      ...Object.fromEntries(Object.entries(state.ranges).map(([key, ends]) => [key, ends.some((end) => end !== null) ? ends.map((end) => end ?? "").join("..") : ""])),
+    });
+
+    /** Filters and sorts again; then shows the page. */
+    function refresh() {
+      kept = latentTable.sort(table, latentTable.filter(table, state), state.sort);
+      show();
+    }
+
+    function show(focus) {
+      const pages = Math.max(1, Math.ceil(kept.length / PAGE));
+      state.page = Math.max(1, Math.min(state.page, pages));
+      router.note(["latents"], settings());
+      summary.textContent = `${kept.length.toLocaleString("en")} of ${table.columns.latent.length.toLocaleString("en")} latents`;
+      box.replaceChildren(drawn(sae, table, kept.slice((state.page - 1) * PAGE, state.page * PAGE), state, resort));
+      pager.replaceChildren(...paging(state.page, pages, turn));
+      if (focus) box.querySelector(`button[data-key="${focus}"]`)?.focus();
+    }
+
+    function turn(to) {
+      state.page = to;
+      show();
+      box.scrollIntoView({ block: "nearest" });
+    }
+
+    function resort(key) {
+      const first = key !== "latent" && key !== "explanation" && key !== "tasks";
+      state.sort = { key, descending: state.sort.key === key ? !state.sort.descending : first };
+      state.page = 1;
+      refresh();
+      show(key);
+    }
+
+    function changed() {
+      state.page = 1;
+      refresh();
+    }
+
+    const save = h("button", { type: "button", onclick: () => download.save(`${sae.name}-latents.csv`, csv(table, kept), "text/csv") }, "Download as CSV");
+    page.append(chooser(sae), filters(table, state, changed), h("div", { class: "line" }, summary, save), box, pager);
+    refresh();
+    return { title: "Latents", page };
+  }
+
+  /** The settings of an address; what cannot be read is left out. */
+  function read(query, table) {
+    const key = (query.sort || "").replace(/^-/, "");
+    const keys = ["latent", "explanation", "tasks", ...table.fields.map((field) => field.key)];
+    const end = (text) => (text === "" || text === undefined || !Number.isFinite(Number(text)) ? null : Number(text));
+    const ranges = Object.fromEntries(table.fields.map((field) => [field.key, query[field.key] ? [0, 1].map((i) => end(query[field.key].split("..")[i])) : [null, null]]));
+    return {
+      q: query.q || "",
+      only: query.only in ONLY ? query.only : "",
+      sort: keys.includes(key) ? { key, descending: query.sort.startsWith("-") } : { key: "latent", descending: false },
+      page: Math.max(1, parseInt(query.page, 10) || 1),
+      ranges,
+    };
+  }
+
+  /** Which SAE, where there are several. */
+  function chooser(sae) {
+    if (saes.all().length < 2) return h("p", { class: "about" }, h("bdi", {}, format.visible(sae.name)));
+    const options = saes.all().map(({ name }) => [name, format.visible(name)]);
+    const choice = dom.select(options, sae.name, () => router.go(["latents"], { sae: saes.all()[choice.selectedIndex].name }));
+    choice.id = "latents-sae";
+    return dom.labelled("SAE", choice);
+  }
+
+  function filters(table, state, changed) {
+    let timer = null;
+    const soon = () => {
+      clearTimeout(timer);
+      timer = setTimeout(changed, 150); // while a reader types
+    };
+    const text = h("input", { type: "search", id: "latents-q", value: state.q, placeholder: "text, or a latent's number", oninput: () => ((state.q = text.value), soon()) });
+    const only = dom.select(Object.entries(ONLY), state.only, (value) => ((state.only = value), changed()));
+    only.id = "latents-only";
+    const ranges = table.fields.map((field) => {
+      const ends = [0, 1].map((i) => {
+        const label = `${field.label}, ${i ? "at most" : "at least"}`;
+        const box = h("input", { type: "number", step: "any", "aria-label": label, placeholder: i ? "to" : "from", value: state.ranges[field.key][i], "data-range": `${field.key}-${i}` });
+        box.addEventListener("input", () => {
+          state.ranges[field.key][i] = box.value === "" ? null : Number(box.value);
+          soon();
+        });
+        return box;
+      });
+      return h("fieldset", { class: "range" }, h("legend", {}, field.key === "density" ? "Density (fraction)" : field.label), ends[0], h("span", { "aria-hidden": "true" }, "–"), ends[1]);
+    });
+    const used = Object.values(state.ranges).some((ends) => ends.some((end) => end !== null));
+    return h(
+      "form",
+      { class: "controls card", onsubmit: (event) => event.preventDefault() },
+      dom.labelled("Search explanations and tasks", text, "field grow"),
+      dom.labelled("Show", only),
+      h("details", { class: "ranges", open: used }, h("summary", {}, "Ranges"), h("div", { class: "range-grid" }, ranges)),
+    );
+  }
+
+  function drawn(sae, table, rows, state, resort) {
+    const { columns } = table;
+    const described = [
+      { key: "latent", label: "Latent", numeric: true },
+      ...table.fields.map((field) => ({ ...field, numeric: true })),
+      ...(columns.explanation.some(Boolean) ? [{ key: "explanation", label: "Explanation" }] : []),
+      ...(table.best.size ? [{ key: "tasks", label: "Best at task" }] : []),
+    ];
+    const head = h("tr", {}, described.map((column) => tables.heading(column, state.sort, resort)));
+    const cell = (column, i) => {
+      if (column.key === "latent") return h("th", { scope: "row", class: "number" }, h("a", { href: router.address(["latent", sae.name, columns.latent[i]]) }, columns.latent[i]));
+      if (column.key === "explanation") return h("td", { class: "explanation" }, tokens.brief(columns.explanation[i]));
+      if (column.key === "tasks") return h("td", {}, (table.best.get(columns.latent[i]) || []).map((task) => h("span", { class: "task" }, format.visible(task.task), h("span", { class: "dim" }, ` ${format.number(task.loss, 3)}`))));
+      return h("td", { class: "number" }, column.show(columns[column.key][i]));
+    };
+    const body = rows.map((i) => h("tr", {}, described.map((column) => cell(column, i))));
+    if (!rows.length) body.push(h("tr", {}, h("td", { colspan: described.length }, "No latent is like that.")));
+    return h("table", { class: "latents" }, h("thead", {}, head), h("tbody", {}, body));
+  }
+
+  function paging(now, pages, turn) {
+    if (pages === 1) return [];
+    const button = (text, to) => h("button", { type: "button", disabled: to < 1 || to > pages || to === now, onclick: () => turn(to) }, text);
+    const number = h("input", { type: "number", min: 1, max: pages, value: now, "aria-label": "Page", onchange: () => turn(parseInt(number.value, 10) || 1) });
+    return [button("First", 1), button("Previous", now - 1), h("span", {}, "page ", number, ` of ${pages.toLocaleString("en")}`), button("Next", now + 1), button("Last", pages)];
+  }
+
+  /** The rows that are shown, with everything that is known of them. */
+  function csv(table, kept) {
+    const names = Object.keys(table.columns).filter((name) => table.columns[name].some((value) => value !== null));
+    return download.csv(names, kept.map((i) => names.map((name) => table.columns[name][i])));
+  }
+
+  return { render };
+})();

@@ -1,0 +1,190 @@
+/** What was found, metric by metric. */
+const overviewView = (() => {
+  const SIDE_BY_SIDE = 4; // SAEs whose numbers stand in columns; more of them get a row each
+
+  async function render() {
+    const all = saes.all();
+    const reports = await saes.overviews();
+    const one = all.length === 1;
+    const page = h("div", { class: "view" });
+    page.append(h("h1", {}, one ? h("bdi", {}, format.visible(all[0].name)) : all.length ? `${all.length} SAEs` : "Training runs"));
+    if (one) page.append(about(reports[0]));
+    const remarks = all.map((sae, i) => remarksOf(sae, reports[i])).filter(Boolean);
+    if (remarks.length) page.append(h("section", { class: "remarks", "aria-label": "Warnings and failures" }, remarks));
+    if (!all.length) page.append(h("p", {}, "There are training histories and no result: see ", h("a", { href: "#/explore" }, "Explore"), " and ", h("a", { href: "#/figures" }, "Figures"), "."));
+    if (all.length > 1) page.append(headlines(all, reports));
+    if (saes.contents().compared) page.append(comparisonView.section(await store.value("comparison")));
+    for (const metric of Object.keys(saes.contents().guides)) {
+      if (reports.some((report) => saes.results(report)[metric])) page.append(card(metric, all, reports));
+    }
+    return { title: "Overview", page };
+  }
+
+  /** One line on what was evaluated. */
+  function about(report) {
+    const { sae = {}, corpus = {}, created } = report.provenance;
+    const facts = [
+      sae.architecture,
+      sae.d_sae ? `${format.number(sae.d_sae)} latents` : null,
+      sae.hook_name,
+      sae.model_name,
+      corpus.tokens ? `${corpus.tokens.toLocaleString("en")} tokens` : null,
+      created ? created.slice(0, 10) : null,
+    ].filter(Boolean);
+    return h("p", { class: "about" }, facts.map((fact) => h("span", {}, format.visible(fact))));
+  }
+
+  /** Warnings and failed metrics; null if there are none. */
+  function remarksOf(sae, report) {
+    const items = [
+      ...Object.entries(report.errors).map(([metric, text]) => h("li", { class: "failed" }, h("strong", {}, `Failed: ${format.visible(metric)}. `), format.visible(text))),
+      ...report.warnings.map((text) => h("li", { class: "warning" }, h("strong", {}, "Warning. "), format.visible(text))),
+    ];
+    if (!items.length) return null;
+    return [saes.all().length > 1 ? h("h2", { class: "small" }, h("bdi", {}, format.visible(sae.name))) : null, h("ul", {}, items)];
+  }
+
+  /** The main number of each metric, a row for each SAE. */
+  function headlines(all, reports) {
+    const shown = Object.entries(saes.contents().guides).filter(([metric, guide]) => reports.some((report) => estimate(report, metric, guide.headline)));
+    const l0 = ["sanity", { title: "L0", headline: "l0" }];
+    const columns = [...(reports.some((report) => estimate(report, "sanity", "l0")) ? [l0] : []), ...shown];
+    const described = columns.map(([metric, guide]) => ({
+      key: `${metric}/${guide.headline}`,
+      label: guide.headline === "explained_variance" ? "Explained variance" : `${guide.title}${guide.headline === "l0" ? "" : ` (${format.words(guide.headline)})`}`,
+      numeric: true,
+      value: (row) => estimate(row.report, metric, guide.headline)?.value,
+      cell: (row) => value(estimate(row.report, metric, guide.headline)),
+    }));
+    const name = { key: "name", label: "SAE", value: (row) => row.sae.name, cell: (row) => h("a", { href: router.address(["config"], { sae: row.sae.name }) }, h("bdi", {}, format.visible(row.sae.name))) };
+    const kind = { key: "architecture", label: "Architecture", value: (row) => row.report.provenance.sae?.architecture, cell: (row) => format.visible(row.report.provenance.sae?.architecture ?? "–") };
+    const rows = all.map((sae, i) => ({ sae, report: reports[i] }));
+    return h("section", { class: "card" }, h("h2", {}, "Side by side"), tables.sortable([name, kind, ...described], rows, { label: "Main numbers of each SAE" }));
+  }
+
+  const estimate = (report, metric, name) => saes.results(report)[metric]?.estimates[name];
+
+  /** An estimate as text; why it is absent is said on pointing at it, and below the table. */
+  function value(each) {
+    if (!each || each.value === null) return h("span", { class: "absent", title: each?.reason || "not evaluated" }, "–");
+    const { value: text, error } = format.parts(each.value, each.stderr);
+    const title = `${each.value}${each.stderr === null ? "" : ` ± ${each.stderr}`}, over ${each.n} ${each.of}`;
+    return h("span", { class: "value", title: format.visible(title) }, text, error === null ? null : h("span", { class: "pm" }, ` ± ${error}`));
+  }
+
+  /** One metric: what it is, its main number against its baselines, the other numbers. */
+  function card(metric, all, reports) {
+    const guide = saes.guide(metric);
+    const having = all.map((sae, i) => ({ sae, report: reports[i], result: saes.results(reports[i])[metric] })).filter((each) => each.result);
+    const box = h("section", { class: "card metric", id: `metric-${metric}` }, h("h2", {}, format.visible(guide.title), guide.paper ? h("span", { class: "paper" }, `paper, section ${guide.paper}`) : null));
+    if (guide.meaning) box.append(h("p", { class: "meaning" }, guide.meaning));
+    box.append(headline(guide, having));
+    if (guide.trust) box.append(h("p", { class: "trust" }, h("strong", {}, "How far to trust it. "), guide.trust));
+    const names = numbersOf(guide, having);
+    if (names.length) box.append(having.length > SIDE_BY_SIDE ? rowsTable(guide, names, having) : columnsTable(guide, names, having));
+    box.append(...[absences(names, guide, having), everything(guide, having), notes(having)].filter(Boolean));
+    return box;
+  }
+
+  const numbersOf = (guide, having) => Object.keys(guide.numbers).filter((name) => having.some(({ result }) => result.estimates[name]));
+
+  /** The main number of each SAE as text and as a dot among its baselines. */
+  function headline(guide, having) {
+    const estimates = having.map(({ result }) => result.estimates[guide.headline]);
+    const levels = having.map(({ result }) =>
+      Object.entries(guide.baselines).flatMap(([name, label]) => (Number.isFinite(result.estimates[name]?.value) ? [[label, result.estimates[name].value]] : [])),
+    );
+    const place = marks.scale(estimates, levels.flat().map(([, value]) => value));
+    const several = having.length > 1;
+    const list = h("div", { class: "headlines" });
+    having.forEach(({ sae }, i) => {
+      const each = estimates[i];
+      const figure = h("div", { class: "big" }, value(each));
+      const caption = h("div", { class: "what" }, several ? h("bdi", {}, format.visible(sae.name)) : format.words(guide.headline));
+      const picture = place && each && each.value !== null && (several || levels[i].length) ? marks.dot(each, place, levels[i]) : null;
+      const absent = each && each.value === null ? h("div", { class: "reason" }, format.visible(each.reason || "")) : null;
+      list.append(h("div", { class: "headline" }, caption, figure, picture, absent));
+    });
+    const names = [...new Set(levels.flat().map(([label]) => label))];
+    if (!names.length) return list;
+    return h("div", {}, list, baselines(names, levels, having));
+  }
+
+  /** Baselines by name, with their values where there is one SAE. */
+  function baselines(names, levels, having) {
+    const value = (label) => having.length === 1 && levels[0].find(([name]) => name === label);
+    const each = names.map((label) => h("span", { class: "level" }, label, value(label) ? h("b", {}, ` ${format.number(value(label)[1], 4)}`) : null));
+    return h("p", { class: "levels" }, h("span", { class: "stroke", "aria-hidden": "true" }), "strokes are baselines: ", each);
+  }
+
+  /** What a number is called and means: "…" stands for the number above it, and needs that one. */
+  const meaning = (guide, name) => guide.numbers[name]?.meaning || "";
+
+  /** A row for each number and a column for each SAE. */
+  function columnsTable(guide, names, having) {
+    const several = having.length > 1;
+    const head = h("tr", {}, h("th", { scope: "col" }, "Number"), having.map(({ sae }) => h("th", { scope: "col", class: "number" }, several ? h("bdi", {}, format.visible(sae.name)) : "Value ± standard error")), h("th", { scope: "col", class: "wide-only" }, "What it is"));
+    const body = names.map((name) => {
+      const better = { lower: "↓ lower is better", higher: "↑ higher is better", one: "near 1 is better" }[guide.numbers[name].better];
+      const label = h("th", { scope: "row" }, format.words(name), better ? h("span", { class: "better", title: better }, h("span", { "aria-hidden": "true" }, ` ${better[0] === "n" ? "→1" : better[0]}`), h("span", { class: "hidden" }, ` (${better.replace(/^[↓↑] /, "")})`)) : null);
+      const cells = having.map(({ result }) => h("td", { class: "number" }, value(result.estimates[name])));
+      return h("tr", { class: name === guide.headline ? "main" : null }, label, cells, h("td", { class: "dim wide-only" }, meaning(guide, name)));
+    });
+    return dom.scrolling(`${guide.title}: numbers`, h("table", { class: "numbers" }, h("thead", {}, head), h("tbody", {}, body)));
+  }
+
+  /** A row for each SAE and a column for each number. */
+  function rowsTable(guide, names, having) {
+    const columns = names.map((name) => ({ key: name, label: format.words(name), title: meaning(guide, name), numeric: true, value: (row) => row.result.estimates[name]?.value, cell: (row) => value(row.result.estimates[name]) }));
+    const first = { key: "", label: "SAE", value: (row) => row.sae.name, cell: (row) => h("bdi", {}, format.visible(row.sae.name)) };
+    return tables.sortable([first, ...columns], having, { label: `${guide.title}: numbers` });
+  }
+
+  /** Why numbers are absent, or have no error: each reason once, with its numbers. */
+  function absences(names, guide, having) {
+    const reasons = new Map();
+    for (const { sae, result } of having) {
+      for (const name of names) {
+        const each = result.estimates[name];
+        if (!each?.reason || each.value !== null) continue;
+        const key = `${having.length > 1 ? `${sae.name}: ` : ""}${each.reason}`;
+        reasons.set(key, [...(reasons.get(key) || []), format.words(name)]);
+      }
+    }
+    if (!reasons.size) return null;
+    return h("ul", { class: "reasons" }, [...reasons].map(([reason, which]) => h("li", {}, h("strong", {}, `Absent: ${which.join(", ")}. `), format.visible(reason))));
+  }
+
+  /** All numbers, also those that the guide leaves out. */
+  function everything(guide, having) {
+    const names = [...new Set(having.flatMap(({ result }) => Object.keys(result.estimates)))];
+    if (names.length <= numbersOf(guide, having).length) return null;
+    const details = h("details", {}, h("summary", {}, `All ${names.length} numbers`));
+    details.addEventListener("toggle", () => {
+      if (details.children.length > 1) return;
+      const rows = having.flatMap(({ sae, result }) => Object.entries(result.estimates).map(([name, each]) => ({ sae: sae.name, name, each })));
+      const columns = [
+        ...(having.length > 1 ? [{ key: "sae", label: "SAE", cell: (row) => h("bdi", {}, format.visible(row.sae)) }] : []),
+        { key: "name", label: "Number", cell: (row) => format.visible(format.words(row.name)) },
+        { key: "value", label: "Value ± standard error", numeric: true, value: (row) => row.each.value, cell: (row) => value(row.each) },
+        { key: "n", label: "Over", value: (row) => row.each.n, cell: (row) => `${row.each.n} ${format.visible(row.each.of)}` },
+        { key: "reason", label: "Remark", value: (row) => row.each.reason, cell: (row) => format.visible(row.each.reason || "") },
+      ];
+      details.append(tables.sortable(columns, rows, { label: `${guide.title}: all numbers`, longest: 2000 }));
+    });
+    return details;
+  }
+
+  function notes(having) {
+    const there = having.filter(({ result }) => result.notes.length);
+    if (!there.length) return null;
+    const same = there.length === having.length && there.every(({ result }) => String(result.notes) === String(there[0].result.notes));
+    const lists = (same ? there.slice(0, 1) : there).map(({ sae, result }) => [
+      same ? null : h("p", { class: "small" }, h("bdi", {}, format.visible(sae.name))),
+      h("ul", {}, result.notes.map((note) => h("li", {}, format.visible(note)))),
+    ]);
+    return h("details", {}, h("summary", {}, "Notes: choices and remarks that belong to these numbers"), lists);
+  }
+
+  return { render, value };
+})();

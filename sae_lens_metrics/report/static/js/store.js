@@ -1,0 +1,63 @@
+/** The data: compressed parts inside the page, or in scripts beside it, that are opened when they are needed. */
+const store = (() => {
+  const WAITING = new Map();
+  const OPENED = new Map();
+  const KEPT = 40; // parts that stay open: what was looked at last
+
+  /** Called by the files of the folder form, each of which holds one part. */
+  function receive(name, text) {
+    const resolve = WAITING.get(name);
+    WAITING.delete(name);
+    if (resolve) resolve(text);
+  }
+
+  /** The compressed text of a part from its file. */
+  function load(name) {
+    return new Promise((resolve, reject) => {
+      WAITING.set(name, resolve);
+      const script = h("script", { src: `data/${name}.js` });
+      script.addEventListener("error", () => reject(new Error(`data/${name}.js is missing beside this page`)));
+      script.addEventListener("load", () => script.remove());
+      document.head.append(script);
+    });
+  }
+
+  async function compressed(name) {
+    const element = document.getElementById(`part-${name}`);
+    return element ? element.textContent : load(name);
+  }
+
+  function bytes(base64) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
+    return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  }
+
+  /** The text of a part. */
+  async function text(name) {
+    if (!window.DecompressionStream) throw new Error("this page needs a browser from 2023 or later");
+    const stream = new Blob([bytes(await compressed(name))]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  }
+
+  /** The value of a part; the last ones are kept. */
+  function value(name) {
+    const opened = OPENED.get(name) || text(name).then(JSON.parse);
+    OPENED.delete(name);
+    OPENED.set(name, opened); // at the end, as the one used last
+    opened.catch(() => OPENED.delete(name));
+    if (OPENED.size > KEPT) OPENED.delete(OPENED.keys().next().value);
+    return opened;
+  }
+
+  /** The value of a part with every number as it was written, for a copy of the file: a double cannot hold a seed of 64 bits. */
+  async function exact(name) {
+    const written = await text(name);
+    if (!JSON.rawJSON) return JSON.parse(written);
+    return JSON.parse(written, (key, each, context) =>
+      typeof each === "number" && Number.isInteger(each) && !Number.isSafeInteger(each) ? JSON.rawJSON(context.source) : each,
+    );
+  }
+
+  return { receive, text, value, exact };
+})();
+window.saeLensMetrics = { receive: store.receive }; // the only name outside: for the files of the folder form
