@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae_lens_metrics.figures.figure import Figure, Series
 from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, log_range, positions
-from sae_lens_metrics.figures.palette import COLOURS, colour_index
+from sae_lens_metrics.figures.palette import COLOURS, colour_index, level_colours
 from sae_lens_metrics.figures.words import printable, shortened
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _PAD = 0.12
 """Inches around everything."""
 _INK, _GRID = "#222222", "#dddddd"
 _SYMBOLS = ("o", "s", "D", "^", "P", "X", "v", "*")
-_DASHES = ("--", ":", "-.", (0, (8, 3)), (0, (8, 3, 1, 3)))
+_DASHES = ((0, (4, 2)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (8, 3)), (0, (8, 3, 1, 3)))
 _LEGEND = 12
 """Entries of a legend; it says how many more there are."""
 
@@ -44,6 +44,7 @@ def to_png(figure: Figure) -> bytes:
     layout = ConstrainedLayoutEngine(w_pad=_PAD, h_pad=_PAD)
     canvas = Canvas((_WIDTH / _DPI, (_HEIGHT + _ROW * rows) / _DPI), _DPI, facecolor="white", edgecolor="white", layout=layout)
     axes = canvas.add_subplot()
+    axes.margins(0.05)
     drawn = [(_draw(axes, figure, place), series.name) for place, series in enumerate(figure.series)]
     drawn += [(_level(axes, figure, place), f"{level.name}: {level.value:.4g}") for place, level in enumerate(figure.levels)]
     _axes(axes, figure)
@@ -71,7 +72,13 @@ def _draw(axes: "Axes", figure: Figure, place: int) -> Any:
 
 def _bars(axes: "Axes", figure: Figure, series: Series, colour: str) -> Any:
     places, heights = positions(figure, series), [_nan(y) for y in series.y]
-    style: dict[str, Any] = {"color": colour, "linewidth": 0, "ecolor": _INK, "capsize": 3, "error_kw": {"elinewidth": 1.2}}
+    style: dict[str, Any] = {
+        "color": colour,
+        "linewidth": 0,
+        "ecolor": _INK,
+        "capsize": 3,
+        "error_kw": {"elinewidth": 1.2, "capthick": 1.2},
+    }
     if figure.sideways:
         return axes.barh(places, heights, bar_width(figure), xerr=_errors(series), **style)
     return axes.bar(places, heights, bar_width(figure), yerr=_errors(series), **style)
@@ -94,12 +101,14 @@ def _dots(axes: "Axes", figure: Figure, series: Series, index: int) -> Any:
         markeredgewidth=0,
         elinewidth=1.2,
         capsize=2,
+        capthick=1.2,
+        solid_capstyle="butt",
     )
 
 
 def _level(axes: "Axes", figure: Figure, place: int) -> Any:
     across = axes.axvline if figure.sideways else axes.axhline
-    colour, dash = COLOURS[-1 - place % len(COLOURS)], _DASHES[place % len(_DASHES)]
+    colour, dash = level_colours(figure)[place], _DASHES[place % len(_DASHES)]
     return across(figure.levels[place].value, color=colour, linestyle=dash, linewidth=1.5, zorder=1.5)
 
 
@@ -121,23 +130,25 @@ def _axes(axes: "Axes", figure: Figure) -> None:
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_INK)
-    axes.minorticks_off()
-    axes.tick_params(which="both", color=_INK, top=False, right=False, bottom=True, left=True)
+        spine.set(color=_INK, linewidth=0.8)
+    axes.tick_params(
+        which="both", color=_INK, direction="out", length=3.5, width=0.8, pad=4, top=False, right=False, bottom=True, left=True
+    )
     along, across = ("y", "x") if figure.sideways else ("x", "y")
     axes.grid(visible=False)
     axes.grid(axis="both" if figure.sideways or not categories(figure) else across, color=_GRID, linewidth=0.8, linestyle="-", alpha=1.0)
     if figure.log_x:
         axes.set_xscale("log")
         axes.set_xlim(log_range(figure))
+    axes.minorticks_off()
     _ticks(axes, across, [])
     _ticks(axes, along, categories(figure), wrapped=not figure.sideways)
     if figure.sideways:
         axes.invert_yaxis()
     x, y = (figure.y_label, figure.x_label) if figure.sideways else (figure.x_label, figure.y_label)
-    axes.set_xlabel(_text(x, 100), **_words(11))
-    axes.set_ylabel(_text(y, 60), **_words(11))
-    axes.set_title(_text(figure.title, 90), loc="left", **_words(13))
+    axes.set_xlabel(_text(x, 100), labelpad=4, **_words(11))
+    axes.set_ylabel(_text(y, 60), labelpad=4, **_words(11))
+    axes.set_title(_text(figure.title, 90), loc="left", pad=8, **_words(13))
 
 
 def _ticks(axes: "Axes", axis: str, names: list[str], *, wrapped: bool = False) -> None:
@@ -174,7 +185,7 @@ def _legend(canvas: "Canvas", drawn: list[tuple[Any, str]]) -> None:
     columns = max(1, min(len(texts), 110 // (6 + max(map(len, texts)))))
     handles = [handle for handle, _ in drawn[:_LEGEND]]
     # names that begin with an underscore would be left out, so the entries get theirs afterwards
-    legend = canvas.legend(handles, ["name"] * len(texts), loc="outside lower left", ncols=columns, frameon=False)
+    legend = canvas.legend(handles, ["name"] * len(texts), loc="outside lower left", ncols=columns, numpoints=1, fontsize=10, frameon=False)
     for entry, text in zip(legend.get_texts(), texts, strict=True):
         entry.set(text=text, **_words(10))
 

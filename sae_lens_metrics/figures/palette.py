@@ -1,6 +1,10 @@
 """Colours of series."""
 
-__all__ = ["COLOURS", "colour_index"]
+from itertools import cycle, islice
+
+from sae_lens_metrics.figures.figure import Figure
+
+__all__ = ["COLOURS", "colour_index", "level_colours"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b8609a", "#b57c00", "#3596d4", "#8f8a00", "#808080")
 """Those of Okabe and Ito (2008), which the colour-blind can tell apart; the light ones darkened and black made grey, so that each has a
@@ -15,3 +19,10 @@ def colour_index(place: int, colour: int | None) -> int:
         colour: What it asks for.
     """
     return (place if colour is None else colour) % len(COLOURS)
+
+
+def level_colours(figure: Figure) -> list[str]:
+    """A colour for each level, from the end of the palette: first those that no series of the figure has."""
+    taken = {colour_index(place, series.colour) for place, series in enumerate(figure.series)}
+    free = [index for index in range(len(COLOURS)) if index not in taken] or list(range(len(COLOURS)))
+    return [COLOURS[index] for index in islice(cycle(reversed(free)), len(figure.levels))]

@@ -5,7 +5,7 @@ from typing import Any
 
 from sae_lens_metrics.figures.figure import Figure, Level, Series
 from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, log_range, positions
-from sae_lens_metrics.figures.palette import COLOURS, colour_index
+from sae_lens_metrics.figures.palette import COLOURS, colour_index, level_colours
 from sae_lens_metrics.figures.words import printable, shortened
 
 __all__ = ["to_plotly"]
@@ -111,7 +111,7 @@ def _layout(figure: Figure) -> dict[str, Any]:
 
 def _line(figure: Figure, level: Level, i: int) -> dict[str, Any]:
     ends = ("y", "x") if figure.sideways else ("x", "y")
-    line = {"color": COLOURS[-1 - i % len(COLOURS)], "width": 1.5, "dash": _DASHES[i % len(_DASHES)]}
+    line = {"color": level_colours(figure)[i], "width": 1.5, "dash": _DASHES[i % len(_DASHES)]}
     place = {f"{ends[0]}ref": "paper", f"{ends[0]}0": 0, f"{ends[0]}1": 1, f"{ends[1]}0": level.value, f"{ends[1]}1": level.value}
     return {"type": "line", "name": f"{_text(level.name, 60)}: {_number(level.value)}", "showlegend": True, "line": line, **place}
 

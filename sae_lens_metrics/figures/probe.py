@@ -36,9 +36,8 @@ def _by_family(reports: Mapping[str, Report]) -> Iterator[Figure]:
     """Mean loss of the tasks of one kind; the tables hold no shuffled labels by family."""
     rows = {name: _keyed(table(report, "probe", "families"), "family") for name, report in reports.items()}
     families = list(dict.fromkeys(family for each in rows.values() for family in each))
-    if families:
+    if series := _series(reports, rows, families):
         caption = f"Mean over the tasks of each kind. {_READ} {ERRORS} Figure 23 of Gao et al. 2024."
-        series = _series(reports, rows, families)
         yield Figure("probe/by_family", "Probe loss by kind of task", caption, "", _LOSS, series, sideways=True)
 
 
@@ -48,15 +47,15 @@ def _by_task(reports: Mapping[str, Report]) -> Iterator[Figure]:
     first = {task: row for each in reversed(rows.values()) for task, row in each.items()}
     families = list(dict.fromkeys(str(row.get("family", "")) for each in rows.values() for row in each.values()))
     tasks = sorted(first, key=lambda task: (families.index(str(first[task].get("family", ""))), _or_last(finite(first[task], "loss"))))
-    if tasks:
+    if series := _series(reports, rows, tasks):
         caption = f"Tasks of one kind are beside each other, from the best to the worst. {_READ} Figure 33 of Gao et al. 2024."
-        yield Figure("probe/by_task", "Probe loss of each task", caption, "", _LOSS, _series(reports, rows, tasks), sideways=True)
+        yield Figure("probe/by_task", "Probe loss of each task", caption, "", _LOSS, series, sideways=True)
 
 
 def _series(reports: Mapping[str, Report], rows: Mapping[str, Mapping[str, Row]], keys: list[str]) -> list[Series]:
     """The latents of each SAE, and the baselines of the first SAE that has any results."""
     series = [_of_group(group, rows, keys) for group in groups(reports)]
-    first = next(each for each in rows.values() if each)
+    first = next((each for each in rows.values() if each), {})
     for i, (column, label) in enumerate(_BASELINES.items(), start=1):
         losses = [finite(first.get(key, {}), column) for key in keys]
         series.append(Series(label, keys, losses, labels=keys, colour=len(COLOURS) - i))

@@ -8,7 +8,7 @@ _SPOKEN = {
     "sanity/l0": "L0: active latents per token",
     "sanity/dead_latents": "fraction of dead latents",
     "sanity/loss_recovered": "share of the loss recovered",
-    "probe/loss": "loss, nats",
+    "probe/loss": "loss of the best 1d probe, nats",
     "probe/held_out_loss": "held-out loss, nats",
     "probe/loss_minus_random": "loss minus that of random directions, nats",
     "n2g/f1": "F1, mean over latents",

@@ -1,0 +1,73 @@
+"""Reports and histories with numbers that can be told apart, as evaluations give them."""
+
+import numpy as np
+
+from sae_lens_metrics.guide import GUIDE
+from sae_lens_metrics.history import History, Point
+from sae_lens_metrics.results import Estimate, Histogram, MetricResult, Report
+
+HOSTILE = [
+    "$\\frac{1}{0}$ and $x^{",
+    "_hidden <script>alert(1)</script>\x00\x07\x1b[31m\ud800",
+    "a/very/long/path/" * 20 + "%{x} </text> &lt; \u202eabc 漢字 🦊\nnew line",
+    "",
+]
+FAMILIES = ("code", "format", "text")
+BASELINES = ("channels_loss", "random_loss", "shuffled_loss")
+
+
+def report(seed=0, *, tasks=13, latents=40, architecture="topk", metrics=tuple(GUIDE)):
+    """A report in which no two numbers are the same, but for baselines that do not depend on the SAE."""
+    rng = np.random.default_rng(seed)
+    made = {metric: _metric(metric, rng, tasks, latents) for metric in GUIDE}
+    return Report(
+        made.pop("sanity"),
+        {metric: result for metric, result in made.items() if metric in metrics},
+        provenance={"sae": {"architecture": architecture, "d_sae": 64}},
+    )
+
+
+def history(seed=0, evaluations=3):
+    """A history whose numbers are those of reports."""
+    points = [
+        Point(100 * (i + 1), 102_400 * (i + 1), i == evaluations - 1, report(100 * seed + i).flat() | {"other/number": 1.0 + i})
+        for i in range(evaluations)
+    ]
+    return History(points)
+
+
+def _metric(metric, rng, tasks, latents):
+    names = [name for name in {**GUIDE[metric].numbers, **GUIDE[metric].baselines} if name != "gaussian"]
+    estimates = {name: Estimate(float(rng.uniform(0.1, 2)), float(rng.uniform(0.001, 0.1)), 30, "documents") for name in names}
+    if metric == "sanity":
+        estimates["l0"] = Estimate(float(rng.uniform(5, 500)), 0.3, 30, "documents")
+    if metric == "probe":
+        estimates["channels_loss"] = Estimate(0.6, 0.01, tasks, "tasks")
+        return MetricResult(estimates, tables=_probe_tables(rng, tasks))
+    if metric == "n2g":
+        return MetricResult(estimates, tables={"latents": _latents(rng, latents)})
+    if metric == "ablation":
+        estimates["gaussian"] = Estimate(2 / np.pi, None, 0, "sequences", "a constant")
+        return MetricResult(estimates, histograms={"distribution": _histogram(rng, 0, 1, 50)})
+    return MetricResult(estimates, histograms={"change": _histogram(rng, -1, 3, 80)} if metric == "shrinkage" else {})
+
+
+def _probe_tables(rng, tasks):
+    columns = ("loss", *BASELINES)
+    rows = [
+        {"task": f"task_{i}", "family": FAMILIES[i % 3], **{name: float(rng.uniform(0.05, 0.69)) for name in columns}} for i in range(tasks)
+    ]
+    families = [
+        {"family": family, "tasks": 4, "loss_stderr": None if i else 0.02, **{name: float(rng.uniform(0.05, 0.69)) for name in columns[:3]}}
+        for i, family in enumerate(FAMILIES)
+    ]
+    return {"tasks": rows, "families": families}
+
+
+def _latents(rng, latents):
+    rows = [{"latent": i, "density": float(10 ** rng.uniform(-5, -0.1)), "f1": float(rng.uniform(0, 1))} for i in range(latents)]
+    return [*rows, {"latent": latents, "density": 0.0, "f1": None}, {"latent": latents + 1, "density": 1.0, "f1": 1.0}]
+
+
+def _histogram(rng, low, high, bins):
+    return Histogram(np.linspace(low, high, bins + 1).tolist(), rng.integers(0, 1000, bins).tolist())
