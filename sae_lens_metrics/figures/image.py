@@ -178,14 +178,17 @@ def _round_numbers(low: float, high: float, *, logarithmic: bool) -> list[float]
 
 
 def _legend(canvas: "Canvas", drawn: list[tuple[Any, str]]) -> None:
-    """Below everything, where it covers nothing."""
-    texts = [_text(name, 60) for _, name in drawn[:_LEGEND]]
-    if len(drawn) > _LEGEND:
-        texts[-1] += f"   … and {len(drawn) - _LEGEND} more"
+    """Below everything, where it covers nothing; an only SAE may have no name."""
+    named = [(handle, _text(name, 60)) for handle, name in drawn if name]
+    handles, texts = [handle for handle, _ in named[:_LEGEND]], [text for _, text in named[:_LEGEND]]
+    if not texts:
+        return
+    if len(named) > _LEGEND:
+        texts[-1] += f"   … and {len(named) - _LEGEND} more"
     columns = max(1, min(len(texts), 110 // (6 + max(map(len, texts)))))
-    handles = [handle for handle, _ in drawn[:_LEGEND]]
     # names that begin with an underscore would be left out, so the entries get theirs afterwards
-    legend = canvas.legend(handles, ["name"] * len(texts), loc="outside lower left", ncols=columns, numpoints=1, fontsize=10, frameon=False)
+    style: dict[str, Any] = {"numpoints": 1, "fontsize": 10, "frameon": False}
+    legend = canvas.legend(handles, ["name"] * len(texts), loc="outside lower left", ncols=columns, **style)
     for entry, text in zip(legend.get_texts(), texts, strict=True):
         entry.set(text=text, **_words(10))
 

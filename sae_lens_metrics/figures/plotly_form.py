@@ -34,7 +34,7 @@ def to_plotly(figure: Figure) -> dict[str, Any]:
 def _trace(figure: Figure, place: int) -> dict[str, Any]:
     series = figure.series[place]
     index = colour_index(place, series.colour)
-    common = {"name": _text(series.name, 60), "hoverinfo": "text", "showlegend": True}
+    common = {"name": _text(series.name, 60), "hoverinfo": "text", "showlegend": bool(series.name)}
     if series.mark == "histogram":
         return common | _histogram(series, COLOURS[index])
     along, across = ("y", "x") if figure.sideways else ("x", "y")

@@ -47,6 +47,13 @@ def test_bars_are_as_high_as_their_values():
     assert high == pytest.approx(2 * low, abs=3)
 
 
+def test_an_only_sae_needs_no_name():
+    named, unnamed = pixels(bars(name="a")), pixels(bars(name=""))
+    assert (named[500:] < 100).any()
+    blue = (unnamed == [0x00, 0x72, 0xB2]).all(axis=2)
+    assert blue.sum(axis=0).max() > 430  # the room of the legend is the bars'
+
+
 def test_61_rows_have_room():
     figure = bars([0.1] * 61, sideways=True)
     assert pixels(figure).shape[0] > 61 * 15

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from figures.figure_reports import HOSTILE, history, report
+from plotly import graph_objects
 
 from sae_lens_metrics.figures import Figure, Series, paper_figures, to_plotly, training_figures
 from sae_lens_metrics.figures.figure import Level
@@ -24,13 +25,12 @@ def strings(value):
 
 @pytest.mark.parametrize("names", [["one"], ["one", "two"], [f"sae {i}" for i in range(8)], HOSTILE, HOSTILE * 2], ids=len)
 def test_plotly_takes_every_figure(names):
-    plotly = pytest.importorskip("plotly.graph_objects")
     for figure in every_figure(names):
         form = to_plotly(figure)
         text = json.dumps(form, allow_nan=False)
         assert json.loads(text) == form
         text.encode()
-        plotly.Figure(form)
+        graph_objects.Figure(form)
 
 
 def test_values_and_errors_are_the_figures():
@@ -67,6 +67,11 @@ def test_names_are_neither_markup_nor_templates_nor_mathematics(hostile):
             assert "$" not in text
             assert not re.search(r"&(?!amp;|lt;|gt;|#36;)", text)
             assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", text)
+
+
+def test_an_only_sae_needs_no_name():
+    form = to_plotly(Figure("a/b", "", "", "", "", [Series("", [1.0], [2.0]), Series("named", [1.0], [2.0])]))
+    assert [trace["showlegend"] for trace in form["data"]] == [False, True]
 
 
 def test_many_rows_make_a_figure_higher():
