@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae_lens_metrics.errors import ConfigError, MetricsError
 from sae_lens_metrics.guide import GUIDE, MetricGuide
+from sae_lens_metrics.wandb_log import figure_key
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import PanelTypes
@@ -15,6 +16,9 @@ __all__ = ["dashboard", "save_dashboard", "specification"]
 _L0 = "sanity/l0"
 _ARCHITECTURE, _D_SAE = "sae.architecture", "sae.d_sae"
 """Where runs of SAELens's trainer and of evaluations have these in their configuration."""
+_FIGURES = ("probe/loss", "probe/by_family", "probe/by_task", "n2g/precision_recall", "n2g/latents", "n2g/density", "explanation/losses")
+_FIGURES += ("ablation/sparsity", "ablation/distribution", "shrinkage/change", "shrinkage/before_after", "shrinkage/loss_before_after")
+"""The figures of one SAE."""
 
 
 def dashboard(entity: str, project: str, name: str) -> "Workspace":
@@ -73,7 +77,7 @@ def save_dashboard(workspace: "Workspace") -> str:
     try:
         return str(workspace.save().url)
     except Exception as error:  # W&B, its transport and what parses the answer each raise their own
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise MetricsError(
             f"W&B did not save the dashboard in {workspace.entity}/{workspace.project} ({reason}): log in with `wandb login`, "
             "and check that the project is there and yours to write"
@@ -98,6 +102,9 @@ def _sections() -> Iterator["Section"]:
         panels.MediaBrowser(title="Examples", media_keys=["n2g/examples"], num_columns=1),
     ]
     yield Section(name="Latents and examples", panels=latents, layout_settings=one_column)
+    yield Section(
+        name="Figures", panels=[panels.MediaBrowser(title=name, media_keys=[figure_key(name)], num_columns=1) for name in _FIGURES]
+    )
     yield Section(name="Runs side by side", panels=[panels.RunComparer(diff_only=True)], layout_settings=one_column)
 
 

@@ -15,7 +15,7 @@ from sae_lens_metrics.results import Histogram, MetricResult, Report, Row
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run
 
-__all__ = ["log_report", "log_result_file", "loggable", "wandb_run"]
+__all__ = ["figure_key", "log_report", "log_result_file", "loggable", "wandb_run"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -56,6 +56,16 @@ def loggable(
     return {f"{prefix}{key}": value for key, value in entries.items()}
 
 
+def figure_key(name: str) -> str:
+    """Where a figure is logged: beside its metric's numbers and tables, under a name that none of them has.
+
+    Args:
+        name: The figure's name, such as ``"probe/by_task"``, which is ``"probe/figure_by_task"`` in W&B.
+    """
+    section, name = name.split("/", 1)
+    return f"{section}/figure_{name}"
+
+
 def _views(result: MetricResult, brief: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
     """What there is to see of a metric besides its numbers, by name, and what makes it."""
     yield from ((name, partial(_table, rows, brief)) for name, rows in result.tables.items() if rows)
@@ -87,7 +97,7 @@ def _examples(result: MetricResult) -> Any:
 
 
 def _figures(report: Report) -> dict[str, Any]:
-    """The figures as images, under names that no number or table has."""
+    """The figures as images."""
     import wandb
     from PIL import Image
 
@@ -95,9 +105,8 @@ def _figures(report: Report) -> dict[str, Any]:
 
     entries: dict[str, Any] = {}
     for figure in paper_figures({report.provenance.get("sae", {}).get("architecture") or "SAE": report}):
-        section, name = figure.name.split("/", 1)
         with Image.open(BytesIO(to_png(figure))) as image:
-            entries[f"{section}/figure_{name}"] = wandb.Image(image, caption=f"{figure.title}. {figure.caption}")
+            entries[figure_key(figure.name)] = wandb.Image(image, caption=f"{figure.title}. {figure.caption}")
     return entries
 
 

@@ -1,20 +1,19 @@
 import json
 import logging
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-import wandb
 from datasets import Dataset
+from offline_wandb import fresh_wandb, history, logged_file, records
+from PIL import Image
 from runners import BATCH, STEPS, multi_runner, single_runner, small_metrics
 from sae_lens.saes.sae import SAE
 from saes import D_IN, D_SAE, HOOK, SUPPORTED, TRAINING_CONFIGS
 
-from sae_lens_metrics import MetricsRunnerConfig, MetricsTrainingRunner, Report, attach_metrics
+from sae_lens_metrics import Estimate, MetricsRunnerConfig, MetricsTrainingRunner, Report, attach_metrics
 from sae_lens_metrics.errors import ConfigError, CorpusError
 from sae_lens_metrics.metrics.registry import _registered
 from sae_lens_metrics.results import MetricResult
@@ -215,53 +214,63 @@ def test_results_without_wandb(model, dataset, tmp_path):
     assert sae.cfg.d_sae == report.provenance["sae"]["d_sae"]
 
 
-def fresh_wandb(folder, monkeypatch):
-    """The next run goes to this folder, whatever W&B remembers of earlier ones."""
-    wandb.teardown()
-    folder.mkdir()
-    monkeypatch.setenv("WANDB_DIR", str(folder))
-
-
-def wandb_history(folder):
-    """Steps and logged items of an offline run, read with W&B's own reader; the fields of a table are ``key.field``."""
-    wandb.teardown()  # or the log may not be on disk yet
-    (run,) = (path for path in Path(folder).rglob("offline-run-*") if path.is_dir())
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    records = [json.loads(line) for line in printed.splitlines()]
-    return [(r["history"]["step"].get("num", 0), r["history"]["item"]) for r in records if r["type"] == "history"]
+def offline_run(folder, model, dataset, monkeypatch, **changes):
+    """What a training run logs."""
+    fresh_wandb(folder, monkeypatch)
+    torch.manual_seed(7)
+    single_runner(folder / "saes", model, dataset, wandb=True, **changes).run()
+    return history(folder)
 
 
 def test_an_offline_wandb_run_has_every_metric_and_every_log_of_saelens(model, dataset, tmp_path, monkeypatch):
-    fresh_wandb(tmp_path / "plain", monkeypatch)
-    single_runner(tmp_path / "a", model, dataset, wandb=True).run()
-    plain = wandb_history(tmp_path / "plain")
-
-    fresh_wandb(tmp_path / "with", monkeypatch)
-    single_runner(tmp_path / "b", model, dataset, wandb=True, metrics=small_metrics()).run()
-    with_metrics = wandb_history(tmp_path / "with")
-
+    plain = offline_run(tmp_path / "plain", model, dataset, monkeypatch)
+    folder = tmp_path / "with"
+    with_metrics = offline_run(folder, model, dataset, monkeypatch, metrics=small_metrics())
     steps = dict(with_metrics)
-    for step, items in plain:  # nothing of SAELens's is lost, at any step
-        ours = set(steps[step]) if step in steps else set()
-        assert {key for key in items if not key.startswith("_")} <= ours
+    theirs = {(step, key): value for step, items in plain for key, value in items.items() if not key.startswith("_")}
+    assert len(theirs) > 100
+    for (step, key), value in theirs.items():  # nothing of SAELens's is lost or changed, at any step
+        assert steps[step][key] == value, key
     evaluated = [step for step, items in with_metrics if "shrinkage/ratio" in items]
     assert evaluated == [3, 7, 11, 12]  # SAELens's own steps, the last step among them, and once more at the end
-    lines = {line["step"] - (not line["final"]): line for line in read_lines(tmp_path / "b")}
+    lines = {line["step"] - (not line["final"]): line for line in read_lines(folder / "saes")}
     for step in evaluated:
         for key, value in lines[step].items():
             if "/" in key:
                 assert steps[step][key] == pytest.approx(value), key
-    assert steps[12]["probe/tasks._type"] == "table-file"
-    rows = json.loads(next((tmp_path / "with").rglob(Path(steps[12]["probe/tasks.path"]).name)).read_text())
-    assert [row[0] for row in rows["data"]] == ["base64", "code_against_prose"]
-    assert steps[12]["shrinkage/change._type"] == "histogram"
+        rows = json.loads(logged_file(folder, steps[step], "probe/tasks").read_text())
+        assert [row[0] for row in rows["data"]] == ["base64", "code_against_prose"]
+        assert steps[step]["shrinkage/change._type"] == "histogram"
+        assert "Latent" in logged_file(folder, steps[step], "n2g/examples").read_text()
+    figures = {step: {key for key in items if "figure_" in key and key.endswith(".path")} for step, items in with_metrics}
+    assert {step for step, keys in figures.items() if keys} == {12}  # they take a second, so once, at the end
+    with Image.open(logged_file(folder, steps[12], "probe/figure_by_task")) as image:
+        assert image.width > 400
+
+
+def test_the_result_file_of_a_training_run_is_an_artifact_of_it(model, dataset, tmp_path, monkeypatch):
+    offline_run(tmp_path / "runs", model, dataset, monkeypatch, metrics=SHRINKAGE)
+    (artifact,) = (each for each in records(tmp_path / "runs", "artifact") if each["type"] == "sae-metrics")
+    saved = tmp_path / "runs" / "saes" / "output" / "metrics.json"
+    (entry,) = artifact["manifest"]["contents"]
+    assert (entry["path"], int(entry["size"])) == ("metrics.json", saved.stat().st_size)
+    (run,) = records(tmp_path / "runs", "run")
+    assert run["config"]["update"]["sae"]["architecture"] == "topk"  # where the dashboard groups by
+
+
+def test_a_table_that_cannot_be_drawn_is_one_warning_and_costs_no_number(model, dataset, tmp_path, monkeypatch, metric, caplog):
+    mixed = MetricResult({"number": Estimate(1.0, None, 1, "tokens")}, {"rows": [{"a": 1}, {"a": "one"}]})
+    metric("mixed", lambda subject, corpus, config, generator: mixed)
+    with caplog.at_level(logging.WARNING, logger="sae_lens_metrics"):
+        logged = offline_run(tmp_path / "runs", model, dataset, monkeypatch, metrics=small_metrics(names=["mixed", "shrinkage"]))
+    assert [step for step, items in logged if {"mixed/number", "shrinkage/ratio"} <= set(items)] == [3, 7, 11, 12]
+    assert sum("drawing mixed/rows for W&B failed, training goes on" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_keys_of_several_saes_in_wandb(model, dataset, tmp_path, monkeypatch):
     fresh_wandb(tmp_path / "wandb_runs", monkeypatch)
     multi_runner(tmp_path, model, dataset, wandb=True, metrics=SHRINKAGE).run()
-    steps = dict(wandb_history(tmp_path / "wandb_runs"))
+    steps = dict(history(tmp_path / "wandb_runs"))
     for name in ("standard", "topk"):
         assert {3, 7, 12} <= {step for step, items in steps.items() if f"{name}/shrinkage/ratio" in items}
 
