@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from sae_lens_metrics.figures.figure import Figure, Series
-from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, log_range, positions
+from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, log_range, log_ticks, positions
 from sae_lens_metrics.figures.palette import COLOURS, colour_index, level_colours
 from sae_lens_metrics.figures.words import printable, shortened
 
@@ -160,20 +160,16 @@ def _ticks(axes: "Axes", axis: str, names: list[str], *, wrapped: bool = False) 
         texts = [textwrap.fill(text, 20) for text in texts] if wrapped else texts
     else:
         low, high = getattr(axes, f"get_{axis}lim")()
-        places = _round_numbers(low, high, logarithmic=getattr(axes, f"get_{axis}scale")() == "log")
+        places = log_ticks(low, high) if getattr(axes, f"get_{axis}scale")() == "log" else _round_numbers(low, high)
         texts = [f"{place:,.6g}" for place in places]
     getattr(axes, f"set_{axis}ticks")(places, labels=texts, **_words(9 if len(names) > ROWS else 10))
     limits(low, high)
 
 
-def _round_numbers(low: float, high: float, *, logarithmic: bool) -> list[float]:
-    from matplotlib.ticker import LogLocator, MaxNLocator
+def _round_numbers(low: float, high: float) -> list[float]:
+    from matplotlib.ticker import MaxNLocator
 
-    if logarithmic:
-        few = high / low < 30
-        places = LogLocator(10, subs=(1, 1.5, 2, 3, 4, 5, 6, 8) if few else (1, 2, 5)).tick_values(low, high)
-    else:
-        places = MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    places = MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     return [round(float(place), 12) for place in places if low <= place <= high]
 
 

@@ -1,14 +1,17 @@
 """Where marks are: the same for every library that draws them."""
 
+import math
+
 from sae_lens_metrics.figures.figure import Figure, Series
 
-__all__ = ["ROWS", "bar_width", "categories", "log_range", "positions"]
+__all__ = ["ROWS", "bar_width", "categories", "log_range", "log_ticks", "positions"]
 
 ROWS = 12
 """Categories that fit below each other in a figure of the usual height."""
 _BARS, _DOTS = 0.8, 0.5
 """How much of a category's room its marks take."""
 _ROOM = 1.3
+_SHORT, _LONG = 12, 10_000
 
 
 def categories(figure: Figure) -> list[str]:
@@ -37,6 +40,19 @@ def log_range(figure: Figure) -> tuple[float, float]:
     """The ends of a logarithmic axis: with room about the outer marks, and not so short that it magnifies what is nearly the same."""
     x = [each for series in figure.series for each in series.x if not isinstance(each, str)]
     return min(x) / _ROOM, max(x) * _ROOM
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers on a logarithmic axis, closer to each other where it is short.
+
+    Args:
+        low: The axis's lower end, above 0.
+        high: Its upper end.
+    """
+    steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high / low < _SHORT else (1, 2, 5) if high / low < _LONG else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    places = [float(f"{step}e{decade}") for decade in decades for step in steps]
+    return [place for place in places if low <= place <= high]
 
 
 def _shift(figure: Figure, series: Series) -> float:

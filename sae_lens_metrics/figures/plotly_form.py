@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from sae_lens_metrics.figures.figure import Figure, Level, Series
-from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, log_range, positions
+from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, log_range, log_ticks, positions
 from sae_lens_metrics.figures.palette import COLOURS, colour_index, level_colours
 from sae_lens_metrics.figures.words import printable, shortened
 
@@ -43,16 +43,10 @@ def _trace(figure: Figure, place: int) -> dict[str, Any]:
         error = {"type": "data", "array": list(series.error), "color": COLOURS[index], "thickness": 1.5, "width": 3}
         trace[f"error_{across}"] = error
     if series.mark == "bar":
-        # an error of the bar's own colour could not be seen on it
-        for axis in ("error_x", "error_y"):
-            trace.get(axis, {}).pop("color", None)
-        return trace | {
-            "type": "bar",
-            "width": bar_width(figure),
-            "orientation": "h" if figure.sideways else "v",
-            "marker": {"color": COLOURS[index]},
-        }
-    marker = {"color": COLOURS[index], "symbol": _SYMBOLS[index], "size": 10 if _SYMBOLS[index] == "star" else 8}
+        # an error of the bar's own colour can be seen on it, too, if the bar is paler
+        marker = {"color": _pale(COLOURS[index], 0.6), "line": {"color": COLOURS[index], "width": 1}}
+        return trace | {"type": "bar", "width": bar_width(figure), "orientation": "h" if figure.sideways else "v", "marker": marker}
+    marker = {"color": COLOURS[index], "symbol": _SYMBOLS[index], "size": 8}
     mode = "lines+markers" if series.mark == "line" else "markers"
     return trace | {"type": "scatter", "mode": mode, "marker": marker, "line": {"color": COLOURS[index]}}
 
@@ -69,8 +63,12 @@ def _histogram(series: Series, colour: str) -> dict[str, Any]:
         "hovertext": [f"{_text(series.name, 120)}<br>{text}" for text in [*bins, *bins[-1:]]],
         "line": {"shape": "hv", "color": colour, "width": 1.5},
         "fill": "tozeroy",
-        "fillcolor": f"rgba({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))}, 0.25)",
+        "fillcolor": _pale(colour, 0.25),
     }
+
+
+def _pale(colour: str, opacity: float) -> str:
+    return f"rgba({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))}, {opacity})"
 
 
 def _hover(series: Series) -> list[str]:
@@ -88,7 +86,14 @@ def _layout(figure: Figure) -> dict[str, Any]:
     along: dict[str, Any] = grid | {"title": {"text": _text(figure.x_label, 120)}}
     across = grid | {"title": {"text": _text(figure.y_label, 120)}}
     if figure.log_x:
-        along |= {"type": "log", "dtick": "D2", "range": [math.log10(end) for end in log_range(figure)]}
+        low, high = log_range(figure)
+        ticks = log_ticks(low, high)
+        along |= {
+            "type": "log",
+            "range": [math.log10(low), math.log10(high)],
+            "tickvals": ticks,
+            "ticktext": [f"{tick:g}" for tick in ticks],
+        }
     if names:
         along |= {"tickvals": list(range(len(names))), "ticktext": [_text(name, 40) for name in names], "showgrid": figure.sideways}
         along["range"] = [len(names) - 0.5, -0.5] if figure.sideways else [-0.5, len(names) - 0.5]  # the first one on top

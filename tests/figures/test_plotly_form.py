@@ -74,6 +74,16 @@ def test_an_only_sae_needs_no_name():
     assert [trace["showlegend"] for trace in form["data"]] == [False, True]
 
 
+@pytest.mark.parametrize("l0", [[0.001], [15.9, 16.1], [20.0, 500.0], [1.0, 1e6]])
+def test_a_logarithmic_axis_has_round_numbers_about_its_marks(l0):
+    axis = to_plotly(Figure("a/b", "", "", "", "", [Series("s", l0, [1.0] * len(l0))], log_x=True))["layout"]["xaxis"]
+    low, high = (10**end for end in axis["range"])
+    assert low < min(l0) <= max(l0) < high
+    assert 2 <= len(axis["tickvals"]) <= 14
+    assert all(low <= tick <= high for tick in axis["tickvals"])
+    assert [float(text) for text in axis["ticktext"]] == axis["tickvals"]
+
+
 def test_many_rows_make_a_figure_higher():
     def rows(n):
         return Figure("a/b", "", "", "", "", [Series("s", [f"{i}" for i in range(n)], [0.0] * n)], sideways=True)
