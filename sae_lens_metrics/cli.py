@@ -6,6 +6,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +33,8 @@ _DESCRIPTION = """SAE quality metrics of "Scaling and evaluating sparse autoenco
   sae-lens-metrics evaluate FOLDER --model MODEL_FOLDER --dataset texts.jsonl
   sae-lens-metrics compare A.json B.json             which numbers of two results differ by more than noise
   sae-lens-metrics train --metrics.preset train <flags of SAELens's training command>
+  sae-lens-metrics report A.json B.json              the same as a page to read: figures, latents, examples
+  sae-lens-metrics dashboard --entity E --project P  a W&B workspace for runs with metrics
   sae-lens-metrics tasks                             the tasks that probes can be given
 
 Each command explains itself: sae-lens-metrics COMMAND --help."""
@@ -46,12 +49,11 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 for bad input, 3 if some of several SAEs failed, 130 if interrupted.
     """
-    commands: dict[str, Callable[[list[str]], int | None]]
-    commands = {"evaluate": _evaluate, "compare": _compare, "train": _train, "demo": _demo, "tasks": _tasks}
+    commands: dict[str, Callable[[list[str]], int | None]] = {"evaluate": _evaluate, "train": _train, "demo": _demo, **_elsewhere()}
     parser = argparse.ArgumentParser(
         prog="sae-lens-metrics", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("command", choices=commands, metavar="COMMAND", help="evaluate, compare, train, demo or tasks")
+    parser.add_argument("command", choices=commands, metavar="COMMAND", help=", ".join(commands))
     arguments = list(sys.argv[1:] if args is None else args)
     chosen = parser.parse_args(arguments[:1])
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -98,6 +100,8 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
     print_reports({_short(target.name): outcome.report})
     print(f"written to {outcome.path}")
     _save_as(options.format, {target: outcome.path}, output)
+    if options.report:
+        _write_page({_short(target.name): outcome.path}, output, outcome.path.stem)
     with wandb_run(options.wandb_project, name=target.name, config=outcome.report.provenance) as run:
         if run is not None:
             log_report(run, outcome.report, outcome.path)
@@ -118,11 +122,20 @@ def _evaluate_many(
     if found.errors:
         failed = ", ".join(name for name in found.names if name in found.errors)
         print(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}", file=sys.stderr)
+    page = found.files if options.report else {}
     if options.compare and len(files) > 1:
         from sae_lens_metrics.compare_command import run_compare
 
-        run_compare([str(path) for path in files.values()])
+        run_compare([*map(str, files.values()), *(["--report", str(output / "report.html")] if page else ["--no-report"])])
+    elif page:
+        _write_page(page, output, "report")
     return _SOME_FAILED if found.errors else 0
+
+
+def _write_page(files: "dict[str, Path]", output: Path, stem: str) -> None:
+    from sae_lens_metrics.report import write_saved
+
+    print(f"report: {write_saved(files, output, stem)}, open it in a browser")
 
 
 def _save_as(form: str, files: "dict[Target, Path]", output: Path) -> None:
@@ -157,6 +170,9 @@ def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, Metrics
     parser.add_argument("--output", default="sae-metrics", metavar="DIR", help="folder for the result file (default: %(default)s)")
     parser.add_argument(
         "--format", choices=("json", "saebench"), default="json", help="saebench: write files that SAEBench's tools load, too"
+    )
+    parser.add_argument(
+        "--report", action=argparse.BooleanOptionalAction, default=True, help="write the results as a page to read, too (default)"
     )
     parser.add_argument(
         "--wandb-project", "--wandb_project", metavar="PROJECT", help="log to this W&B project too (WANDB_MODE=offline keeps it on disk)"
@@ -256,22 +272,23 @@ def _demo(arguments: list[str]) -> None:
     run_demo(options)
 
 
-# --- tasks -------------------------------------------------------------------------------------------------------------------
+# --- commands in files of their own ------------------------------------------------------------------------------------------
+
+_ELSEWHERE = {
+    "compare": ("compare_command", "run_compare"),
+    "report": ("report_command", "run_report"),
+    "dashboard": ("dashboard_command", "run_dashboard"),
+    "tasks": ("task_list", "list_tasks"),
+}
 
 
-def _tasks(arguments: list[str]) -> None:
-    from sae_lens_metrics.task_list import list_tasks
+def _elsewhere() -> dict[str, Callable[[list[str]], None]]:
+    """Commands that are imported when they are run, as --help of another one must not wait for what they need."""
 
-    list_tasks(arguments)
+    def command(module: str, function: str) -> Callable[[list[str]], None]:
+        return lambda arguments: getattr(import_module(f"sae_lens_metrics.{module}"), function)(arguments)
 
-
-# --- compare -----------------------------------------------------------------------------------------------------------------
-
-
-def _compare(arguments: list[str]) -> None:
-    from sae_lens_metrics.compare_command import run_compare
-
-    run_compare(arguments)
+    return {name: command(*home) for name, home in _ELSEWHERE.items()}
 
 
 # --- shared ------------------------------------------------------------------------------------------------------------------

@@ -46,11 +46,17 @@ def run_compare(arguments: Sequence[str], console: Console | None = None) -> Non
     options = _parser().parse_args(arguments)
     if options.output is not None:
         save_as(options.output)  # a mistake is found before anything is done
-    comparison = compare_reports(read_reports(options.results), alpha=options.alpha)
+    reports = read_reports(options.results)
+    comparison = compare_reports(reports, alpha=options.alpha)
     console = console or Console()
     print_comparison(comparison, console, everything=options.all)
     if options.output is not None:
         console.print(_plain(f"written to {comparison.save(options.output)}"), soft_wrap=True)
+    if options.report is not None:
+        from sae_lens_metrics.report import write_report
+
+        page = write_report(reports, options.report, comparison=comparison, title="SAEs compared")
+        console.print(_plain(f"report: {page}, open it in a browser"), soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("results", metavar="RESULT", nargs="+", help="two or more result files, as evaluate writes them")
     parser.add_argument("--alpha", metavar="P", type=float, default=0.05, help="level of the tests (default: %(default)s)")
     parser.add_argument("--output", metavar="FILE", help="write all differences, errors and p-values to this .json or .csv file too")
+    parser.add_argument("--report", metavar="FILE", default="comparison.html", help="the same as a page to read (default: %(default)s)")
+    parser.add_argument("--no-report", dest="report", action="store_const", const=None, help="write no page")
     parser.add_argument("--all", action="store_true", help="show baselines, and numbers that say the same as others, too")
     return parser
 

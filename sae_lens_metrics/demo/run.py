@@ -17,7 +17,9 @@ from sae_lens_metrics.demo.model import load_tiny_lm
 from sae_lens_metrics.demo.options import DemoOptions
 from sae_lens_metrics.demo.text import standard_library_documents
 from sae_lens_metrics.evaluation import make_report
+from sae_lens_metrics.history import METRICS_FILENAME, History, read_histories
 from sae_lens_metrics.pretrained import load_pretrained
+from sae_lens_metrics.report import write_report
 from sae_lens_metrics.results import Report, summary, write_atomically
 from sae_lens_metrics.table import print_reports
 from sae_lens_metrics.training import MetricsRunnerConfig, MetricsTrainingRunner
@@ -58,9 +60,12 @@ def run_demo(options: DemoOptions) -> dict[str, Report]:
     _quieten()
     model = load_tiny_lm()
     train = Dataset.from_dict({"text": list(islice(standard_library_documents("train"), _DOCUMENTS))})
+    histories: dict[str, History] = {}
     for name, sae in demo_saes().items():
         print(f"training the {name} SAE, with metrics on", flush=True)
-        MetricsTrainingRunner(_runner_config(name, sae, options), override_dataset=train, override_model=model).run()
+        cfg = _runner_config(name, sae, options)
+        MetricsTrainingRunner(cfg, override_dataset=train, override_model=model).run()
+        histories[name] = read_histories(Path(str(cfg.checkpoint_path)) / METRICS_FILENAME)[""]
 
     held_out = Dataset.from_dict({"text": list(standard_library_documents("held_out"))})
     subjects = {name: load_pretrained(str(output / name), model=model, device="cpu") for name in demo_saes()}
@@ -71,6 +76,7 @@ def run_demo(options: DemoOptions) -> dict[str, Report]:
         reports[name] = make_report(subject, corpus, _evaluation_config(options))
         reports[name].save(output / f"{name}.json")
     write_atomically(output / "summary.csv", summary(reports).to_csv())
+    write_report(reports, output / "report.html", histories=histories, title="Two SAEs of the demo")
     print_reports(reports)
     _say_where(output, options)
     return reports
@@ -125,7 +131,8 @@ def _quieten() -> None:
 
 def _say_where(output: Path, options: DemoOptions) -> None:
     where = shlex.quote(str(output))
-    print(f"\nresults:      {output}/L1.json and TopK.json (sae_lens_metrics.Report.load, or any JSON reader)")
+    print(f"\nreport:       {output}/report.html (open it in a browser: figures, every latent, examples)")
+    print(f"results:      {output}/L1.json and TopK.json (sae_lens_metrics.Report.load, or any JSON reader)")
     print(f"in one table: {output}/summary.csv")
     print(f"SAEs:         {output}/L1 and {output}/TopK, with metrics.json of the end of training")
     print(f"over time:    {output}/checkpoints/*/*/metrics.jsonl")

@@ -2,5 +2,6 @@
 
 from sae_lens_metrics.report.inputs import read_inputs
 from sae_lens_metrics.report.page import write_report
+from sae_lens_metrics.report.saved import write_saved
 
-__all__ = ["read_inputs", "write_report"]
+__all__ = ["read_inputs", "write_report", "write_saved"]
