@@ -21,7 +21,7 @@ _TEMPLATE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Examples</title><style>
 :root { color-scheme: light dark; --page: #fff; --text: #1c1c1c; --dim: #666; --line: #ddd; --fires: 255, 150, 30; --predicts: 20, 90, 200 }
 @media (prefers-color-scheme: dark) {
-  :root { --page: #1a1c1f; --text: #ececec; --dim: #a3a3a3; --line: #3a3d42; --fires: 190, 95, 0; --predicts: 120, 180, 255 }
+  :root { --page: #1a1c1f; --text: #ececec; --dim: #a3a3a3; --line: #3a3d42; --fires: 165, 80, 0; --predicts: 120, 180, 255 }
 }
 body { background: var(--page); color: var(--text); font: 14px/1.5 system-ui, sans-serif; margin: 12px }
 h2 { font-size: 14px; margin: 0 }

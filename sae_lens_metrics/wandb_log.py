@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,7 @@ def _histogram(histogram: Histogram) -> Any:
 def _examples(result: MetricResult) -> Any:
     import wandb
 
-    return wandb.Html(examples_html(result), inject=False, data_is_not_path=True)
+    return wandb.Html(StringIO(examples_html(result)), inject=False)  # a string could be taken for a path
 
 
 def _figures(report: Report) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _figures(report: Report) -> dict[str, Any]:
     from sae_lens_metrics.figures import paper_figures, to_png
 
     entries: dict[str, Any] = {}
-    for figure in paper_figures({report.provenance.get("sae", {}).get("architecture") or "SAE": report}):
+    for figure in paper_figures({"": report}):
         with Image.open(BytesIO(to_png(figure))) as image:
             entries[figure_key(figure.name)] = wandb.Image(image, caption=f"{figure.title}. {figure.caption}")
     return entries

@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
+import wandb
+
 ENTITY, PROJECT = "tester", "tests"
 
 
@@ -33,16 +35,20 @@ class Received:
 
 
 @contextmanager
-def loopback_wandb():
-    """Runs the server; yields what it receives, with its address."""
+def loopback_wandb(monkeypatch):
+    """Runs the server, to which W&B logs meanwhile; yields what it receives."""
     received = Received()
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"received": received}))
     received.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
+    wandb.teardown()  # it remembers the settings of the first run
+    for name, value in {"MODE": "online", "BASE_URL": received.url, "API_KEY": "0" * 40}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
     try:
         yield received
     finally:
+        wandb.teardown()  # which waits until everything is uploaded
         server.shutdown()
         server.server_close()
         thread.join()

@@ -87,12 +87,8 @@ def test_every_panel_has_something_to_show(specification, model, tokens):
 
 def test_what_is_saved_is_what_a_dry_run_prints(capsys, monkeypatch):
     expected = json.loads(printed(capsys, "--dry-run"))
-    wandb.teardown()
-    with loopback_wandb() as server:
-        for name, value in {"MODE": "online", "BASE_URL": server.url, "API_KEY": "0" * 40}.items():
-            monkeypatch.setenv(f"WANDB_{name}", value)
+    with loopback_wandb(monkeypatch) as server:
         said = printed(capsys, "--name", "My SAEs")
-        wandb.teardown()
     (view,) = server.views
     assert (view["entityName"], view["projectName"], view["displayName"]) == (ENTITY, PROJECT, "My SAEs")
     assert without_ids(json.loads(view["spec"])) == without_ids(expected)
@@ -100,14 +96,10 @@ def test_what_is_saved_is_what_a_dry_run_prints(capsys, monkeypatch):
 
 
 def test_a_server_that_refuses_is_one_sentence(capsys, monkeypatch):
-    wandb.teardown()
-    with loopback_wandb() as server:
+    with loopback_wandb(monkeypatch) as server:
         server.refuses = True
-        for name, value in {"MODE": "online", "BASE_URL": server.url, "API_KEY": "0" * 40}.items():
-            monkeypatch.setenv(f"WANDB_{name}", value)
         with pytest.raises(MetricsError, match=rf"did not save the dashboard in {ENTITY}/{PROJECT} \(.*wandb login") as error:
             run_dashboard(HERE)
-        wandb.teardown()
     assert "\n" not in str(error.value)
 
 

@@ -114,14 +114,9 @@ def test_an_evaluation_offline_has_its_tables_histograms_and_pictures(offline, r
     assert int(entry["size"]) == path.stat().st_size
 
 
-def test_an_evaluation_online(report, path, tmp_path, monkeypatch):
-    wandb.teardown()
-    with loopback_wandb() as server:
-        for name, value in {"MODE": "online", "BASE_URL": server.url, "API_KEY": "0" * 40}.items():
-            monkeypatch.setenv(f"WANDB_{name}", value)
-        with wandb_run(PROJECT, name="an SAE", config=report.provenance) as run:
-            log_report(run, report, path)
-        wandb.teardown()
+def test_an_evaluation_online(report, path, monkeypatch):
+    with loopback_wandb(monkeypatch) as server, wandb_run(PROJECT, name="an SAE", config=report.provenance) as run:
+        log_report(run, report, path)
     assert server.unknown == []
     (row,) = server.history
     for key, value in report.flat().items():
@@ -180,6 +175,17 @@ def test_a_figure_that_cannot_be_drawn_costs_the_figures_alone(report, tmp_path,
     assert [record.getMessage() for record in caplog.records if record.name == "sae_lens_metrics"] == [
         "drawing figures for W&B failed: RuntimeError: no ink"
     ]
+
+
+def test_an_interrupt_while_drawing_is_no_drawing_error(report, monkeypatch):
+    from sae_lens.training._interruption import InterruptedException
+
+    def interrupted(figure):
+        raise InterruptedException
+
+    monkeypatch.setattr("sae_lens_metrics.figures.to_png", interrupted)
+    with pytest.raises(InterruptedException):
+        loggable(report, on_error=lambda what, error: None)
 
 
 def test_during_training_long_tables_are_cut_evenly_and_there_are_no_figures(report):
