@@ -341,6 +341,11 @@ def files(tmp_path):
     return {name: str(report(l0=each, **extra).save(tmp_path / f"{name}.json")) for name, each in reports.items()}
 
 
+@pytest.fixture(autouse=True)
+def _pages_go_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 def main(*arguments):
     from sae_lens_metrics.cli import main
 
@@ -462,3 +467,16 @@ def test_run_compare_prints_where_it_is_told(files):
     console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
     run_compare(list(files.values()), console)
     assert "numbers were tested" in console.export_text()
+
+
+def test_a_page_is_written_unless_it_is_not_wanted(files, tmp_path, capsys):
+    assert main(*files.values()) == 0
+    assert "comparison.html" in capsys.readouterr().out
+    page = (tmp_path / "comparison.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert main(*files.values(), "--report", "other.html") == 0
+    assert (tmp_path / "other.html").read_text() == page
+    (tmp_path / "comparison.html").unlink()
+    assert main(*files.values(), "--no-report") == 0
+    assert "report:" not in capsys.readouterr().out.splitlines()[-1]
+    assert not (tmp_path / "comparison.html").exists()

@@ -74,8 +74,9 @@ def hub(tmp_path_factory, short_texts):
 
 
 def only_report(folder):
-    (path,) = folder.iterdir()
-    assert path.suffix == ".json"
+    page, path = sorted(folder.iterdir())
+    assert [page.suffix, path.suffix] == [".html", ".json"]
+    assert page.stem == path.stem
     return Report.load(path)
 
 
@@ -125,7 +126,9 @@ def test_a_release_on_a_file_with_probes(hub, hub_subject):
 
 def test_the_table_and_the_file_are_named(hub):
     for folder in ("from_hub", "from_file"):
-        assert f"written to {next((hub.folder / folder).iterdir())}" in hub.online.stdout
+        (path,) = (hub.folder / folder).glob("*.json")
+        assert f"written to {path}" in hub.online.stdout
+        assert f"report: {path.with_suffix('.html')}" in hub.online.stdout
     for name in ("sanity/l0", "shrinkage/ratio", "probe/held_out_accuracy", f"{RELEASE}/{HUB_HOOK}"[-39:]):
         assert name in hub.online.stdout
     assert "model_from_pretrained_kwargs" not in hub.online.stderr  # SAELens's advice, which was followed
@@ -222,7 +225,12 @@ def test_a_folder_with_the_packages_model(command, model, sae_folder, text_file,
 def test_results_with_other_settings_do_not_share_a_file(command, tmp_path):
     for seed in ("0", "0", "1"):
         assert cli.main(command("--seed", seed)) == 0
-    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert len(list((tmp_path / "out").glob("*.json"))) == len(list((tmp_path / "out").glob("*.html"))) == 2
+
+
+def test_no_page_where_none_is_wanted(command, tmp_path):
+    assert cli.main(command("--no-report")) == 0
+    assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".json"]
 
 
 def test_overrides_of_hook_context_and_bos(command, tmp_path):

@@ -81,7 +81,7 @@ def test_the_blocks_for_pretrained_saes(run):
     )
     assert process.returncode == 0, process.stderr
     assert (folder / "report.json").is_file()
-    assert len(list((folder / "sae-metrics").iterdir())) == 1
+    assert sorted(path.suffix for path in (folder / "sae-metrics").iterdir()) == [".html", ".json"]
     assert "shrinkage/ratio" in process.stdout
 
 
