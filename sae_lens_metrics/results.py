@@ -132,10 +132,10 @@ class MetricResult:
     """Wall-clock time that the metric took."""
 
     def __post_init__(self) -> None:
-        names = [*self.estimates, *self.tables, *self.histograms]
+        names = [*self.estimates, *self.tables, *self.histograms, *(["examples"] if self.examples else [])]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} names two results: estimates, tables and histograms share one section of a log")
+            raise ValueError(f"{', '.join(twice)} names two results: estimates, tables, histograms and examples share one section of a log")
 
 
 @dataclass(frozen=True)

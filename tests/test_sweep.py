@@ -568,7 +568,10 @@ def test_few_stand_side_by_side_and_many_below_each_other(command, monkeypatch, 
         printed = capsys.readouterr().out
         assert ("shrinkage/gamma" in printed) == (columns == "140")
         assert all(text in printed for text in said)
-        assert all(len(line) <= int(columns) for line in printed.splitlines()[:-1])
+        table, folder, page = printed.splitlines()[:-2], *printed.splitlines()[-2:]
+        assert all(len(line) <= int(columns) for line in table)
+        assert "summary.csv" in folder
+        assert page.startswith("report: ")
 
 
 def test_nothing_to_evaluate(capsys):
