@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "results", metavar="RESULTS", nargs="+", help="result files, metrics.jsonl of training runs, or folders that hold them"
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="the page (default: report.html), with --folder the folder (default: report)"
+        "-o", "--output", metavar="FILE", help="the page (default: report.html), or with --folder the folder (default: report)"
     )
     parser.add_argument(
         "--folder",

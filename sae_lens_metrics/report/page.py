@@ -25,8 +25,8 @@ TITLE = "SAE metrics"
 
 _STYLES = ("base.css", "parts.css", "latents.css")
 _SCRIPTS = (
-    "dom",
     "format",
+    "dom",
     "store",
     "router",
     "theme",
@@ -183,7 +183,7 @@ def _script() -> str:
 
 
 def _static(name: str) -> str:
-    return files("sae_lens_metrics.report").joinpath("static", name).read_text(encoding="utf-8")
+    return (files("sae_lens_metrics.report") / "static" / name).read_text(encoding="utf-8")
 
 
 def _encodable(text: str) -> str:

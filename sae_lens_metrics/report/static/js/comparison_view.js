@@ -9,24 +9,24 @@ const comparisonView = (() => {
     for (const name of names.slice(1)) {
       const mine = differences.filter((each) => each.name === name);
       const shown = mine.filter((each) => each.p !== null);
-      box.append(h("h3", {}, "First: ", h("bdi", {}, format.visible(names[0])), ", second: ", h("bdi", {}, format.visible(name))));
+      box.append(h("h3", {}, "First: ", h("bdi", {}, names[0]), ", second: ", h("bdi", {}, name)));
       box.append(table(shown, name));
       const others = mine.filter((each) => each.p === null);
       if (others.length) box.append(h("details", {}, h("summary", {}, `${others.length} numbers that are not tested`), table(others, name)));
     }
     box.append(h("p", { class: "trust" }, said), h("p", { class: "trust" }, caveat));
-    if (notes.length) box.append(h("details", {}, h("summary", {}, "Notes on this comparison"), h("ul", {}, notes.map((note) => h("li", {}, format.visible(note))))));
+    if (notes.length) box.append(h("details", {}, h("summary", {}, "Notes on this comparison"), h("ul", {}, notes.map((note) => h("li", {}, note)))));
     return box;
   }
 
   function table(differences, name) {
     const columns = [
-      { key: "number", label: "Number", cell: (each) => format.visible(format.words(each.number)) },
+      { key: "number", label: "Number", cell: (each) => format.words(each.number) },
       { key: "first", label: "First", numeric: true, cell: (each) => format.estimate(each.first, each.first_stderr) },
       { key: "second", label: "Second", numeric: true, cell: (each) => format.estimate(each.second, each.second_stderr) },
       { key: "difference", label: "Difference", numeric: true, cell: (each) => `${each.difference > 0 ? "+" : ""}${format.estimate(each.difference, each.stderr)}${each.paired || each.stderr === null ? "" : " *"}` },
       { key: "corrected_p", label: "p", numeric: true, title: "corrected for the number of tests", cell: (each) => (each.corrected_p === null ? "–" : format.number(each.corrected_p, 2)) },
-      { key: "verdict", label: "The second is", cell: (each) => h("span", { class: `verdict ${each.verdict}` }, `${MARK[each.verdict] || ""}${each.untested ? format.visible(each.untested) : each.verdict}`) },
+      { key: "verdict", label: "The second is", cell: (each) => h("span", { class: `verdict ${each.verdict}` }, `${MARK[each.verdict] || ""}${each.untested ? each.untested : each.verdict}`) },
     ];
     const unpaired = differences.some((each) => !each.paired && each.stderr !== null);
     const remark = unpaired ? h("p", { class: "dim small" }, "* not paired") : null;

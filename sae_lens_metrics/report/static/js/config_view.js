@@ -1,5 +1,8 @@
 /** What the results depend on, and files to take along. */
 const configView = (() => {
+  const TITLES = { "": "Evaluation", config: "Settings", sae: "SAE", corpus: "Text" };
+  const ALWAYS_DIFFERENT = ["created", "seconds"];
+
   async function render({ query }) {
     const all = saes.all();
     const reports = await saes.overviews();
@@ -16,9 +19,9 @@ const configView = (() => {
       const group = key.includes(".") ? key.split(".")[0] : "";
       groups.set(group, [...(groups.get(group) || []), key]);
     }
-    for (const [group, keys] of groups) page.append(section(group || "evaluation", keys, flat, shown, all));
+    for (const [group, keys] of groups) page.append(section(group, keys, flat, shown, all));
     const metrics = [...new Set(times.flatMap(Object.keys))];
-    page.append(section("seconds per metric", metrics, times, shown, all, false));
+    page.append(section("time per metric", metrics, times, shown, all, false));
     return { title: "Configuration", page };
   }
 
@@ -35,21 +38,22 @@ const configView = (() => {
   }
 
   function chooser(all, first) {
-    const choice = dom.select(all.map(({ name }) => [name, format.visible(name)]), all[first].name, () => router.go(["config"], { sae: all[choice.selectedIndex].name }));
+    const choice = dom.select(all.map(({ name }) => [name, name]), all[first].name, () => router.go(["config"], { sae: all[choice.selectedIndex].name }));
     choice.id = "config-sae";
-    return dom.labelled("SAE", choice);
+    return dom.labelled("SAE", choice, "field alone");
   }
 
   /** A group of settings; those in which SAEs differ are marked. */
   function section(group, keys, flat, shown, all, marked = true) {
-    const head = h("tr", {}, h("th", { scope: "col" }, "Setting"), shown.map((i) => h("th", { scope: "col" }, h("bdi", {}, format.visible(all[i].name)))));
+    const title = TITLES[group] ?? format.words(group).replace(/^./u, (first) => first.toUpperCase());
+    const head = h("tr", {}, h("th", { scope: "col" }, "Setting"), shown.map((i) => h("th", { scope: "col" }, h("bdi", {}, all[i].name))));
     const rows = keys.map((key) => {
-      const differs = marked && new Set(flat.map((each) => each[key])).size > 1;
+      const differs = marked && !ALWAYS_DIFFERENT.includes(key) && new Set(flat.map((each) => each[key])).size > 1;
       const name = format.words(group === key.split(".")[0] && key.includes(".") ? key.slice(group.length + 1) : key);
-      return h("tr", { class: differs ? "differs" : null }, h("th", { scope: "row" }, format.visible(name), differs ? h("span", { class: "mark" }, " differs") : null), shown.map((i) => h("td", {}, format.visible(flat[i][key] ?? "–"))));
+      return h("tr", { class: differs ? "differs" : null }, h("th", { scope: "row" }, name, differs ? h("span", { class: "mark" }, " differs") : null), shown.map((i) => h("td", {}, flat[i][key] ?? "–")));
     });
     const table = h("table", { class: "settings" }, h("thead", {}, head), h("tbody", {}, rows));
-    return h("section", { class: "card" }, h("h2", {}, format.visible(format.words(group)).replace(/^./, (first) => first.toUpperCase()).replace(/^Sae$/, "SAE")), dom.scrolling(group, table));
+    return h("section", { class: "card" }, h("h2", {}, title), dom.scrolling(title, table));
   }
 
   function files(all, reports) {
@@ -64,7 +68,7 @@ const configView = (() => {
         }
       });
       const csv = h("button", { type: "button", "data-download": "csv", onclick: () => download.save(`${sae.name}.csv`, download.numbers(reports[i]), "text/csv") }, "Numbers as CSV");
-      return h("li", {}, h("bdi", {}, format.visible(sae.name)), h("span", { class: "buttons" }, json, csv));
+      return h("li", {}, h("bdi", {}, sae.name), h("span", { class: "buttons" }, json, csv));
     };
     return h("section", { class: "card" }, h("h2", {}, "Files"), h("ul", { class: "files" }, all.map(row)));
   }

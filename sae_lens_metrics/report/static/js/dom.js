@@ -1,6 +1,7 @@
-/** Elements of the page. Text is only ever set as text, so that nothing in the data can become markup. */
+/** Elements of the page. Text is only ever set as text, so that nothing in the data can become markup, and in visible characters. */
 const dom = (() => {
   const SVG = "http://www.w3.org/2000/svg";
+  const SAID = ["title", "aria-label"]; // attributes that people see or hear
 
   /** Adds properties and children to an element. */
   function fill(element, properties, children) {
@@ -8,10 +9,10 @@ const dom = (() => {
       if (value === null || value === undefined || value === false) continue;
       if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
       else if (name === "style") for (const [key, each] of Object.entries(value)) element.style.setProperty(key, each);
-      else element.setAttribute(name, value === true ? "" : String(value));
+      else element.setAttribute(name, value === true ? "" : SAID.includes(name) ? format.visible(value) : String(value));
     }
     for (const child of children.flat(Infinity)) {
-      if (child !== null && child !== undefined && child !== false) element.append(child instanceof Node ? child : String(child));
+      if (child !== null && child !== undefined && child !== false) element.append(child instanceof Node ? child : format.visible(child));
     }
     return element;
   }

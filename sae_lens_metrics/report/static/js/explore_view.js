@@ -122,8 +122,8 @@ const exploreView = (() => {
 
   function table(points, { x, y, by }) {
     const column = (name) => ({ key: name, label: spoken(name), numeric: true, value: (point) => point.values[name], cell: (point) => format.estimate(point.values[name], point.errors[name]) });
-    const group = by === "none" || by === "run" ? [] : [{ key: by, label: GROUPS[by], value: (point) => point.groups[by], cell: (point) => format.visible(point.groups[by] ?? "–") }];
-    const columns = [{ key: "name", label: "Name", cell: (point) => h("bdi", {}, format.visible(point.name)) }, ...group, column(x), ...(x === y ? [] : [column(y)])];
+    const group = by === "none" || by === "run" ? [] : [{ key: by, label: GROUPS[by], value: (point) => point.groups[by], cell: (point) => point.groups[by] ?? "–" }];
+    const columns = [{ key: "name", label: "Name", cell: (point) => h("bdi", {}, point.name) }, ...group, column(x), ...(x === y ? [] : [column(y)])];
     return h("section", { class: "card" }, h("h2", {}, "These points"), tables.sortable(columns, points, { label: "The points shown" }));
   }
 

@@ -17,7 +17,7 @@ const figuresView = (() => {
   /** What a section is called: by its metric, or by itself. */
   function title(section) {
     const guide = saes.guide(section);
-    return format.visible(guide ? guide.title : section.charAt(0).toUpperCase() + format.words(section.slice(1)));
+    return guide ? guide.title : section.charAt(0).toUpperCase() + format.words(section.slice(1));
   }
 
   /** Jumps within the view; these are buttons, as an address belongs to a whole view. */
@@ -27,7 +27,7 @@ const figuresView = (() => {
   }
 
   function drawn(figure) {
-    return h("figure", { class: "card" }, h("h3", {}, format.visible(figure.title)), plots.lazy(figure.plotly, figure.title), h("figcaption", {}, format.visible(figure.caption)));
+    return h("figure", { class: "card" }, h("h3", {}, figure.title), plots.lazy(figure.plotly, figure.title), h("figcaption", {}, figure.caption));
   }
 
   return { render };

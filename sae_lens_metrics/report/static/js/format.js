@@ -41,7 +41,10 @@ const format = (() => {
   }
 
   /** "held_out_loss" as words. */
-  const words = (name) => name.replace(/_/g, " ");
+  const words = (name) =>
+    name
+      .replace(/_/g, " ")
+      .replace(/\b(l0|f1|ce|mse|auc|kkt|sae)\b/g, (short) => short.toUpperCase());
 
   /**
    * Text in which every character can be seen and none changes what stands around it: control characters, marks of direction and

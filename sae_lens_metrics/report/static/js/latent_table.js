@@ -1,12 +1,12 @@
 /** The latents of an SAE by columns, joined from the tables of all metrics that have a row for each. */
 const latentTable = (() => {
   const FIELDS = [
-    { key: "density", label: "Density", from: ["n2g", "density"], title: "share of tokens on which the latent fires", show: (v) => format.percent(v, 3) },
+    { key: "density", label: "Density", from: ["n2g", "density"], log: true, title: "share of tokens on which the latent fires", show: (v) => format.percent(v, 3) },
     { key: "f1", label: "F1", from: ["n2g", "f1"], title: "harmonic mean of precision and recall of its explanation", show: fixed },
     { key: "precision", label: "Precision", from: ["n2g", "precision"], title: "share of the explanation's predictions where the latent fires", show: fixed },
     { key: "recall", label: "Recall", from: ["n2g", "recall"], title: "share of the latent's activations that the explanation predicts", show: fixed },
     { key: "sparsity", label: "Ablation sparsity", from: ["ablation", "sparsity"], title: "how many logits change without it: 0 is one, 1 is all alike", show: fixed },
-    { key: "effect", label: "Ablation effect", from: ["ablation", "effect"], title: "length of the change of the logits", show: (v) => format.number(v, 3) },
+    { key: "effect", label: "Ablation effect", from: ["ablation", "effect"], log: true, title: "length of the change of the logits", show: (v) => format.number(v, 3) },
   ];
   const MORE = [
     ["n2g", "explanation"],

@@ -10,10 +10,10 @@ const latentView = (() => {
     const table = await latentTable.of(sae);
     const latent = Number(path[2]);
     const i = table.row.get(latent);
-    if (i === undefined) return missing(`No metric has looked at latent ${format.visible(path[2] ?? "")} of ${format.visible(sae.name)}.`);
+    if (i === undefined) return missing(`No metric has looked at latent ${path[2] ?? ""} of ${sae.name}.`);
     const report = await saes.overview(sae);
     const page = h("div", { class: "view" }, steps(sae, table, i), h("h1", {}, `Latent ${latent}`));
-    page.append(h("p", { class: "about" }, h("a", { href: router.address(["latents"], { sae: sae.name }) }, h("bdi", {}, format.visible(sae.name))), neuronpedia(report, latent)));
+    page.append(h("p", { class: "about" }, h("a", { href: router.address(["latents"], { sae: sae.name }) }, h("bdi", {}, sae.name)), neuronpedia(report, latent)));
     page.append(numbers(table, i), ...probes(table, latent), ...explanation(table, i), await examples(sae, latent), ...ablation(table, i));
     return { title: `Latent ${latent}`, page };
   }
@@ -41,8 +41,8 @@ const latentView = (() => {
       const value = columns[field.key][i];
       const values = latentTable.sortedValues(table, field.key);
       const { rank, of, share } = statistics.standing(values, value);
-      const place = `rank ${rank.toLocaleString("en")} of ${of.toLocaleString("en")}, above ${format.percent(share, 2)}`;
-      const bins = statistics.histogram(values);
+      const place = `rank ${rank.toLocaleString("en")} of ${of.toLocaleString("en")} · above ${format.percent(share, 3)}`;
+      const bins = statistics.histogram(values, field.log);
       const ends = h("div", { class: "ends dim" }, h("span", {}, field.show(bins.first)), h("span", {}, bins.log ? "logarithmic" : ""), h("span", {}, field.show(bins.last)));
       return h("div", { class: "stat", title: field.title }, h("div", { class: "what" }, field.label), h("div", { class: "big" }, field.show(value)), h("div", { class: "dim small" }, place), marks.histogram(bins, value, `${field.label} of all latents; this one: ${place}`), ends);
     });
@@ -60,7 +60,7 @@ const latentView = (() => {
     const tasks = table.best.get(latent);
     if (!tasks) return [];
     const columns = [
-      { key: "task", label: "Task", cell: (task) => format.visible(task.task) },
+      { key: "task", label: "Task", cell: (task) => task.task },
       { key: "loss", label: "Loss, nats", numeric: true, cell: (task) => format.number(task.loss) },
       { key: "held_out_loss", label: "… held out", numeric: true, cell: (task) => format.number(task.held_out_loss) },
       { key: "held_out_accuracy", label: "Accuracy there", numeric: true, cell: (task) => format.number(task.held_out_accuracy) },
@@ -76,7 +76,7 @@ const latentView = (() => {
     const ngrams = tokens.ngrams(text);
     const values = String(table.columns.values[i] ?? "").split(" | ");
     const box = h("section", { class: "card" }, h("h2", {}, "Explanation"));
-    if (!ngrams) return [(box.append(h("p", { class: "mono" }, format.visible(text))), box)];
+    if (!ngrams) return [(box.append(h("p", { class: "mono" }, text)), box)];
     box.append(h("p", { class: "dim" }, "Fires where the text ends like one of these n-grams; the number is what is predicted there. ^ is the document's start, ∗ any token."));
     box.append(h("ol", { class: "ngrams" }, ngrams.map((ngram, k) => h("li", {}, h("span", { class: "predicts" }, values[k] ?? ""), tokens.chips(ngram)))));
     return [box];
@@ -95,7 +95,7 @@ const latentView = (() => {
       list.replaceChildren(
         ...kinds.flatMap((kind) => {
           const mine = found.filter((each) => each.kind === kind);
-          return [h("h3", {}, KINDS[kind] || format.visible(kind)), ...mine.map((each) => shown(each, most))];
+          return [h("h3", {}, KINDS[kind] || kind), ...mine.map((each) => shown(each, most))];
         }),
       );
     const box = h("input", { type: "checkbox", id: dom.id(), checked: wrap, onchange: () => ((wrap = box.checked), draw()) });
@@ -119,7 +119,7 @@ const latentView = (() => {
     const mine = table ? saes.rows(table).filter((row) => row.latent === latent) : [];
     if (!mine.length) return (box.append(h("p", { class: "dim" }, "There are no examples of this latent.")), box);
     for (const kind of [...new Set(mine.map((row) => row.kind))]) {
-      box.append(h("h3", {}, OLD_KINDS[kind] || format.visible(kind)));
+      box.append(h("h3", {}, OLD_KINDS[kind] || kind));
       for (const row of mine.filter((each) => each.kind === kind)) {
         const [before, token, after] = /^([^]*?)«([^]*)»([^]*)$/.exec(row.text)?.slice(1) || [row.text, "", ""];
         const numbers = h("span", { class: "at-value" }, format.number(row.activation, 3), h("span", { class: "dim" }, ` / ${format.number(row.predicted, 3)}`));
@@ -134,7 +134,7 @@ const latentView = (() => {
     if (!sides.length) return [];
     const list = ([name, text]) => {
       const effects = tokens.effects(text);
-      const items = effects ? h("ul", { class: "effects" }, effects.map(([token, size]) => h("li", {}, h("span", { class: "chip" }, tokens.shown(token, false)), h("span", { class: "number" }, `${size > 0 ? "+" : ""}${format.number(size, 3)}`)))) : h("p", { class: "mono" }, format.visible(text));
+      const items = effects ? h("ul", { class: "effects" }, effects.map(([token, size]) => h("li", {}, h("span", { class: "chip" }, tokens.short(token)), h("span", { class: "number" }, `${size > 0 ? "+" : ""}${format.number(size, 3)}`)))) : h("p", { class: "mono" }, text);
       return h("div", {}, h("h3", {}, name), items);
     };
     return [h("section", { class: "card" }, h("h2", {}, "Without it, these tokens become"), h("div", { class: "sides" }, sides.map(list)))];

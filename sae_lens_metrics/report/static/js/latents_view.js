@@ -81,11 +81,11 @@ const latentsView = (() => {
 
   /** Which SAE, where there are several. */
   function chooser(sae) {
-    if (saes.all().length < 2) return h("p", { class: "about" }, h("bdi", {}, format.visible(sae.name)));
-    const options = saes.all().map(({ name }) => [name, format.visible(name)]);
+    if (saes.all().length < 2) return h("p", { class: "about" }, h("bdi", {}, sae.name));
+    const options = saes.all().map(({ name }) => [name, name]);
     const choice = dom.select(options, sae.name, () => router.go(["latents"], { sae: saes.all()[choice.selectedIndex].name }));
     choice.id = "latents-sae";
-    return dom.labelled("SAE", choice);
+    return dom.labelled("SAE", choice, "field alone");
   }
 
   function filters(table, state, changed) {
@@ -131,7 +131,7 @@ const latentsView = (() => {
     const cell = (column, i) => {
       if (column.key === "latent") return h("th", { scope: "row", class: "number" }, h("a", { href: router.address(["latent", sae.name, columns.latent[i]]) }, columns.latent[i]));
       if (column.key === "explanation") return h("td", { class: "explanation" }, tokens.brief(columns.explanation[i]));
-      if (column.key === "tasks") return h("td", {}, (table.best.get(columns.latent[i]) || []).map((task) => h("span", { class: "task" }, format.visible(task.task), h("span", { class: "dim" }, ` ${format.number(task.loss, 3)}`))));
+      if (column.key === "tasks") return h("td", {}, (table.best.get(columns.latent[i]) || []).map((task) => h("span", { class: "task" }, task.task, h("span", { class: "dim" }, ` ${format.number(task.loss, 3)}`))));
       return h("td", { class: "number" }, column.show(columns[column.key][i]));
     };
     const body = rows.map((i) => h("tr", {}, described.map((column) => cell(column, i))));

@@ -19,7 +19,7 @@ const marks = (() => {
   /** An estimate as a dot with a line of two standard errors to either side, and baselines as strokes. */
   function dot(estimate, place, baselines = []) {
     const y = HEIGHT / 2;
-    const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "dot", "aria-hidden": "true" });
+    const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "dot", preserveAspectRatio: "xMinYMid", "aria-hidden": "true" });
     picture.append(svg("line", { x1: 0, x2: WIDTH, y1: y, y2: y, class: "axis" }));
     for (const [name, value] of baselines) {
       const x = place(value);

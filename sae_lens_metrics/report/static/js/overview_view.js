@@ -1,13 +1,15 @@
 /** What was found, metric by metric. */
 const overviewView = (() => {
   const SIDE_BY_SIDE = 4; // SAEs whose numbers stand in columns; more of them get a row each
+  const BETTER = { lower: "lower is better", higher: "higher is better", one: "near 1 is better" };
+  const ARROWS = { lower: "↓", higher: "↑", one: "→ 1" };
 
   async function render() {
     const all = saes.all();
     const reports = await saes.overviews();
     const one = all.length === 1;
     const page = h("div", { class: "view" });
-    page.append(h("h1", {}, one ? h("bdi", {}, format.visible(all[0].name)) : all.length ? `${all.length} SAEs` : "Training runs"));
+    page.append(h("h1", {}, one ? h("bdi", {}, all[0].name) : all.length ? `${all.length} SAEs` : "Training runs"));
     if (one) page.append(about(reports[0]));
     const remarks = all.map((sae, i) => remarksOf(sae, reports[i])).filter(Boolean);
     if (remarks.length) page.append(h("section", { class: "remarks", "aria-label": "Warnings and failures" }, remarks));
@@ -31,33 +33,33 @@ const overviewView = (() => {
       corpus.tokens ? `${corpus.tokens.toLocaleString("en")} tokens` : null,
       created ? created.slice(0, 10) : null,
     ].filter(Boolean);
-    return h("p", { class: "about" }, facts.map((fact) => h("span", {}, format.visible(fact))));
+    return h("p", { class: "about" }, facts.map((fact) => h("span", {}, fact)));
   }
 
   /** Warnings and failed metrics; null if there are none. */
   function remarksOf(sae, report) {
     const items = [
-      ...Object.entries(report.errors).map(([metric, text]) => h("li", { class: "failed" }, h("strong", {}, `Failed: ${format.visible(metric)}. `), format.visible(text))),
-      ...report.warnings.map((text) => h("li", { class: "warning" }, h("strong", {}, "Warning. "), format.visible(text))),
+      ...Object.entries(report.errors).map(([metric, text]) => h("li", { class: "failed" }, h("strong", {}, `Failed: ${metric}. `), text)),
+      ...report.warnings.map((text) => h("li", { class: "warning" }, h("strong", {}, "Warning. "), text)),
     ];
     if (!items.length) return null;
-    return [saes.all().length > 1 ? h("h2", { class: "small" }, h("bdi", {}, format.visible(sae.name))) : null, h("ul", {}, items)];
+    return [saes.all().length > 1 ? h("h2", { class: "small" }, h("bdi", {}, sae.name)) : null, h("ul", {}, items)];
   }
 
   /** The main number of each metric, a row for each SAE. */
   function headlines(all, reports) {
     const shown = Object.entries(saes.contents().guides).filter(([metric, guide]) => reports.some((report) => estimate(report, metric, guide.headline)));
-    const l0 = ["sanity", { title: "L0", headline: "l0" }];
+    const l0 = ["sanity", { headline: "l0" }];
     const columns = [...(reports.some((report) => estimate(report, "sanity", "l0")) ? [l0] : []), ...shown];
     const described = columns.map(([metric, guide]) => ({
       key: `${metric}/${guide.headline}`,
-      label: guide.headline === "explained_variance" ? "Explained variance" : `${guide.title}${guide.headline === "l0" ? "" : ` (${format.words(guide.headline)})`}`,
+      label: metric === "sanity" ? format.words(guide.headline) : `${guide.title}: ${format.words(guide.headline)}`,
       numeric: true,
       value: (row) => estimate(row.report, metric, guide.headline)?.value,
       cell: (row) => value(estimate(row.report, metric, guide.headline)),
     }));
-    const name = { key: "name", label: "SAE", value: (row) => row.sae.name, cell: (row) => h("a", { href: router.address(["config"], { sae: row.sae.name }) }, h("bdi", {}, format.visible(row.sae.name))) };
-    const kind = { key: "architecture", label: "Architecture", value: (row) => row.report.provenance.sae?.architecture, cell: (row) => format.visible(row.report.provenance.sae?.architecture ?? "–") };
+    const name = { key: "name", label: "SAE", value: (row) => row.sae.name, cell: (row) => h("a", { href: router.address(["config"], { sae: row.sae.name }) }, h("bdi", {}, row.sae.name)) };
+    const kind = { key: "architecture", label: "Architecture", value: (row) => row.report.provenance.sae?.architecture, cell: (row) => row.report.provenance.sae?.architecture ?? "–" };
     const rows = all.map((sae, i) => ({ sae, report: reports[i] }));
     return h("section", { class: "card" }, h("h2", {}, "Side by side"), tables.sortable([name, kind, ...described], rows, { label: "Main numbers of each SAE" }));
   }
@@ -69,14 +71,14 @@ const overviewView = (() => {
     if (!each || each.value === null) return h("span", { class: "absent", title: each?.reason || "not evaluated" }, "–");
     const { value: text, error } = format.parts(each.value, each.stderr);
     const title = `${each.value}${each.stderr === null ? "" : ` ± ${each.stderr}`}, over ${each.n} ${each.of}`;
-    return h("span", { class: "value", title: format.visible(title) }, text, error === null ? null : h("span", { class: "pm" }, ` ± ${error}`));
+    return h("span", { class: "value", title: title }, text, error === null ? null : h("span", { class: "pm" }, ` ± ${error}`));
   }
 
   /** One metric: what it is, its main number against its baselines, the other numbers. */
   function card(metric, all, reports) {
     const guide = saes.guide(metric);
     const having = all.map((sae, i) => ({ sae, report: reports[i], result: saes.results(reports[i])[metric] })).filter((each) => each.result);
-    const box = h("section", { class: "card metric", id: `metric-${metric}` }, h("h2", {}, format.visible(guide.title), guide.paper ? h("span", { class: "paper" }, `paper, section ${guide.paper}`) : null));
+    const box = h("section", { class: "card metric", id: `metric-${metric}` }, h("h2", {}, guide.title, guide.paper ? h("span", { class: "paper" }, `paper, section ${guide.paper}`) : null));
     if (guide.meaning) box.append(h("p", { class: "meaning" }, guide.meaning));
     box.append(headline(guide, having));
     if (guide.trust) box.append(h("p", { class: "trust" }, h("strong", {}, "How far to trust it. "), guide.trust));
@@ -96,18 +98,19 @@ const overviewView = (() => {
     );
     const place = marks.scale(estimates, levels.flat().map(([, value]) => value));
     const several = having.length > 1;
+    const better = BETTER[guide.numbers[guide.headline]?.better];
+    const what = h("p", { class: "what" }, h("strong", {}, format.words(guide.headline)), better ? `, ${better}` : null);
     const list = h("div", { class: "headlines" });
     having.forEach(({ sae }, i) => {
       const each = estimates[i];
       const figure = h("div", { class: "big" }, value(each));
-      const caption = h("div", { class: "what" }, several ? h("bdi", {}, format.visible(sae.name)) : format.words(guide.headline));
+      const caption = several ? h("div", { class: "whose" }, h("bdi", {}, sae.name)) : null;
       const picture = place && each && each.value !== null && (several || levels[i].length) ? marks.dot(each, place, levels[i]) : null;
-      const absent = each && each.value === null ? h("div", { class: "reason" }, format.visible(each.reason || "")) : null;
+      const absent = each && each.value === null ? h("div", { class: "reason" }, each.reason || "") : null;
       list.append(h("div", { class: "headline" }, caption, figure, picture, absent));
     });
     const names = [...new Set(levels.flat().map(([label]) => label))];
-    if (!names.length) return list;
-    return h("div", {}, list, baselines(names, levels, having));
+    return h("div", { class: "headline-box" }, what, list, names.length ? baselines(names, levels, having) : null);
   }
 
   /** Baselines by name, with their values where there is one SAE. */
@@ -123,20 +126,25 @@ const overviewView = (() => {
   /** A row for each number and a column for each SAE. */
   function columnsTable(guide, names, having) {
     const several = having.length > 1;
-    const head = h("tr", {}, h("th", { scope: "col" }, "Number"), having.map(({ sae }) => h("th", { scope: "col", class: "number" }, several ? h("bdi", {}, format.visible(sae.name)) : "Value ± standard error")), h("th", { scope: "col", class: "wide-only" }, "What it is"));
+    const head = h("tr", {}, h("th", { scope: "col" }, "Number"), having.map(({ sae }) => h("th", { scope: "col", class: "number" }, several ? h("bdi", {}, sae.name) : "Value ± standard error")), h("th", { scope: "col", class: "wide-only" }, "What it is"));
     const body = names.map((name) => {
-      const better = { lower: "↓ lower is better", higher: "↑ higher is better", one: "near 1 is better" }[guide.numbers[name].better];
-      const label = h("th", { scope: "row" }, format.words(name), better ? h("span", { class: "better", title: better }, h("span", { "aria-hidden": "true" }, ` ${better[0] === "n" ? "→1" : better[0]}`), h("span", { class: "hidden" }, ` (${better.replace(/^[↓↑] /, "")})`)) : null);
+      const label = h("th", { scope: "row" }, format.words(name), direction(guide.numbers[name].better));
       const cells = having.map(({ result }) => h("td", { class: "number" }, value(result.estimates[name])));
       return h("tr", { class: name === guide.headline ? "main" : null }, label, cells, h("td", { class: "dim wide-only" }, meaning(guide, name)));
     });
     return dom.scrolling(`${guide.title}: numbers`, h("table", { class: "numbers" }, h("thead", {}, head), h("tbody", {}, body)));
   }
 
+  /** Which way is better, as an arrow and for those who hear the page. */
+  function direction(better) {
+    if (!better) return null;
+    return h("span", { class: "better", title: BETTER[better] }, h("span", { "aria-hidden": "true" }, ` ${ARROWS[better]}`), h("span", { class: "hidden" }, ` (${BETTER[better]})`));
+  }
+
   /** A row for each SAE and a column for each number. */
   function rowsTable(guide, names, having) {
     const columns = names.map((name) => ({ key: name, label: format.words(name), title: meaning(guide, name), numeric: true, value: (row) => row.result.estimates[name]?.value, cell: (row) => value(row.result.estimates[name]) }));
-    const first = { key: "", label: "SAE", value: (row) => row.sae.name, cell: (row) => h("bdi", {}, format.visible(row.sae.name)) };
+    const first = { key: "", label: "SAE", value: (row) => row.sae.name, cell: (row) => h("bdi", {}, row.sae.name) };
     return tables.sortable([first, ...columns], having, { label: `${guide.title}: numbers` });
   }
 
@@ -152,7 +160,7 @@ const overviewView = (() => {
       }
     }
     if (!reasons.size) return null;
-    return h("ul", { class: "reasons" }, [...reasons].map(([reason, which]) => h("li", {}, h("strong", {}, `Absent: ${which.join(", ")}. `), format.visible(reason))));
+    return h("ul", { class: "reasons" }, [...reasons].map(([reason, which]) => h("li", {}, h("strong", {}, `Absent: ${which.join(", ")}. `), reason)));
   }
 
   /** All numbers, also those that the guide leaves out. */
@@ -164,11 +172,11 @@ const overviewView = (() => {
       if (details.children.length > 1) return;
       const rows = having.flatMap(({ sae, result }) => Object.entries(result.estimates).map(([name, each]) => ({ sae: sae.name, name, each })));
       const columns = [
-        ...(having.length > 1 ? [{ key: "sae", label: "SAE", cell: (row) => h("bdi", {}, format.visible(row.sae)) }] : []),
-        { key: "name", label: "Number", cell: (row) => format.visible(format.words(row.name)) },
+        ...(having.length > 1 ? [{ key: "sae", label: "SAE", cell: (row) => h("bdi", {}, row.sae) }] : []),
+        { key: "name", label: "Number", cell: (row) => format.words(row.name) },
         { key: "value", label: "Value ± standard error", numeric: true, value: (row) => row.each.value, cell: (row) => value(row.each) },
-        { key: "n", label: "Over", value: (row) => row.each.n, cell: (row) => `${row.each.n} ${format.visible(row.each.of)}` },
-        { key: "reason", label: "Remark", value: (row) => row.each.reason, cell: (row) => format.visible(row.each.reason || "") },
+        { key: "n", label: "Over", value: (row) => row.each.n, cell: (row) => `${row.each.n} ${row.each.of}` },
+        { key: "reason", label: "Remark", value: (row) => row.each.reason, cell: (row) => row.each.reason || "" },
       ];
       details.append(tables.sortable(columns, rows, { label: `${guide.title}: all numbers`, longest: 2000 }));
     });
@@ -180,8 +188,8 @@ const overviewView = (() => {
     if (!there.length) return null;
     const same = there.length === having.length && there.every(({ result }) => String(result.notes) === String(there[0].result.notes));
     const lists = (same ? there.slice(0, 1) : there).map(({ sae, result }) => [
-      same ? null : h("p", { class: "small" }, h("bdi", {}, format.visible(sae.name))),
-      h("ul", {}, result.notes.map((note) => h("li", {}, format.visible(note)))),
+      same ? null : h("p", { class: "small" }, h("bdi", {}, sae.name)),
+      h("ul", {}, result.notes.map((note) => h("li", {}, note))),
     ]);
     return h("details", {}, h("summary", {}, "Notes: choices and remarks that belong to these numbers"), lists);
   }

@@ -16,9 +16,12 @@ const plots = (() => {
 
   const start = () => (started ||= library());
 
-  function axis(given) {
+  /** An axis in the page's colours; names of categories are broken into lines, and the first of them is no zero. */
+  function axis(given = {}, across = false) {
     const line = theme.colour("line");
-    return { ...given, gridcolor: line, linecolor: theme.colour("edge"), zerolinecolor: theme.colour("edge"), tickcolor: theme.colour("edge"), automargin: true };
+    const names = across && given.ticktext ? { ticktext: given.ticktext.map((text) => text.replace(/(.{5,}?) /g, "$1<br>")), tickangle: "auto" } : {};
+    const title = given.title ? { title: { ...given.title, font: { size: 13 } } } : {};
+    return { ...given, ...names, ...title, zeroline: !given.ticktext, gridcolor: line, linecolor: theme.colour("edge"), zerolinecolor: theme.colour("edge"), tickcolor: theme.colour("edge"), automargin: true };
   }
 
   /** A layout in the page's colours. */
@@ -36,7 +39,7 @@ const plots = (() => {
       modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.colour("dim"), activecolor: text },
       template: undefined,
     };
-    for (const name of Object.keys({ xaxis: 0, yaxis: 0, ...layout })) if (/^[xy]axis\d*$/.test(name)) own[name] = axis(layout[name]);
+    for (const name of Object.keys({ xaxis: 0, yaxis: 0, ...layout })) if (/^[xy]axis\d*$/.test(name)) own[name] = axis(layout[name], name[0] === "x");
     return own;
   }
 
@@ -65,7 +68,7 @@ const plots = (() => {
 
   /** A figure that is drawn when it comes near the screen. */
   function lazy(figure, label) {
-    const box = h("div", { class: "plot", role: "img", "aria-label": label, style: { "min-height": `${figure.layout.height || 360}px` } });
+    const box = h("div", { class: "plot", role: "group", "aria-label": label, style: { "min-height": `${figure.layout.height || 360}px` } });
     waiting.set(box, figure);
     observer.observe(box);
     return box;

@@ -23,11 +23,11 @@ const statistics = (() => {
     return { rank: values.length - smaller - equal + 1, of: values.length, share: values.length ? smaller / values.length : 0 };
   }
 
-  /** Equal bins over sorted values; on a logarithmic scale where all are positive and span more than two decades. */
-  function histogram(values, count = 28) {
+  /** Equal bins over sorted values; `logarithmic` over those above 0, where the others are in the first bin. */
+  function histogram(values, logarithmic = false, count = 28) {
     if (!values.length) return null;
     const positive = below(values, Number.MIN_VALUE);
-    const log = positive < values.length && values[values.length - 1] / values[positive] > 100;
+    const log = Boolean(logarithmic) && positive < values.length;
     const scale = log ? Math.log10 : (value) => value;
     const first = scale(log ? values[positive] : values[0]);
     const last = scale(values[values.length - 1]);

@@ -50,11 +50,14 @@ const tokens = (() => {
     return [...found, ngram];
   }
 
+  /** A token in a chip: runs of spaces, which code is full of, as their number. */
+  const short = (token) => shown(token, false).replace(/ {3,}/g, (spaces) => `␣×${spaces.length}`);
+
   /** One n-gram as chips. */
   function chips(ngram) {
     const start = ngram.start ? [h("span", { class: "chip wild", title: "the document's start" }, "^")] : [];
     const each = ngram.tokens.map((token) =>
-      token === null ? h("span", { class: "chip wild", title: "any token" }, "∗") : h("span", { class: "chip" }, shown(token, false)),
+      token === null ? h("span", { class: "chip wild", title: "any token" }, "∗") : h("span", { class: "chip" }, short(token)),
     );
     return h("span", { class: "ngram", dir: "ltr" }, start, each);
   }
@@ -63,7 +66,7 @@ const tokens = (() => {
   function brief(text, most = 3) {
     if (!text) return h("span", { class: "dim" }, "–");
     const found = ngrams(text);
-    if (!found) return h("bdi", { class: "mono" }, format.cut(format.visible(text), LONGEST));
+    if (!found) return h("bdi", { class: "mono" }, format.cut(text, LONGEST));
     const more = found.length > most ? h("span", { class: "dim" }, ` + ${found.length - most} more`) : null;
     return h("span", { class: "brief" }, found.slice(0, most).map(chips), more);
   }
@@ -85,7 +88,7 @@ const tokens = (() => {
       if (active && most.activation) style["--a"] = (0.12 + 0.88 * Math.min(1, Math.abs(active) / most.activation)).toFixed(3);
       if (predicted && most.prediction) style["--p"] = (0.25 + 0.75 * Math.min(1, Math.abs(predicted) / most.prediction)).toFixed(3);
       const kinds = [active ? "fires" : null, Math.abs(active) > 0.55 * most.activation ? "strong" : null, predicted ? "predicted" : null, i === at ? "at" : null];
-      return box.append(h("span", { class: kinds.filter(Boolean).join(" "), style, title: `${format.cut(format.visible(text), 2000)}\n${title}` }, shown(text, wrap)));
+      return box.append(h("span", { class: kinds.filter(Boolean).join(" "), style, title: `${format.cut(text, 2000)}\n${title}` }, shown(text, wrap)));
     });
     return box;
   }
@@ -104,5 +107,5 @@ const tokens = (() => {
     return found;
   }
 
-  return { shown, ngrams, chips, brief, example, effects };
+  return { shown, short, ngrams, chips, brief, example, effects };
 })();
