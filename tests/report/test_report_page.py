@@ -60,7 +60,7 @@ def test_a_part_gives_back_its_text(text):
 def test_a_part_has_a_name_that_is_safe_in_an_attribute_and_a_path():
     with pytest.raises(ValueError, match="no name"):
         Part("../up", "")
-    with pytest.raises(ValueError, match="NaN|nan|Out of range"):
+    with pytest.raises(ValueError, match="Out of range float"):
         Part.of("numbers", float("nan"))
 
 

@@ -52,7 +52,8 @@ const store = (() => {
   /** The value of a part with every number as it was written, for a copy of the file: a double cannot hold a seed of 64 bits. */
   async function exact(name) {
     const written = await text(name);
-    if (!JSON.rawJSON) return JSON.parse(written);
+    const large = /[:[,]-?\d{16,}[,\]}]/.test(written);
+    if (!large || !JSON.rawJSON) return JSON.parse(written);
     return JSON.parse(written, (key, each, context) =>
       typeof each === "number" && Number.isInteger(each) && !Number.isSafeInteger(each) ? JSON.rawJSON(context.source) : each,
     );
