@@ -116,6 +116,27 @@ def test_the_numbers_shown_are_those_of_the_result(reader, page, reports):
         assert tab.locator(f"#metric-{metric} .big").count() == 2
 
 
+def test_many_saes_get_a_row_each(reader, tmp_path):
+    many = {f"sae {i}": make_report(4, seed=i) for i in range(7)}
+    opened = reader(write_report(many, tmp_path / "r.html"))
+    tab = opened.open()
+    table = tab.locator("#metric-n2g table")
+    assert table.locator("tbody tr").count() == 7
+    table.get_by_role("button", name="F1").click()
+    best = max(many, key=lambda name: many[name].metrics["n2g"].estimates["f1"].value)
+    assert table.locator("tbody tr").first.locator("td").first.inner_text() == best
+    tab = opened.open("#/config?sae=sae%203")
+    assert tab.locator("#config-sae").input_value() == "sae 3"
+    assert str(2**63 - 25 + 3) in tab.inner_text("#main")
+
+
+def test_training_alone(reader, tmp_path):
+    opened = reader(write_report({}, tmp_path / "r.html", histories={"run": make_history()}))
+    for view in VIEWS:
+        assert opened.open(view).inner_text("h1") != "This view cannot be shown"
+    opened.open("#/explore").wait_for_selector(".plot.drawn .points path")
+
+
 def test_a_comparison_says_what_differs(reader, page, reports):
     tab = reader(page).open()
     tested = [each for each in compare_reports(reports).differences if each.p is not None]

@@ -9,7 +9,7 @@ const configView = (() => {
     const page = h("div", { class: "view" }, h("h1", {}, "Configuration"));
     if (!all.length) return { title: "Configuration", page: (page.append(h("p", {}, "There is no result.")), page) };
     page.append(files(all, reports));
-    const flat = reports.map((report) => flattened(report.provenance));
+    const flat = (await Promise.all(all.map(saes.provenance))).map((each) => flattened(each));
     const times = reports.map((report) => Object.fromEntries(Object.entries(saes.results(report)).map(([metric, result]) => [metric, format.seconds(result.seconds)])));
     const first = all.indexOf(saes.named(query.sae));
     const shown = all.length <= 4 ? all.map((_, i) => i) : [first];
@@ -27,6 +27,7 @@ const configView = (() => {
 
   /** Nested settings under names with dots. */
   function flattened(value, prefix = "") {
+    if (JSON.isRawJSON?.(value)) return { [prefix]: value.rawJSON };
     if (value === null || typeof value !== "object" || Array.isArray(value)) return { [prefix]: text(value) };
     return Object.assign({}, ...Object.entries(value).map(([key, each]) => flattened(each, prefix ? `${prefix}.${key}` : key)));
   }

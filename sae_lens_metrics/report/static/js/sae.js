@@ -18,6 +18,9 @@ const saes = (() => {
   const overview = (sae) => store.value(`${sae.key}-overview`);
   const overviews = () => Promise.all(all().map(overview));
 
+  /** What the results depend on, with large whole numbers, such as seeds, as they were written. */
+  const provenance = async (sae) => (await store.exact(`${sae.key}-overview`)).provenance;
+
   /** The results of a report by metric, the sanity line first. */
   const results = (report) => ({ sanity: report.sanity, ...report.metrics });
 
@@ -54,5 +57,5 @@ const saes = (() => {
     return found;
   }
 
-  return { start, contents: () => contents, all, guide, named, overview, overviews, results, columns, rows, examples };
+  return { start, contents: () => contents, all, guide, named, overview, overviews, provenance, results, columns, rows, examples };
 })();
