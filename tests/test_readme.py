@@ -1,5 +1,6 @@
 """Every command and code block of the README, run as printed but for sizes and the hub, which is a loopback server."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -59,8 +60,9 @@ def test_it_is_short_and_every_block_is_covered():
     commands = [part.split()[0:3] for block in BASH for part in block.split("&&")]
     assert [" ".join(command[-2:]) for command in commands] == [
         *("-m pip", "sae-lens-metrics demo", "-m pip", "-m pytest"),
-        *("train --metrics.preset", "evaluate gpt2-small-res-jb"),
+        *("train --metrics.preset", "evaluate gpt2-small-res-jb", "report sae-metrics"),
     ]
+    assert BASH[4].splitlines()[1].startswith("sae-lens-metrics dashboard ")
     for old in SMALLER:
         assert old in README, f"{old!r} is not in the README any more"
 
@@ -74,15 +76,18 @@ def test_the_training_blocks(run):
 
 
 def test_the_blocks_for_pretrained_saes(run):
-    command = shlex.split(smaller(BASH[3]))
+    commands = [shlex.split(line)[1:] for line in (smaller(BASH[3]), *BASH[4].splitlines())]
+    commands[2].append("--dry-run")  # or it would need W&B's server
     own_metric = "evaluate(subject, corpus, config).flat()['decoder_norm/mean']"
     folder, process = run(
-        [smaller(PYTHON[1]), PYTHON[2], own_metric, "from sae_lens_metrics.cli import main", f"raise SystemExit(main({command[1:]!r}))"]
+        [smaller(PYTHON[1]), PYTHON[2], own_metric, "from sae_lens_metrics.cli import main", f"for each in {commands}: assert main(each) == 0"]
     )
     assert process.returncode == 0, process.stderr
     assert (folder / "report.json").is_file()
     assert sorted(path.suffix for path in (folder / "sae-metrics").iterdir()) == [".html", ".json"]
     assert "shrinkage/ratio" in process.stdout
+    assert (folder / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert json.loads(process.stdout[process.stdout.index("\n{") :])["section"]
 
 
 def test_ci_runs_the_test_command_as_printed():
@@ -94,3 +99,9 @@ def test_ci_runs_the_test_command_as_printed():
 
 def test_the_picture_asks_for_nothing():
     assert not re.search(r"(url|href)\W+http", (ROOT / "examples" / "demo.svg").read_text())
+
+
+def test_every_picture_is_there():
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert len(pictures) == 3
+    assert all((ROOT / picture).is_file() for picture in pictures)

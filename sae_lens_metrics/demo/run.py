@@ -28,7 +28,7 @@ __all__ = ["demo_saes", "run_demo"]
 
 HOOK = "blocks.2.hook_resid_post"
 _CONTEXT, _BATCH = 128, 1024
-_TRAINING_TOKENS, _QUICK_TOKENS = 800_000, 100_000
+_TRAINING_TOKENS, _QUICK_TOKENS = 640_000, 100_000
 _DOCUMENTS = 900
 """Documents of the training text, more than training reaches, so that the flag finds rows to hold out."""
 
@@ -116,7 +116,7 @@ def _runner_config(name: str, sae: TrainingSAEConfig, options: DemoOptions) -> M
 
 
 def _evaluation_config(options: DemoOptions) -> MetricsConfig:
-    probe = ProbeConfig(tasks=[options.tasks], examples=200 if options.quick else 800)
+    probe = ProbeConfig(tasks=[options.tasks], examples=200 if options.quick else 400)
     if options.quick:
         return MetricsConfig(tokens=8_192, probe=probe, n2g=N2GConfig(latents=32), shrinkage=ShrinkageConfig(tokens=8_192))
     return MetricsConfig(probe=probe, n2g=N2GConfig(max_length=16))
