@@ -79,9 +79,8 @@ def test_the_blocks_for_pretrained_saes(run):
     commands = [shlex.split(line)[1:] for line in (smaller(BASH[3]), *BASH[4].splitlines())]
     commands[2].append("--dry-run")  # or it would need W&B's server
     own_metric = "evaluate(subject, corpus, config).flat()['decoder_norm/mean']"
-    folder, process = run(
-        [smaller(PYTHON[1]), PYTHON[2], own_metric, "from sae_lens_metrics.cli import main", f"for each in {commands}: assert main(each) == 0"]
-    )
+    run_them = f"from sae_lens_metrics.cli import main\nfor each in {commands}: assert main(each) == 0"
+    folder, process = run([smaller(PYTHON[1]), PYTHON[2], own_metric, run_them])
     assert process.returncode == 0, process.stderr
     assert (folder / "report.json").is_file()
     assert sorted(path.suffix for path in (folder / "sae-metrics").iterdir()) == [".html", ".json"]

@@ -1,13 +1,13 @@
 """What a page holds of each report, and in which parts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sae_lens_metrics.guide import guide_to
 from sae_lens_metrics.history import History
 from sae_lens_metrics.report.parts import Part
-from sae_lens_metrics.results import Example, MetricResult, Report, Row
+from sae_lens_metrics.results import Example, Report, Row
 
 __all__ = ["EXAMPLES_PER_PART", "SAEParts", "guides", "histories_value", "sae_parts"]
 
@@ -41,7 +41,7 @@ def sae_parts(sae: SAEParts, report: Report) -> Iterator[Part]:
         sae: Is filled with where they are.
         report: The report.
     """
-    yield Part.of(f"{sae.key}-overview", _without_bulk(report).to_dict())
+    yield Part.of(f"{sae.key}-overview", report.without("influences", "tables", "examples").to_dict())
     yield Part.of(f"{sae.key}-influences", _influences(report))
     for m, (metric, result) in enumerate(report.results()):
         for t, (table, rows) in enumerate(result.tables.items()):
@@ -66,16 +66,6 @@ def guides(reports: Iterable[Report]) -> dict[str, dict[str, Any]]:
 def histories_value(histories: Mapping[str, History]) -> dict[str, list[dict[str, Any]]]:
     """Histories as JSON types."""
     return {name: [asdict(point) for point in history.points] for name, history in histories.items()}
-
-
-def _without_bulk(report: Report) -> Report:
-    """The report without what the first view of it does not show."""
-    return replace(report, sanity=_light(report.sanity), metrics={name: _light(result) for name, result in report.metrics.items()})
-
-
-def _light(result: MetricResult) -> MetricResult:
-    estimates = {name: replace(estimate, influence=None) for name, estimate in result.estimates.items()}
-    return replace(result, estimates=estimates, tables={}, examples=[])
 
 
 def _influences(report: Report) -> dict[str, list[float]]:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.history import METRICS_FILENAME, History, read_histories
-from sae_lens_metrics.results import Report
+from sae_lens_metrics.saved_reports import SavedReports
 
 __all__ = ["read_inputs"]
 
 _RESULT = re.compile(rb'\s*\{\s*"format"\s*:\s*"sae-lens-metrics"\s*[,}]')
 
 
-def read_inputs(paths: Sequence[str | Path]) -> tuple[dict[str, Report], dict[str, History]]:
-    """Reads result files, training histories, and folders of both.
+def read_inputs(paths: Sequence[str | Path]) -> tuple[SavedReports, dict[str, History]]:
+    """Finds result files, training histories, and folders of both.
 
     Of a folder, the result files directly in it are taken, or, where there is none, those further down; and every ``metrics.jsonl`` in it
     or further down. Other files in folders are passed over; a file that is named itself must be one of the two. Each is called by its
@@ -24,21 +24,21 @@ def read_inputs(paths: Sequence[str | Path]) -> tuple[dict[str, Report], dict[st
         paths: Files and folders.
 
     Returns:
-        Reports and histories, by name.
+        Reports, which are read when they are asked for, and histories, by name.
 
     Raises:
-        ResultError: If there is nothing at a path, or it holds neither results nor histories, or a file is damaged.
+        ResultError: If there is nothing at a path, or it holds neither results nor histories, or a history is damaged.
         OSError: If a file cannot be read.
     """
-    results: dict[Path, Report] = {}
+    results: dict[Path, None] = {}
     histories: dict[Path, dict[str, History]] = {}
     for path in map(Path, paths):
         for file in _files(path):
             if file.suffix == ".jsonl":
                 histories.setdefault(file, _histories(file, named=file == path))
-            elif file not in results:
-                results[file] = Report.load(file)
-    return _named_results(results), _named_histories({file: found for file, found in histories.items() if found})
+            else:
+                results[file] = None
+    return SavedReports(_named_results(list(results))), _named_histories({file: found for file, found in histories.items() if found})
 
 
 def _files(path: Path) -> list[Path]:
@@ -73,12 +73,12 @@ def _histories(file: Path, *, named: bool) -> dict[str, History]:
     return read_histories(file)
 
 
-def _named_results(files: Mapping[Path, Report]) -> dict[str, Report]:
-    """Reports by the names of their files where these are all different, otherwise by what tells their paths apart."""
+def _named_results(files: Sequence[Path]) -> dict[str, Path]:
+    """Files by their names where these are all different, otherwise by what tells their paths apart."""
     paths = [(*file.absolute().parent.parts, file.stem) for file in files]
     stems = [path[-1] for path in paths]
     names = stems if len({*stems}) == len(stems) else _told_apart(paths)
-    return dict(zip(names, files.values(), strict=True))
+    return dict(zip(names, files, strict=True))
 
 
 def _named_histories(files: Mapping[Path, dict[str, History]]) -> dict[str, History]:

@@ -62,7 +62,7 @@ def write_report(
     """Writes reports as an HTML page that opens from disk, in any browser since 2023, and requests nothing from anywhere.
 
     Args:
-        reports: Reports by the SAEs' names.
+        reports: Reports by the SAEs' names; each is asked for twice and not kept, so that ``SavedReports`` may be more than fit in memory.
         path: The page; with ``folder`` the folder for it.
         histories: Evaluations during training, by the names of runs.
         comparison: What ``compare_reports`` said about the reports.
@@ -74,7 +74,7 @@ def write_report(
         The page.
 
     Raises:
-        ResultError: If there is neither a report nor a history.
+        ResultError: If there is neither a report nor a history, or one of ``SavedReports`` cannot be read.
         OSError: If the page cannot be written. One that is there is replaced at once or not at all.
     """
     histories = histories or {}
@@ -103,10 +103,12 @@ class _Data:
 
     def __post_init__(self) -> None:
         self._saes = [SAEParts(name, f"sae-{i}") for i, name in enumerate(self.reports)]
+        # figures are about all reports at once, so these leave out what they do not draw and what takes the most memory
+        self._drawn = {name: report.without("examples", "influences") for name, report in self.reports.items()}
 
     def parts(self) -> Iterator[Part]:
         """The parts; afterwards ``contents`` knows all of them."""
-        yield Part.of("figures", _figures(self.reports, self.histories))
+        yield Part.of("figures", _figures(self._drawn, self.histories))
         yield Part.of("histories", histories_value(self.histories))
         yield Part.of("comparison", None if self.comparison is None else self.comparison.to_dict())
         for sae in self._saes:
@@ -120,7 +122,7 @@ class _Data:
             "saes": [sae.contents() for sae in self._saes],
             "histories": list(self.histories),
             "compared": self.comparison is not None,
-            "guides": guides(self.reports.values()),
+            "guides": guides(self._drawn.values()),
         }
 
 

@@ -4,7 +4,6 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +42,3 @@ def encode(text: str) -> str:
 def decode(text: str) -> str:
     """The inverse of ``encode``."""
     return gzip.decompress(base64.b64decode(text)).decode("utf-8")
-
-
-def chunks(length: int, size: int) -> Iterator[slice]:
-    """Slices that cover a sequence."""
-    return (slice(start, start + size) for start in range(0, length, size))

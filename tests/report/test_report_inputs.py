@@ -8,9 +8,10 @@ from report_data import make_report
 from rich.console import Console
 
 from sae_lens_metrics.errors import ResultError
-from sae_lens_metrics.report import read_inputs
+from sae_lens_metrics.report import read_inputs, write_report, write_saved
 from sae_lens_metrics.report_command import run_report
 from sae_lens_metrics.results import write_atomically
+from sae_lens_metrics.saved_reports import SavedReports
 
 LINE = {"sae": None, "step": 5, "n_training_samples": 50, "final": True, "held_out": True, "seconds": 1.0, "sanity/l0": 3.5}
 
@@ -31,7 +32,7 @@ def test_a_folder_with_results_in_it(tmp_path):
     history(tmp_path / "checkpoints" / "A" / "x1y2" / "metrics.jsonl")
     history(tmp_path / "checkpoints" / "B" / "z3w4" / "metrics.jsonl")
     reports, histories = read_inputs([tmp_path])
-    assert reports == {"A": report, "B": report}
+    assert dict(reports) == {"A": report, "B": report}
     assert list(histories) == ["A", "B"]
     assert histories["A"].points[0].values == {"sanity/l0": 3.5}
 
@@ -75,8 +76,9 @@ def test_a_named_file_that_is_no_result_is_refused_with_the_reason(tmp_path, con
     file = tmp_path / "broken.json"
     file.write_text(content)
     with pytest.raises(ResultError, match=message) as raised:
-        read_inputs([file])
+        run_report([str(file), "-o", str(tmp_path / "page.html")])
     assert "broken.json" in str(raised.value)
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_a_damaged_result_in_a_folder_is_no_secret(tmp_path):
@@ -84,7 +86,8 @@ def test_a_damaged_result_in_a_folder_is_no_secret(tmp_path):
     text = (tmp_path / "A.json").read_text()
     (tmp_path / "B.json").write_text(text[: len(text) // 2])
     with pytest.raises(ResultError, match=re.escape("B.json")):
-        read_inputs([tmp_path])
+        run_report([str(tmp_path), "--folder", "-o", str(tmp_path / "page")])
+    assert not (tmp_path / "page").exists()
 
 
 def test_nothing_there(tmp_path):
@@ -102,3 +105,21 @@ def test_the_command(tmp_path):
     assert "<title>Mine &amp; yours</title>" in (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
     run_report([str(file), "--folder", "--output", str(tmp_path / "folder")], console)
     assert (tmp_path / "folder" / "index.html").is_file()
+
+
+def test_files_are_read_one_at_a_time(tmp_path):
+    files = {f"sae {i}": make_report(2).save(tmp_path / f"{i}.json") for i in range(3)}
+    reports = SavedReports(files)
+    assert list(reports) == list(files)
+    assert len(reports) == 3
+    assert reports.size == sum(file.stat().st_size for file in files.values())
+    assert reports["sae 1"] is not reports["sae 1"]
+    page = write_report(reports, tmp_path / "page.html")
+    assert page.read_bytes() == write_report(dict(reports), tmp_path / "other.html").read_bytes()
+
+
+def test_many_large_results_become_a_folder(tmp_path, monkeypatch):
+    files = {name: make_report(2).save(tmp_path / f"{name}.json") for name in ("a", "b")}
+    assert write_saved(files, tmp_path / "out", "report") == tmp_path / "out" / "report.html"
+    monkeypatch.setattr("sae_lens_metrics.report.saved._ONE_FILE", files["a"].stat().st_size)
+    assert write_saved(files, tmp_path / "out", "report") == tmp_path / "out" / "report" / "index.html"
