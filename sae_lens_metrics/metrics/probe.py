@@ -101,4 +101,3 @@ def _probe_task(
     )
     identity: Row = {"task": task.name, "family": task.family, "fingerprint": task.fingerprint}
     return identity | probe_activations(split, fit, test, dictionaries, memory.columns(fit, test, subject.d_in))
-
