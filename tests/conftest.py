@@ -11,6 +11,7 @@ import warnings
 
 import pytest
 import torch
+from browser import Reader, chromium
 from datasets import Dataset
 
 torch.set_num_threads(1)  # small tensors: threads cost more than they give, and the order of sums is fixed
@@ -44,6 +45,26 @@ def tokens(model, dataset):
     from sae_lens_metrics.tokenization import Tokenization, draw_sequences, token_store
 
     return draw_sequences(token_store(dataset, model, Tokenization(64, True, False, "bos")), 64, seed=0).tokens
+
+
+@pytest.fixture(scope="session")
+def browser():
+    yield from chromium()
+
+
+@pytest.fixture
+def reader(browser):
+    """Opens pages, which must neither complain nor request anything."""
+    opened = []
+
+    def make(page, **settings):
+        opened.append(Reader(browser, page, **settings))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.context.close()
+        assert each.problems == []
 
 
 @pytest.fixture(autouse=True)

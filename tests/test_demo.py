@@ -1,29 +1,66 @@
 """The demo, in its short form, and what ships with it."""
 
+import io
 import re
+from contextlib import redirect_stdout
 from importlib.resources import files
 
+import pytest
 import torch
+from browser import LAPTOP, PHONE
 
 from sae_lens_metrics import Report
 from sae_lens_metrics.cli import main
 from sae_lens_metrics.demo.text import standard_library_documents
+from sae_lens_metrics.guide import GUIDE
+from sae_lens_metrics.table import _cell
 
 TINY_LM = files("sae_lens_metrics.demo") / "tiny_lm"
 
 
-def test_the_demo_runs_and_puts_two_saes_side_by_side(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
-    assert main(["demo", "--quick", "--output", str(tmp_path / "demo")]) == 0
-    printed = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo's folder, and what it printed."""
+    folder, printed = tmp_path_factory.mktemp("demo") / "demo", io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setenv("COLUMNS", "160")
+        patch.delenv("WANDB_DIR", raising=False)
+        assert main(["demo", "--quick", "--output", str(folder)]) == 0
+    return folder, printed.getvalue()
+
+
+def test_the_demo_runs_and_puts_two_saes_side_by_side(demo):
+    folder, printed = demo
     assert re.search(r"shrinkage/ratio +│ +[\d.]+ ± [\d.]+ +│ +[\d.]+ ± [\d.]+", printed)
     for name in ("L1", "TopK"):
-        report = Report.load(tmp_path / "demo" / f"{name}.json")
+        report = Report.load(folder / f"{name}.json")
         assert not report.errors
         assert report.metrics.keys() == {"probe", "n2g", "explanation", "ablation", "shrinkage"}
-        assert Report.load(tmp_path / "demo" / name / "metrics.json")
-    assert list((tmp_path / "demo" / "checkpoints").rglob("metrics.jsonl"))
-    assert str(tmp_path / "demo") in printed
+        assert Report.load(folder / name / "metrics.json")
+    assert list((folder / "checkpoints").rglob("metrics.jsonl"))
+    for named in ("report.html", "L1.json", "summary.csv"):
+        assert str(folder / named) in printed
+
+
+def test_the_page_shows_what_the_demo_found(demo, reader):
+    folder, _ = demo
+    reports = {name: Report.load(folder / f"{name}.json") for name in ("L1", "TopK")}
+    opened = reader(folder / "report.html")
+    for scheme, size in (("light", LAPTOP), ("dark", PHONE)):
+        page = reader(folder / "report.html", color_scheme=scheme, viewport=size)
+        for address in ("#/", "#/figures", "#/explore", "#/latents", "#/latent/L1/3", "#/config"):
+            tab = page.open(address)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    overview = opened.open("#/").inner_text("#main").replace("\u2212", "-")
+    for report in reports.values():
+        for metric, guide in GUIDE.items():
+            estimate = dict(report.estimates())[f"{metric}/{guide.headline}"]
+            assert str(_cell(estimate)).split(" ± ")[0] in overview
+    opened.open("#/figures").wait_for_selector(".plot.drawn")
+    examples = next(example for example in reports["TopK"].metrics["n2g"].examples if example.kind == "top")
+    tab = opened.open(f"#/latent/TopK/{examples.latent}")
+    tab.wait_for_selector("text=Largest activations")
+    assert f"{max(map(abs, examples.activations)):.3g}" in tab.inner_text("#main")
 
 
 def test_the_language_model_is_small_and_well_below_a_bigram_model(model):

@@ -1,79 +1,20 @@
 """The page in a browser: what a reader sees and does."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import LAPTOP, PHONE
 from report_data import HOSTILE, LONG, hostile_report, make_history, make_report
 
 from sae_lens_metrics.compare import compare_reports
 from sae_lens_metrics.report import write_report
 from sae_lens_metrics.results import Report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("the browser tests need Chromium", allow_module_level=True)
-
-_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-_QUIET += ["--disable-component-update", "--disable-sync"]
 ABSENT = "\N{EN DASH}"
-LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 VIEWS = ["#/", "#/figures", "#/explore", "#/latents", "#/latent/first/3", "#/config"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=_QUIET)
-        yield browser
-        browser.close()
-
-
-class Reader:
-    """A page that is open, and everything it must not do."""
-
-    def __init__(self, browser: Any, page: Path, **settings: Any) -> None:
-        self.context = browser.new_context(accept_downloads=True, **{"viewport": LAPTOP, **settings})
-        self.tab = self.context.new_page()
-        self.file = page.as_uri()
-        self.problems: list[str] = []
-        self.tab.on("console", lambda message: self.problems.append(message.text) if message.type in ("error", "warning") else None)
-        self.tab.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.context.on("request", self._request)
-
-    def _request(self, request: Any) -> None:
-        beside = self.file.rsplit("/", 1)[0]
-        if request.url.split("#")[0] != self.file and not request.url.startswith(("data:", "blob:", f"{beside}/data/")):
-            self.problems.append(f"request of {request.url}")
-
-    def open(self, address: str = "#/") -> Any:
-        """Goes to an address as if from outside, and waits for its view."""
-        self.tab.goto("about:blank")
-        self.tab.goto(self.file + address)
-        self.tab.wait_for_selector("#main[data-view]")
-        return self.tab
-
-    def text(self) -> str:
-        return self.tab.inner_text("#main")
-
-
-@pytest.fixture
-def reader(browser, request) -> Iterator[Any]:
-    opened = []
-
-    def make(page: Path, **settings: Any) -> Reader:
-        opened.append(Reader(browser, page, **settings))
-        return opened[-1]
-
-    yield make
-    for each in opened:
-        each.context.close()
-        assert each.problems == []
 
 
 @pytest.fixture(scope="module")
