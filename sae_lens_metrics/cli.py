@@ -15,6 +15,7 @@ from simple_parsing import ArgumentGenerationMode, ArgumentParser, DashVariant, 
 from sae_lens_metrics.config import MetricsConfig, N2GConfig, ProbeConfig
 from sae_lens_metrics.errors import ConfigError, MetricsError
 from sae_lens_metrics.interrupts import interrupts
+from sae_lens_metrics.names import ending, without_shared_folders
 
 if TYPE_CHECKING:
     from sae_lens_metrics.sweep import Overrides
@@ -97,11 +98,11 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
     from sae_lens_metrics.wandb_log import log_report, wandb_run
 
     outcome = evaluate_target(target, config, output, overrides=overrides)
-    print_reports({_short(target.name): outcome.report})
+    print_reports({ending(target.name): outcome.report})
     print(f"written to {outcome.path}")
     _save_as(options.format, {target: outcome.path}, output)
     if options.report:
-        _write_page({_short(target.name): outcome.path}, output, outcome.path.stem)
+        _write_page({target.name: outcome.path}, output, outcome.path.stem)
     with wandb_run(options.wandb_project, name=target.name, config=outcome.report.provenance) as run:
         if run is not None:
             log_report(run, outcome.report, outcome.path)
@@ -122,7 +123,8 @@ def _evaluate_many(
     if found.errors:
         failed = ", ".join(name for name in found.names if name in found.errors)
         print(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}", file=sys.stderr)
-    page = found.files if options.report else {}
+    names = without_shared_folders(list(found.files))
+    page = {names[name]: path for name, path in found.files.items()} if options.report else {}
     if options.compare and len(files) > 1:
         from sae_lens_metrics.compare_command import run_compare
 
@@ -359,7 +361,3 @@ def _token_ids(text: str) -> tuple[int, ...]:
         return tuple(int(token) for token in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of token ids, such as 0,50256") from None
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 40 else f"…{name[-39:]}"

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sae_lens_metrics.guide import Number, guide_to
+from sae_lens_metrics.names import ending, without_shared_folders
 from sae_lens_metrics.results import Estimate, Report
 
 __all__ = ["print_reports", "print_sweep"]
@@ -17,7 +18,7 @@ _EXPLAINING_WIDTH = 120
 _MAIN = ("sanity/l0", "sanity/explained_variance", "sanity/loss_recovered", "probe/held_out_loss", "n2g/f1")
 _MAIN += ("explanation/recovered_explanation", "ablation/sparsity", "shrinkage/ratio")
 """What an overview of many SAEs shows."""
-_SIDE_BY_SIDE, _LABEL_WIDTH, _VALUE_WIDTH, _BAR_WIDTH, _LONGEST_LABEL = 4, 39, 20, 8, 40
+_SIDE_BY_SIDE, _LABEL_WIDTH, _VALUE_WIDTH, _BAR_WIDTH = 4, 39, 20, 8
 """SAEs whose numbers are printed beside each other, and the characters that the columns then need."""
 
 
@@ -31,7 +32,7 @@ def print_sweep(names: Sequence[str], reports: Mapping[str, Report], errors: Map
         console: Where to print; default the terminal.
     """
     console = console or Console()
-    labels = _labels(names)
+    labels = {name: ending(short) for name, short in without_shared_folders(names).items()}
     if len(reports) <= _SIDE_BY_SIDE and _width([labels[name] for name in reports]) <= console.width:
         print_reports({labels[name]: reports[name] for name in names if name in reports}, console)
     elif reports:
@@ -59,22 +60,6 @@ def _print_overview(reports: Mapping[str, Report], console: Console) -> None:
 def _width(names: Iterable[str]) -> int:
     """Characters that a table with these SAEs beside each other takes."""
     return _LABEL_WIDTH + sum(3 + max(_VALUE_WIDTH, len(name)) for name in names)
-
-
-def _labels(names: Sequence[str]) -> dict[str, str]:
-    """Shorter names: the folders that all begin with say nothing, but for the last of them."""
-    parts = {name: name.split("/") for name in names}
-    shared = -1
-    for same in (len(set(level)) == 1 for level in zip(*parts.values(), strict=False)):
-        if not same or len(parts) == 1:
-            break
-        shared += 1
-    shared = max(0, shared)
-    return {name: _ending("/".join(each[shared:])) for name, each in parts.items()}
-
-
-def _ending(name: str) -> str:
-    return name if len(name) <= _LONGEST_LABEL else f"…{name[1 - _LONGEST_LABEL :]}"
 
 
 def print_reports(reports: Mapping[str, Report], console: Console | None = None) -> None:

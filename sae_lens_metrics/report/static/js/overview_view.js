@@ -12,7 +12,7 @@ const overviewView = (() => {
     page.append(h("h1", {}, one ? h("bdi", {}, all[0].name) : all.length ? `${all.length} SAEs` : "Training runs"));
     if (one) page.append(about(reports[0]));
     const remarks = all.map((sae, i) => remarksOf(sae, reports[i])).filter(Boolean);
-    if (remarks.length) page.append(h("section", { class: "remarks", "aria-label": "Warnings and failures" }, remarks));
+    if (remarks.length) page.append(h("section", { class: "remarks", "aria-label": "Warnings and failures" }, folded(remarks, all.length)));
     if (!all.length) page.append(h("p", {}, "There are training histories and no result: see ", h("a", { href: "#/explore" }, "Explore"), " and ", h("a", { href: "#/figures" }, "Figures"), "."));
     if (all.length > 1) page.append(headlines(all, reports));
     if (saes.contents().compared) page.append(comparisonView.section(await store.value("comparison")));
@@ -44,6 +44,12 @@ const overviewView = (() => {
     ];
     if (!items.length) return null;
     return [saes.all().length > 1 ? h("h2", { class: "small" }, h("bdi", {}, sae.name)) : null, h("ul", {}, items)];
+  }
+
+  /** Remarks on many SAEs would push the numbers off the screen. */
+  function folded(remarks, all) {
+    if (remarks.length <= SIDE_BY_SIDE) return remarks;
+    return h("details", {}, h("summary", { class: "warning" }, `${remarks.length} of ${all} SAEs have warnings or failed metrics`), remarks);
   }
 
   /** The main number of each metric, a row for each SAE. */
