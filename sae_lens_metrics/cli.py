@@ -101,11 +101,11 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
     print_reports({ending(target.name): outcome.report})
     print(f"written to {outcome.path}")
     _save_as(options.format, {target: outcome.path}, output)
-    if options.report:
-        _write_page({target.name: outcome.path}, output, outcome.path.stem)
     with wandb_run(options.wandb_project, name=target.name, config=outcome.report.provenance) as run:
         if run is not None:
             log_report(run, outcome.report, outcome.path)
+    if options.report:
+        _offer_page({target.name: outcome.path}, outcome.path.with_suffix(".html"))
     return 0
 
 
@@ -130,14 +130,14 @@ def _evaluate_many(
 
         run_compare([*map(str, files.values()), *(["--report", str(output / "report.html")] if page else ["--no-report"])])
     elif page:
-        _write_page(page, output, "report")
+        _offer_page(page, output / "report.html")
     return _SOME_FAILED if found.errors else 0
 
 
-def _write_page(files: "dict[str, Path]", output: Path, stem: str) -> None:
-    from sae_lens_metrics.report import write_saved
+def _offer_page(files: "dict[str, Path]", path: Path) -> None:
+    from sae_lens_metrics.report import offer_page
 
-    print(f"report: {write_saved(files, output, stem)}, open it in a browser")
+    print(offer_page(files, path))
 
 
 def _save_as(form: str, files: "dict[Target, Path]", output: Path) -> None:

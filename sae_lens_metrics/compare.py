@@ -15,7 +15,7 @@ from sae_lens_metrics.results import Estimate, Report, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CAVEAT", "Comparison", "Difference", "Verdict", "compare_reports", "read_reports", "save_as"]
+__all__ = ["CAVEAT", "Comparison", "Difference", "Verdict", "compare_reports", "read_reports", "result_files", "save_as"]
 
 Verdict = Literal["higher", "lower", "no difference beyond noise", "not tested"]
 
@@ -178,20 +178,29 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
     return Comparison(list(reports), _judged(differences, alpha), alpha, notes)
 
 
-def read_reports(paths: Sequence[str | Path]) -> dict[str, Report]:
-    """Reads result files; they are named by their files' names, or by their paths where two have the same name.
+def result_files(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """Result files by their files' names, or by their paths where two have the same name.
 
     Raises:
-        ResultError: If something is not a result file, with what to do.
+        ResultError: If there is no such file, with what to do.
     """
     files = [_result_file(Path(path)) for path in paths]
     stems = [file.stem for file in dict.fromkeys(files)]
-    reports: dict[str, Report] = {}
+    named: dict[str, Path] = {}
     for i, file in enumerate(files):
         name = file.stem if stems.count(file.stem) == 1 else str(file)
         again = files[:i].count(file)
-        reports[f"{name} ({again + 1})" if again else name] = Report.load(file)
-    return reports
+        named[f"{name} ({again + 1})" if again else name] = file
+    return named
+
+
+def read_reports(files: Mapping[str, Path]) -> dict[str, Report]:
+    """Reads what a comparison needs of result files: all but the examples, which are most of them.
+
+    Raises:
+        ResultError: If a file holds no result.
+    """
+    return {name: Report.load(file).without("examples") for name, file in files.items()}
 
 
 def save_as(path: str | Path) -> str:

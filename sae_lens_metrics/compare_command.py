@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from textwrap import fill
 
 from rich.box import SIMPLE_HEAD
@@ -10,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sae_lens_metrics.compare import CAVEAT, Comparison, Difference, compare_reports, read_reports, save_as
+from sae_lens_metrics.compare import CAVEAT, Comparison, Difference, compare_reports, read_reports, result_files, save_as
+from sae_lens_metrics.written import printable, with_error
 
 __all__ = ["print_comparison", "run_compare"]
 
@@ -46,17 +48,16 @@ def run_compare(arguments: Sequence[str], console: Console | None = None) -> Non
     options = _parser().parse_args(arguments)
     if options.output is not None:
         save_as(options.output)  # a mistake is found before anything is done
-    reports = read_reports(options.results)
-    comparison = compare_reports(reports, alpha=options.alpha)
+    files = result_files(options.results)
+    comparison = compare_reports(read_reports(files), alpha=options.alpha)
     console = console or Console()
     print_comparison(comparison, console, everything=options.all)
     if options.output is not None:
         console.print(_plain(f"written to {comparison.save(options.output)}"), soft_wrap=True)
     if options.report is not None:
-        from sae_lens_metrics.report import write_report
+        from sae_lens_metrics.report import offer_page
 
-        page = write_report(reports, options.report, comparison=comparison, title="SAEs compared")
-        console.print(_plain(f"report: {page}, open it in a browser"), soft_wrap=True)
+        console.print(_plain(offer_page(files, Path(options.report), comparison=comparison, title="SAEs compared")), soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,7 +105,7 @@ def _table(differences: list[Difference], *, everything: bool, wide: bool) -> Ta
         shown = [each for each in rows if everything or _is_shown(each)]
         if shown:
             table.add_section()
-            table.add_row(Text(_printable(metric), style="bold"))
+            table.add_row(Text(printable(metric), style="bold"))
         for each in shown:
             table.add_row(*_row(each, wide=wide))
     return table
@@ -117,23 +118,15 @@ def _is_shown(each: Difference) -> bool:
 
 def _row(each: Difference, *, wide: bool) -> list[Text]:
     name = each.number.split("/", 1)[1] + ("" if each.paired or each.stderr is None else " *")
-    difference = _cell(each.difference, each.stderr)
+    difference = with_error(each.difference, each.stderr)
     verdict = each.verdict if each.untested is None or each.stderr is None else each.untested  # why numbers are exact is in their names
     return [
         _plain(f" {name}"),
-        _plain(_cell(each.first, each.first_stderr, shown=wide)),
-        _plain(_cell(each.second, each.second_stderr, shown=wide)),
+        _plain(with_error(each.first, each.first_stderr, shown=wide)),
+        _plain(with_error(each.second, each.second_stderr, shown=wide)),
         _plain(difference if each.difference <= 0 else f"+{difference}"),
-        Text(_printable(verdict), style=_STYLES[each.verdict]),
+        Text(printable(verdict), style=_STYLES[each.verdict]),
     ]
-
-
-def _cell(value: float, stderr: float | None, *, shown: bool = True) -> str:
-    """The error to two digits, if it is shown, and the value to the same place."""
-    if not stderr:
-        return f"{value:.4g}"
-    digits = max(0, min(6, 1 - int(f"{stderr:e}".split("e")[1])))
-    return f"{value:.{digits}f}" + (f" ± {stderr:.{digits}f}" if shown else "")
 
 
 def _remarks(comparison: Comparison) -> Iterator[str]:
@@ -148,8 +141,4 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
 
 def _plain(text: str) -> Text:
     """Text that the terminal shows as it is: no mark-up, no control characters."""
-    return Text(_printable(text))
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return Text(printable(text))

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from sae_lens_metrics.results import Example, MetricResult, Row
+from sae_lens_metrics.written import printable
 
 __all__ = ["examples_html"]
 
@@ -145,8 +146,7 @@ def _share(value: float, most: float) -> str:
 
 def _shown(text: str) -> str:
     """Text whose every character can be seen and changes nothing around it: line breaks as ↵, control characters written out."""
-    text = text.replace("\n", "↵").replace("\t", "⇥")
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return printable(text.replace("\n", "↵").replace("\t", "⇥"))
 
 
 def _cut(text: str, longest: int) -> str:

@@ -1,5 +1,6 @@
 """Text on which latents fire, token by token, with what their explanations predict there."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ __all__ = ["Windows", "examples", "windows"]
 _BEFORE, _AFTER = 16, 8
 _DIGITS = 4
 """Significant digits of what is shown."""
+_AT_ONCE = 8_192
 
 
 class Windows(NamedTuple):
@@ -45,7 +47,7 @@ def examples(
 
     Of each latent up to ``config.n2g.shown`` examples of each kind: its largest activations on the scoring text, of different sequences
     ("top"); random ones of those that were held out of the text that its explanation was built from ("random"); random predictions on the
-    scoring text ("predicted"). Memory: 16 bytes for each token shown.
+    scoring text ("predicted"). Memory: some 1.5 KB for each example.
 
     Args:
         explanations: The explanations.
@@ -112,7 +114,7 @@ def _apart(position: Int[Tensor, "latents n"], length: int) -> Int[Tensor, "late
     return position.gather(1, (position < 0).int().argsort(dim=1, stable=True))
 
 
-def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen: _Chosen, config: MetricsConfig) -> list[Example]:
+def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen: _Chosen, config: MetricsConfig) -> Iterator[Example]:
     """An example for each token chosen."""
     special = subject.special(corpus.tokens).cpu()
     around = windows(corpus.tokens, special, chosen.position)
@@ -120,31 +122,29 @@ def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen:
     latent = chosen.latent[:, None].expand_as(around.place)
     predictions = torch.zeros(around.place.shape)
     matcher = explanations.matcher(subject.device)
-    predictions[around.inside] = matcher.predict(corpus.tokens, special, around.place[around.inside], latent[around.inside]).float().cpu()
+    predicted = matcher.predict(corpus.tokens, special, around.place[around.inside], latent[around.inside])
+    predictions[around.inside] = predicted.float().cpu()
     words = _Words(TokenText(subject.tokenizer), corpus.tokens)
-    columns = (around.place.tolist(), around.inside.tolist(), activations.tolist(), predictions.tolist())
-    found = []
-    for kind, of, index, inside, activation, prediction in zip(chosen.kind, chosen.latent.tolist(), *columns, strict=True):
-        some = slice(inside.index(True), len(inside) - inside[::-1].index(True))
-        values = ([_rounded(value) for value in row[some]] for row in (activation, prediction))
-        found.append(Example(of, kind, _BEFORE - some.start, [words[i] for i in index[some]], *values))
-    return found
+    for some in torch.arange(len(latent)).split(_AT_ONCE):  # as lists these take ten times the memory
+        columns = (column[some].tolist() for column in (chosen.latent, around.place, around.inside, activations, predictions))
+        kinds = chosen.kind[int(some[0]) :]
+        for kind, of, place, inside, activation, prediction in zip(kinds, *columns, strict=False):
+            there = slice(inside.index(True), len(inside) - inside[::-1].index(True))
+            values = ([_rounded(value) for value in row[there]] for row in (activation, prediction))
+            yield Example(of, kind, _BEFORE - there.start, [words[i] for i in place[there]], *values)
 
 
 def _activations(subject: Subject, corpus: Corpus, latent: Int[Tensor, "n"], around: Windows, batch_size: int) -> Float[Tensor, "n width"]:
-    """What each window's latent is on its tokens; 0 outside. Only the sequences that windows are in are run."""
-    length = corpus.tokens.shape[1]
+    """What each window's latent is on its tokens; 0 outside."""
     values = torch.zeros(around.place.shape)
-    index = around.place.masked_fill(~around.inside, 0)
-    sequence = index[:, _BEFORE] // length
-    needed = torch.cat([sequence, torch.arange(2)]).unique()  # a corpus has two sequences at least
-    first = torch.searchsorted(needed, sequence) * length - sequence * length  # from the corpus to its part
-    for batch in corpus.some(needed).activations(subject, batch_size, progress="n2g: examples"):
-        start, tokens = batch.first * length, batch.prefix.tokens.numel()
-        here = ((sequence * length + first >= start) & (sequence * length + first < start + tokens)).nonzero()[:, 0]
-        places = (index[here] + first[here, None] - start).clamp(0, tokens - 1).to(batch.position.device)
+    # the same batches as in other runs over this text, which SAEs may share
+    for batch in corpus.activations(subject, batch_size, progress="n2g: examples"):
+        first, tokens = batch.first * corpus.tokens.shape[1], batch.prefix.tokens.numel()
+        token = around.place[:, _BEFORE]
+        here = ((token >= first) & (token < first + tokens)).nonzero()[:, 0]
+        places = (around.place[here] - first).clamp(0, tokens - 1).to(batch.position.device)
         row = batch.row_of(places).masked_fill(~around.inside[here].to(places.device), -1)
-        for part in batch.chunks(subject):
+        for part in batch.chunks(subject) if len(here) else ():
             z = subject.encode(batch.x[part])
             window, column = ((row >= part.start) & (row < part.start + len(z))).nonzero(as_tuple=True)
             found = z[row[window, column] - part.start, latent[here].to(z.device)[window]]

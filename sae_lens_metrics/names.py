@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["ending", "without_shared_folders"]
+__all__ = ["ending", "short_names", "without_shared_folders"]
 
 _LONGEST = 40
 
@@ -25,3 +25,10 @@ def without_shared_folders(names: Sequence[str]) -> dict[str, str]:
 def ending(name: str) -> str:
     """The last 40 characters of a name, which in a path tell the most."""
     return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Names of 40 characters at most where they still differ then, without shared folders."""
+    apart = without_shared_folders(names)
+    short = [ending(name) for name in apart.values()]
+    return {name: end if short.count(end) == 1 else whole for (name, whole), end in zip(apart.items(), short, strict=True)}

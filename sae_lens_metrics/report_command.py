@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -27,14 +28,14 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
         OSError: The page cannot be written.
     """
     options = _parser().parse_args(arguments)
-    from sae_lens_metrics.report import read_inputs, write_report
+    from sae_lens_metrics.report import read_inputs, write_saved
 
     reports, histories = read_inputs(options.results)
     output = options.output or ("report" if options.folder else "report.html")
     titled = {} if options.title is None else {"title": options.title}
-    page = write_report(reports, output, histories=histories, folder=options.folder, **titled)
+    page = write_saved(reports, Path(output), folder=options.folder, histories=histories, **titled)
     console = console or Console()
-    console.print(Text(f"written to {page} ({page.stat().st_size / 1e6:.1f} MB), open it in a browser"), soft_wrap=True)
+    console.print(Text(f"written to {page}, open it in a browser"), soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:

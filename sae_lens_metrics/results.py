@@ -3,11 +3,10 @@
 import json
 import math
 import os
-import re
 import sys
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -193,7 +192,9 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types, with the version of the format."""
-        return {"format": "sae-lens-metrics", "format_version": FORMAT_VERSION, **asdict(self)}
+        head = {"format": "sae-lens-metrics", "format_version": FORMAT_VERSION}
+        results = {name: _plain(result) for name, result in self.metrics.items()}
+        return {**head, **vars(self), "sanity": _plain(self.sanity), "metrics": results}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Report":
@@ -224,7 +225,7 @@ class Report:
         Raises:
             OSError: If the folder cannot be written.
         """
-        return write_atomically(path, _on_one_line(json.dumps(self.to_dict(), indent=1, allow_nan=False)))
+        return write_atomically(path, _json(self.to_dict()))
 
     @classmethod
     def load(cls, path: str | Path) -> "Report":
@@ -267,6 +268,13 @@ def _without(result: MetricResult, parts: Collection[Part]) -> MetricResult:
     return replace(result, **{name: value for name, value in changes.items() if name in left_out})
 
 
+def _plain(result: MetricResult) -> dict[str, Any]:
+    """As JSON types, which share their lists with the result: there may be very many."""
+    estimates = {name: dict(vars(estimate)) for name, estimate in result.estimates.items()}
+    histograms = {name: dict(vars(histogram)) for name, histogram in result.histograms.items()}
+    return {**vars(result), "estimates": estimates, "histograms": histograms, "examples": [dict(vars(each)) for each in result.examples]}
+
+
 def _metric_result(data: Mapping[str, Any]) -> MetricResult:
     return MetricResult(
         estimates={name: _known(Estimate, estimate) for name, estimate in data["estimates"].items()},
@@ -285,12 +293,23 @@ def _example(data: Mapping[str, Any]) -> Example:
     return _known(Example, {**data, "tokens": tokens, **numbers})
 
 
-_LIST = re.compile(r"\[\n\s*(?:[-\d][^][{}\"]*|\"(?:[^\"\\]|\\.)*\"(?:,\n\s*\"(?:[^\"\\]|\\.)*\")*\s*)\]")
+_LAYERS = 4
+"""Of a report's objects, those that are written over several lines: report, metrics, a metric, its estimates."""
 
 
-def _on_one_line(text: str) -> str:
-    """Indented JSON with each list of numbers or strings on one line; in JSON there is no line break within a string."""
-    return _LIST.sub(lambda found: "".join(line.lstrip(" ") for line in found[0].split("\n")), text)
+def _json(value: Any, layer: int = 0) -> str:
+    """JSON that people can read: a line for each number, row of a table and example."""
+    inner = " " * (layer + 1)
+    if isinstance(value, dict) and value and layer < _LAYERS:
+        lines = [f"{inner}{json.dumps(name)}: {_json(each, layer + 1)}" for name, each in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{inner[1:]}}}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(f"{inner}{_flat(each)}" for each in value) + f"\n{inner[1:]}]"
+    return _flat(value)
+
+
+def _flat(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> Any:

@@ -120,9 +120,11 @@ class _Scoring:
         self._predicted += torch.bincount(latent, minlength=d_sae)
         for rows in batch.chunks(self._subject):
             z = self._subject.encode(batch.x[rows])
-            self._fired += (z != 0).sum(0)
-            for large, of in nonzeros((z.abs() >= self._top.least) & (z != 0) & self._asked):
-                self._top.add(of, batch.in_corpus[rows][large], z[large, of])
+            for fires, of in nonzeros((z != 0) & self._asked):
+                self._fired += torch.bincount(of, minlength=d_sae)
+                value = z[fires, of]
+                large = value.abs() >= self._top.least[of]
+                self._top.add(of[large], batch.in_corpus[rows][fires[large]], value[large])
             here = (row >= rows.start) & (row < rows.start + len(z))
             activation = z[row[here] - rows.start, latent[here]]
             self._hits += torch.bincount(latent[here][activation != 0], minlength=d_sae)

@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from sae_lens_metrics.guide import Number, guide_to
-from sae_lens_metrics.names import ending, without_shared_folders
+from sae_lens_metrics.names import short_names
 from sae_lens_metrics.results import Estimate, Report
+from sae_lens_metrics.written import with_error
 
 __all__ = ["print_reports", "print_sweep"]
 
@@ -32,7 +33,7 @@ def print_sweep(names: Sequence[str], reports: Mapping[str, Report], errors: Map
         console: Where to print; default the terminal.
     """
     console = console or Console()
-    labels = {name: ending(short) for name, short in without_shared_folders(names).items()}
+    labels = short_names(names)
     if len(reports) <= _SIDE_BY_SIDE and _width([labels[name] for name in reports]) <= console.width:
         print_reports({labels[name]: reports[name] for name in names if name in reports}, console)
     elif reports:
@@ -161,13 +162,4 @@ def _absences(report: Report) -> Iterator[str]:
 
 
 def _cell(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None:
-        return "-"
-    if estimate.stderr is None or estimate.stderr == 0:
-        return f"{estimate.value:.4g}"
-    digits = max(0, min(6, 1 - _magnitude(estimate.stderr)))  # two digits of the error, and the value to the same place
-    return f"{estimate.value:.{digits}f} ± {estimate.stderr:.{digits}f}"
-
-
-def _magnitude(value: float) -> int:
-    return int(f"{value:e}".split("e")[1])
+    return "-" if estimate is None or estimate.value is None else with_error(estimate.value, estimate.stderr)

@@ -15,6 +15,7 @@ from sae_lens_metrics.tasks.sae_probes_files import missing_packages
 from sae_lens_metrics.tasks.selection import load_tasks, select_tasks
 from sae_lens_metrics.tasks.task import MIN_EXAMPLES, ProbeTask
 from sae_lens_metrics.tasks.user_files import load_task_file
+from sae_lens_metrics.written import printable
 
 __all__ = ["list_tasks"]
 
@@ -117,14 +118,14 @@ def _show(console: Console, task: ProbeTask) -> None:
         console.print(Text(heading, style="green" if label else "red"))
         texts = (text for text, own in zip(task.texts, task.labels, strict=True) if own is label)
         for text in islice(texts, _SHOWN):
-            console.print(_plain(f"  {_printable(text)}"), soft_wrap=True)
+            console.print(_plain(f"  {_end(text)}"), soft_wrap=True)
 
 
 def _plain(text: str) -> Text:
     """Text that the terminal shows as it is: no mark-up, no control characters."""
-    return Text("".join(character if character.isprintable() else ascii(character)[1:-1] for character in text))
+    return Text(printable(text))
 
 
-def _printable(text: str) -> str:
+def _end(text: str) -> str:
     """The end of a text, which is what a probe reads."""
     return text if len(text) <= _LONGEST else f"…{text[-_LONGEST:]}"

@@ -13,7 +13,7 @@ from rich.console import Console
 from scipy import stats
 
 from sae_lens_metrics import Estimate, MetricsConfig, Report, compare_reports
-from sae_lens_metrics.compare import read_reports
+from sae_lens_metrics.compare import read_reports, result_files
 from sae_lens_metrics.compare_command import print_comparison, run_compare
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.functional.statistics import ratio_influence, ratio_with_error
@@ -375,7 +375,7 @@ def test_the_command(files, tmp_path, capsys, monkeypatch):
 
 
 def test_the_comparison_in_pandas(files, tmp_path):
-    comparison = compare_reports(read_reports(list(files.values())))
+    comparison = compare_reports(read_reports(result_files(list(files.values()))))
     frame = comparison.to_frame()
     assert len(frame) == 4
     assert set(frame["verdict"]) == {"higher", "no difference beyond noise", "not tested"}
@@ -426,7 +426,7 @@ def test_files_of_one_name_keep_apart(files, tmp_path):
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "l1.json").write_text(open(files["l1"]).read())  # noqa: SIM115
-    names = list(read_reports([files["l1"], folder / "l1.json", files["topk"], files["topk"]]))
+    names = list(result_files([files["l1"], folder / "l1.json", files["topk"], files["topk"]]))
     assert names == [files["l1"], str(folder / "l1.json"), "topk", "topk (2)"]
 
 
@@ -442,7 +442,7 @@ def test_hostile_names_are_shown_as_they_are(tmp_path):
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_table_fits(width, files):
-    for line in printed(compare_reports(read_reports(list(files.values()))), width=width).splitlines():
+    for line in printed(compare_reports(read_reports(result_files(list(files.values())))), width=width).splitlines():
         assert len(line) <= width, line
 
 

@@ -13,7 +13,7 @@ from sae_lens_metrics import Report
 from sae_lens_metrics.cli import main
 from sae_lens_metrics.demo.text import standard_library_documents
 from sae_lens_metrics.guide import GUIDE
-from sae_lens_metrics.table import _cell
+from sae_lens_metrics.written import with_error
 
 TINY_LM = files("sae_lens_metrics.demo") / "tiny_lm"
 
@@ -55,7 +55,7 @@ def test_the_page_shows_what_the_demo_found(demo, reader):
     for report in reports.values():
         for metric, guide in GUIDE.items():
             estimate = dict(report.estimates())[f"{metric}/{guide.headline}"]
-            assert str(_cell(estimate)).split(" ± ")[0] in overview
+            assert with_error(estimate.value, estimate.stderr, shown=False) in overview
     opened.open("#/figures").wait_for_selector(".plot.drawn")
     examples = next(example for example in reports["TopK"].metrics["n2g"].examples if example.kind == "top")
     tab = opened.open(f"#/latent/TopK/{examples.latent}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sae_lens_metrics.names import ending, without_shared_folders
+from sae_lens_metrics.names import ending, short_names, without_shared_folders
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,8 @@ def test_shared_folders_are_left_out(names, short):
 def test_a_long_name_keeps_its_end():
     assert ending("x" * 40) == "x" * 40
     assert ending("a" * 10 + "b" * 39) == "…" + "b" * 39
+
+
+def test_names_that_end_alike_stay_whole():
+    alike = [f"{letter}/{'x' * 50}" for letter in "ab"]
+    assert short_names([*alike, "c/" + "y" * 50]) == {**{name: name for name in alike}, "c/" + "y" * 50: "…" + "y" * 39}

@@ -2,6 +2,6 @@
 
 from sae_lens_metrics.report.inputs import read_inputs
 from sae_lens_metrics.report.page import write_report
-from sae_lens_metrics.report.saved import write_saved
+from sae_lens_metrics.report.saved import offer_page, write_saved
 
-__all__ = ["read_inputs", "write_report", "write_saved"]
+__all__ = ["offer_page", "read_inputs", "write_report", "write_saved"]

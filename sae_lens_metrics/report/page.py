@@ -75,7 +75,7 @@ def write_report(
 
     Raises:
         ResultError: If there is neither a report nor a history, or one of ``SavedReports`` cannot be read.
-        OSError: If the page cannot be written. One that is there is replaced at once or not at all.
+        OSError: If the page cannot be written. A file that is there is replaced at once or not at all, index.html after the data.
     """
     histories = histories or {}
     if not reports and not histories:

@@ -8,7 +8,7 @@ from report_data import make_report
 from rich.console import Console
 
 from sae_lens_metrics.errors import ResultError
-from sae_lens_metrics.report import read_inputs, write_report, write_saved
+from sae_lens_metrics.report import offer_page, read_inputs, write_report, write_saved
 from sae_lens_metrics.report_command import run_report
 from sae_lens_metrics.results import write_atomically
 from sae_lens_metrics.saved_reports import SavedReports
@@ -120,6 +120,16 @@ def test_files_are_read_one_at_a_time(tmp_path):
 
 def test_many_large_results_become_a_folder(tmp_path, monkeypatch):
     files = {name: make_report(2).save(tmp_path / f"{name}.json") for name in ("a", "b")}
-    assert write_saved(files, tmp_path / "out", "report") == tmp_path / "out" / "report.html"
+    page = tmp_path / "out" / "report.html"
+    assert write_saved(SavedReports(files), page) == page
+    assert write_saved(SavedReports(files), page.parent / "wanted", folder=True) == page.parent / "wanted" / "index.html"
     monkeypatch.setattr("sae_lens_metrics.report.saved._ONE_FILE", files["a"].stat().st_size)
-    assert write_saved(files, tmp_path / "out", "report") == tmp_path / "out" / "report" / "index.html"
+    assert write_saved(SavedReports(files), page) == page.parent / "report" / "index.html"
+
+
+def test_a_page_that_cannot_be_written_is_said(tmp_path):
+    files = {"a": make_report(2).save(tmp_path / "a.json")}
+    (tmp_path / "file").write_text("")
+    assert "could not be written" in offer_page(files, tmp_path / "file" / "page.html")
+    assert str(tmp_path / "page.html") in offer_page(files, tmp_path / "page.html")
+    assert (tmp_path / "page.html").is_file()
