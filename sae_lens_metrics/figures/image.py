@@ -14,7 +14,7 @@ from sae_lens_metrics.figures.words import printable, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure as Drawing
 
 __all__ = ["to_png"]
 
@@ -37,20 +37,20 @@ def to_png(figure: Figure) -> bytes:
         figure: The figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure as Drawing
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows = max(0, len(categories(figure)) - ROWS) if figure.sideways else 0
     layout = ConstrainedLayoutEngine(w_pad=_PAD, h_pad=_PAD)
-    canvas = Canvas((_WIDTH / _DPI, (_HEIGHT + _ROW * rows) / _DPI), _DPI, facecolor="white", edgecolor="white", layout=layout)
-    axes = canvas.add_subplot()
+    drawing = Drawing((_WIDTH / _DPI, (_HEIGHT + _ROW * rows) / _DPI), _DPI, facecolor="white", edgecolor="white", layout=layout)
+    axes = drawing.add_subplot()
     axes.margins(0.05)
     drawn = [(_draw(axes, figure, place), series.name) for place, series in enumerate(figure.series)]
     drawn += [(_level(axes, figure, place), f"{level.name}: {level.value:.4g}") for place, level in enumerate(figure.levels)]
     _axes(axes, figure)
-    _legend(canvas, drawn)
+    _legend(drawing, drawn)
     file = BytesIO()
-    FigureCanvasAgg(canvas).print_png(file)
+    FigureCanvasAgg(drawing).print_png(file)
     return file.getvalue()
 
 
@@ -173,7 +173,7 @@ def _round_numbers(low: float, high: float) -> list[float]:
     return [round(float(place), 12) for place in places if low <= place <= high]
 
 
-def _legend(canvas: "Canvas", drawn: list[tuple[Any, str]]) -> None:
+def _legend(drawing: "Drawing", drawn: list[tuple[Any, str]]) -> None:
     """Below everything, where it covers nothing; an only SAE may have no name."""
     named = [(handle, _text(name, 60)) for handle, name in drawn if name]
     handles, texts = [handle for handle, _ in named[:_LEGEND]], [text for _, text in named[:_LEGEND]]
@@ -184,7 +184,7 @@ def _legend(canvas: "Canvas", drawn: list[tuple[Any, str]]) -> None:
     columns = max(1, min(len(texts), 110 // (6 + max(map(len, texts)))))
     # names that begin with an underscore would be left out, so the entries get theirs afterwards
     style: dict[str, Any] = {"numpoints": 1, "fontsize": 10, "frameon": False}
-    legend = canvas.legend(handles, ["name"] * len(texts), loc="outside lower left", ncols=columns, **style)
+    legend = drawing.legend(handles, ["name"] * len(texts), loc="outside lower left", ncols=columns, **style)
     for entry, text in zip(legend.get_texts(), texts, strict=True):
         entry.set(text=text, **_words(10))
 
