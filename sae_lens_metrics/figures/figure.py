@@ -26,6 +26,8 @@ class Series:
     """What each mark is, where x does not say it: shown on pointing at it."""
     colour: int | None = None
     """Which colour of the palette it has; by default that of its place among the figure's series."""
+    symbol: int | None = None
+    """Which symbol its dots have; by default that of its colour."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae_lens_metrics.figures.figure import Figure, Series
 from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, log_range, log_ticks, positions
-from sae_lens_metrics.figures.palette import COLOURS, colour_index, level_colours
+from sae_lens_metrics.figures.palette import COLOURS, colour_index, level_colours, symbol_index
 from sae_lens_metrics.figures.words import printable, shortened
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _draw(axes: "Axes", figure: Figure, place: int) -> Any:
         return axes.stairs(heights, edges, color=COLOURS[index], linewidth=1.5)
     if series.mark == "bar":
         return _bars(axes, figure, series, COLOURS[index])
-    return _dots(axes, figure, series, index)
+    return _dots(axes, figure, series, COLOURS[index], _SYMBOLS[symbol_index(place, series)])
 
 
 def _bars(axes: "Axes", figure: Figure, series: Series, colour: str) -> Any:
@@ -84,7 +84,7 @@ def _bars(axes: "Axes", figure: Figure, series: Series, colour: str) -> Any:
     return axes.bar(places, heights, bar_width(figure), yerr=_errors(series), **style)
 
 
-def _dots(axes: "Axes", figure: Figure, series: Series, index: int) -> Any:
+def _dots(axes: "Axes", figure: Figure, series: Series, colour: str, symbol: str) -> Any:
     places, values = positions(figure, series), [_nan(y) for y in series.y]
     errors = _errors(series)
     x, y, x_errors, y_errors = (values, places, errors, None) if figure.sideways else (places, values, None, errors)
@@ -93,11 +93,11 @@ def _dots(axes: "Axes", figure: Figure, series: Series, index: int) -> Any:
         y,
         y_errors,
         x_errors,
-        fmt=_SYMBOLS[index],
-        color=COLOURS[index],
+        fmt=symbol,
+        color=colour,
         linestyle="-" if series.mark == "line" else "none",
         linewidth=1.5,
-        markersize=9 if _SYMBOLS[index] == "*" else 6,
+        markersize=9 if symbol == "*" else 6,
         markeredgewidth=0,
         elinewidth=1.2,
         capsize=2,

@@ -1,13 +1,12 @@
 """A few numbers of several SAEs beside what they are judged by: bars for few SAEs, points against L0 for more."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sae_lens_metrics.figures.figure import Figure, Level, Series
 from sae_lens_metrics.figures.groups import FEW, groups
 from sae_lens_metrics.figures.palette import COLOURS
-from sae_lens_metrics.figures.values import estimate
+from sae_lens_metrics.figures.values import common, estimate
 from sae_lens_metrics.results import Estimate, Report
 
 __all__ = ["ERRORS", "Numbers"]
@@ -42,7 +41,7 @@ class Numbers:
         if not any(there[number] for number in self.numbers):
             return []
         labels = {**self.numbers, **self.baselines}
-        constants = {number: _constant(found) for number, found in there.items()}
+        constants = {number: _constant(_shown_with(reports, self.numbers), number) for number in there}
         shown = [number for number, found in there.items() if found and constants[number] is None]
         series = []
         for group in groups(reports):
@@ -57,13 +56,13 @@ class Numbers:
     def against_l0(self, reports: Mapping[str, Report]) -> list[Figure]:
         """A point for each SAE and number at the SAE's L0.
 
-        A baseline that is the same for all is a line across; of one that each SAE has its own of, there are points, too.
+        A baseline that all of these SAEs have, and the same, is a line across; of others there are points, too.
         """
         placed = {name: report for name, report in reports.items() if _l0(report) is not None}
         numbers = {number: label for number, label in self.numbers.items() if _present(placed, number)}
         if not numbers:
             return []
-        levels, own = self._baselines(placed)
+        levels, own = self._baselines(_shown_with(placed, numbers))
         parts = groups(reports, most=max(1, (len(COLOURS) - len(own)) // len(numbers)))
         series = []
         for i, (number, label) in enumerate(numbers.items()):
@@ -78,10 +77,9 @@ class Numbers:
     def _baselines(self, reports: Mapping[str, Report]) -> tuple[list[Level], dict[str, str]]:
         levels, own = [], {}
         for number, label in self.baselines.items():
-            values = [found.value for found in _present(reports, number) if found.value is not None]
-            if values and all(math.isclose(value, values[0], rel_tol=1e-6) for value in values):
-                levels.append(Level(label, values[0]))
-            elif values:
+            if (value := _common(reports, number)) is not None:
+                levels.append(Level(label, value))
+            elif _present(reports, number):
                 own[number] = label
         return levels, own
 
@@ -99,9 +97,20 @@ def _present(reports: Mapping[str, Report], number: str) -> list[Estimate]:
     return [found for report in reports.values() if (found := estimate(report, number)) is not None]
 
 
-def _constant(found: list[Estimate]) -> float | None:
-    """The value of a number that comes from theory, not from any sample."""
-    return found[0].value if found and all(each.n == 0 for each in found) else None
+def _shown_with(reports: Mapping[str, Report], numbers: Iterable[str]) -> dict[str, Report]:
+    """The SAEs that have any of the numbers, and so a place in the figure."""
+    return {name: report for name, report in reports.items() if any(estimate(report, number) is not None for number in numbers)}
+
+
+def _common(reports: Mapping[str, Report], number: str) -> float | None:
+    """The value that every one of the SAEs has."""
+    found = [estimate(report, number) for report in reports.values()]
+    return common([None if each is None else each.value for each in found])
+
+
+def _constant(reports: Mapping[str, Report], number: str) -> float | None:
+    """The value that every SAE has of a number that comes from theory, not from any sample."""
+    return _common(reports, number) if all(each.n == 0 for each in _present(reports, number)) else None
 
 
 def _l0(report: Report) -> float | None:

@@ -2,9 +2,9 @@
 
 from itertools import cycle, islice
 
-from sae_lens_metrics.figures.figure import Figure
+from sae_lens_metrics.figures.figure import Figure, Series
 
-__all__ = ["COLOURS", "colour_index", "level_colours"]
+__all__ = ["COLOURS", "colour_index", "level_colours", "symbol_index"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b8609a", "#b57c00", "#3596d4", "#8f8a00", "#808080")
 """Those of Okabe and Ito (2008), which the colour-blind can tell apart; the light ones darkened and black made grey, so that each has a
@@ -19,6 +19,16 @@ def colour_index(place: int, colour: int | None) -> int:
         colour: What it asks for.
     """
     return (place if colour is None else colour) % len(COLOURS)
+
+
+def symbol_index(place: int, series: Series) -> int:
+    """Which symbol the dots of a series have.
+
+    Args:
+        place: Its place among the figure's series.
+        series: The series.
+    """
+    return colour_index(place, series.colour if series.symbol is None else series.symbol)
 
 
 def level_colours(figure: Figure) -> list[str]:

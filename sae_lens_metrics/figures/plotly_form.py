@@ -5,7 +5,7 @@ from typing import Any
 
 from sae_lens_metrics.figures.figure import Figure, Level, Series
 from sae_lens_metrics.figures.layout import ROWS, bar_width, categories, log_range, log_ticks, positions
-from sae_lens_metrics.figures.palette import COLOURS, colour_index, level_colours
+from sae_lens_metrics.figures.palette import COLOURS, colour_index, level_colours, symbol_index
 from sae_lens_metrics.figures.words import printable, shortened
 
 __all__ = ["to_plotly"]
@@ -46,7 +46,7 @@ def _trace(figure: Figure, place: int) -> dict[str, Any]:
         # an error of the bar's own colour can be seen on it, too, if the bar is paler
         marker = {"color": _pale(COLOURS[index], 0.6), "line": {"color": COLOURS[index], "width": 1}}
         return trace | {"type": "bar", "width": bar_width(figure), "orientation": "h" if figure.sideways else "v", "marker": marker}
-    marker = {"color": COLOURS[index], "symbol": _SYMBOLS[index], "size": 8}
+    marker = {"color": COLOURS[index], "symbol": _SYMBOLS[symbol_index(place, series)], "size": 8}
     mode = "lines+markers" if series.mark == "line" else "markers"
     return trace | {"type": "scatter", "mode": mode, "marker": marker, "line": {"color": COLOURS[index]}}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from sae_lens_metrics.figures.figure import Figure, Series
 from sae_lens_metrics.figures.groups import Group, groups
 from sae_lens_metrics.figures.numbers import ERRORS, Numbers
-from sae_lens_metrics.figures.palette import COLOURS
+from sae_lens_metrics.figures.probe_baselines import Rows, baselines
 from sae_lens_metrics.figures.values import finite, table
 from sae_lens_metrics.guide import GUIDE
 from sae_lens_metrics.results import Report, Row
@@ -13,8 +13,8 @@ from sae_lens_metrics.results import Report, Row
 __all__ = ["probe_figures"]
 
 _LOSS = "loss of the best 1d probe, nats"
-_BASELINES = GUIDE["probe"].baselines
 _READ = "Lower is better, 0.693 is chance; beside the latents is what the same search finds among other directions."
+_TASKS = "Tasks of one kind are beside each other, from the best to the worst."
 
 
 def probe_figures(reports: Mapping[str, Report]) -> Iterator[Figure]:
@@ -25,7 +25,7 @@ def probe_figures(reports: Mapping[str, Report]) -> Iterator[Figure]:
         f"{_READ} Figure 6a of Gao et al. 2024.",
         _LOSS,
         {"probe/loss": "latents"},
-        {f"probe/{name}": label for name, label in _BASELINES.items()},
+        {f"probe/{name}": label for name, label in GUIDE["probe"].baselines.items()},
     )
     yield from numbers.figures(reports)
     yield from _by_family(reports)
@@ -36,8 +36,9 @@ def _by_family(reports: Mapping[str, Report]) -> Iterator[Figure]:
     """Mean loss of the tasks of one kind; the tables hold no shuffled labels by family."""
     rows = {name: _keyed(table(report, "probe", "families"), "family") for name, report in reports.items()}
     families = list(dict.fromkeys(family for each in rows.values() for family in each))
-    if series := _series(reports, rows, families):
-        caption = f"Mean over the tasks of each kind. {_READ} {ERRORS} Figure 23 of Gao et al. 2024."
+    series, whose = _series(reports, rows, families)
+    if series:
+        caption = " ".join(["Mean over the tasks of each kind.", _READ, *whose, ERRORS, "Figure 23 of Gao et al. 2024."])
         yield Figure("probe/by_family", "Probe loss by kind of task", caption, "", _LOSS, series, sideways=True)
 
 
@@ -47,22 +48,20 @@ def _by_task(reports: Mapping[str, Report]) -> Iterator[Figure]:
     first = {task: row for each in reversed(rows.values()) for task, row in each.items()}
     families = list(dict.fromkeys(str(row.get("family", "")) for each in rows.values() for row in each.values()))
     tasks = sorted(first, key=lambda task: (families.index(str(first[task].get("family", ""))), _or_last(finite(first[task], "loss"))))
-    if series := _series(reports, rows, tasks):
-        caption = f"Tasks of one kind are beside each other, from the best to the worst. {_READ} Figure 33 of Gao et al. 2024."
+    series, whose = _series(reports, rows, tasks)
+    if series:
+        caption = " ".join([_TASKS, _READ, *whose, "Figure 33 of Gao et al. 2024."])
         yield Figure("probe/by_task", "Probe loss of each task", caption, "", _LOSS, series, sideways=True)
 
 
-def _series(reports: Mapping[str, Report], rows: Mapping[str, Mapping[str, Row]], keys: list[str]) -> list[Series]:
-    """The latents of each SAE, and the baselines of the first SAE that has any results."""
-    series = [_of_group(group, rows, keys) for group in groups(reports)]
-    first = next((each for each in rows.values() if each), {})
-    for i, (column, label) in enumerate(_BASELINES.items(), start=1):
-        losses = [finite(first.get(key, {}), column) for key in keys]
-        series.append(Series(label, keys, losses, labels=keys, colour=len(COLOURS) - i))
-    return [each for each in series if any(loss is not None for loss in each.y)]
+def _series(reports: Mapping[str, Report], rows: Rows, keys: list[str]) -> tuple[list[Series], list[str]]:
+    """The latents of each SAE with the baselines, and what the caption says about those, if there are any."""
+    latents = [_of_group(group, rows, keys) for group in groups(reports)]
+    others, whose = baselines(reports, rows, keys)
+    return [each for each in latents if any(loss is not None for loss in each.y)] + others, [whose] if whose else []
 
 
-def _of_group(group: Group, rows: Mapping[str, Mapping[str, Row]], keys: list[str]) -> Series:
+def _of_group(group: Group, rows: Rows, keys: list[str]) -> Series:
     marks = [(key, name, rows[name].get(key, {})) for key in keys for name in group.reports]
     errors = [finite(row, "loss_stderr") for _, _, row in marks]
     return Series(

@@ -1,12 +1,12 @@
 """What results hold, as numbers that can be drawn: finite, or ``None``."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sae_lens_metrics.results import Estimate, Histogram, Report, Row
 
-__all__ = ["estimate", "finite", "histogram", "shares", "table"]
+__all__ = ["common", "estimate", "finite", "histogram", "shares", "table"]
 
 
 def estimate(report: Report, full_name: str) -> Estimate | None:
@@ -39,6 +39,13 @@ def shares(counts: list[int]) -> list[float | None]:
     """Counts as fractions of their sum, which is not zero."""
     total = sum(counts)
     return [count / total for count in counts]
+
+
+def common(values: Sequence[float | None]) -> float | None:
+    """The value that all have, to six digits; ``None`` where they differ, where one is absent, or where there are none."""
+    first = values[0] if values else None
+    alike = first is not None and all(value is not None and math.isclose(value, first, rel_tol=1e-6) for value in values)
+    return first if alike else None
 
 
 def finite(row: Mapping[str, Any], column: str) -> float | None:

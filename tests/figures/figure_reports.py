@@ -16,14 +16,17 @@ FAMILIES = ("code", "format", "text")
 BASELINES = ("channels_loss", "random_loss", "shuffled_loss")
 
 
-def report(seed=0, *, tasks=13, latents=40, architecture="topk", metrics=tuple(GUIDE)):
-    """A report in which no two numbers are the same, but for baselines that do not depend on the SAE."""
+def report(seed=0, *, tasks=13, latents=40, architecture="topk", metrics=tuple(GUIDE), place=0, text="same"):
+    """A report in which no two numbers are the same, but for baselines that do not depend on the SAE.
+
+    Those are of one place in one model, which is the seed of their values in the tables of probes.
+    """
     rng = np.random.default_rng(seed)
-    made = {metric: _metric(metric, rng, tasks, latents) for metric in GUIDE}
+    made = {metric: _metric(metric, rng, tasks, latents, place) for metric in GUIDE}
     return Report(
         made.pop("sanity"),
         {metric: result for metric, result in made.items() if metric in metrics},
-        provenance={"sae": {"architecture": architecture, "d_sae": 64}},
+        provenance={"sae": {"architecture": architecture, "d_sae": 64}, "corpus": {"tokens_sha256": text}},
     )
 
 
@@ -36,14 +39,14 @@ def history(seed=0, evaluations=3):
     return History(points)
 
 
-def _metric(metric, rng, tasks, latents):
+def _metric(metric, rng, tasks, latents, place):
     names = [name for name in {**GUIDE[metric].numbers, **GUIDE[metric].baselines} if name != "gaussian"]
     estimates = {name: Estimate(float(rng.uniform(0.1, 2)), float(rng.uniform(0.001, 0.1)), 30, "documents") for name in names}
     if metric == "sanity":
         estimates["l0"] = Estimate(float(rng.uniform(5, 500)), 0.3, 30, "documents")
     if metric == "probe":
         estimates["channels_loss"] = Estimate(0.6, 0.01, tasks, "tasks")
-        return MetricResult(estimates, tables=_probe_tables(rng, tasks))
+        return MetricResult(estimates, tables=_probe_tables(rng, tasks, place))
     if metric == "n2g":
         return MetricResult(estimates, tables={"latents": _latents(rng, latents)})
     if metric == "ablation":
@@ -52,16 +55,23 @@ def _metric(metric, rng, tasks, latents):
     return MetricResult(estimates, histograms={"change": _histogram(rng, -1, 3, 80)} if metric == "shrinkage" else {})
 
 
-def _probe_tables(rng, tasks):
-    columns = ("loss", *BASELINES)
+def _probe_tables(rng, tasks, place):
+    common = np.random.default_rng([place, 1])
+    of_families = [_baselines(common) for _ in FAMILIES]
+    own = ("loss", "shuffled_loss")
     rows = [
-        {"task": f"task_{i}", "family": FAMILIES[i % 3], **{name: float(rng.uniform(0.05, 0.69)) for name in columns}} for i in range(tasks)
+        {"task": f"task_{i}", "family": FAMILIES[i % 3], **{name: float(rng.uniform(0.05, 0.69)) for name in own}, **_baselines(common)}
+        for i in range(tasks)
     ]
     families = [
-        {"family": family, "tasks": 4, "loss_stderr": None if i else 0.02, **{name: float(rng.uniform(0.05, 0.69)) for name in columns[:3]}}
+        {"family": family, "tasks": 4, "loss_stderr": None if i else 0.02, "loss": float(rng.uniform(0.05, 0.69)), **of_families[i]}
         for i, family in enumerate(FAMILIES)
     ]
     return {"tasks": rows, "families": families}
+
+
+def _baselines(rng):
+    return {name: float(rng.uniform(0.05, 0.69)) for name in ("channels_loss", "random_loss")}
 
 
 def _latents(rng, latents):

@@ -75,7 +75,7 @@ def test_figures_of_one_few_and_many():
 def test_every_series_is_whole_and_can_be_told_apart(n):
     for figure in paper_figures(saes(n)):
         assert len({series.name for series in figure.series}) == len(figure.series)
-        assert len({series.colour for series in figure.series}) == len(figure.series) <= 8
+        assert len({(series.colour, series.symbol) for series in figure.series}) == len(figure.series) <= 8
         for series in figure.series:
             bins = series.mark == "histogram"
             assert len(series.x) == len(series.y) + bins
@@ -136,8 +136,8 @@ def test_tasks_are_sorted_by_family_and_loss(tasks):
     families = list(dict.fromkeys(row["family"] for row in rows))
     expected = sorted(rows, key=lambda row: (families.index(row["family"]), row["loss"]))
     assert categories(figure) == [f"{row['task']} ({row['family']})" for row in expected]
-    assert [series.name for series in figure.series] == ["sae 0", "sae 1", "channels", "random directions", "shuffled labels"]
-    for series, column in zip(figure.series[2:], BASELINES, strict=True):
+    assert [series.name for series in figure.series] == ["sae 0", "sae 1", "channels", "random directions"]
+    for series, column in zip(figure.series[2:], BASELINES[:2], strict=True):
         assert series.y == [row[column] for row in expected]
     second = {row["task"]: row["loss"] for row in reports["sae 1"].metrics["probe"].tables["tasks"]}
     assert figure.series[1].y == [second[row["task"]] for row in expected]
@@ -147,8 +147,79 @@ def test_tasks_that_only_some_have():
     reports = {"few": report(0, tasks=3), "more": report(1, tasks=7), "none": report(2, metrics=("n2g",))}
     figure = drawn(reports)["probe/by_task"]
     assert len(categories(figure)) == 7
-    assert [sum(y is not None for y in series.y) for series in figure.series] == [3, 7, 3, 3, 3]
-    assert [series.name for series in figure.series[:2]] == ["few", "more"]
+    assert [series.name for series in figure.series] == ["few", "more", "channels", "random directions"]
+    assert [sum(y is not None for y in series.y) for series in figure.series] == [3, 7, 7, 7]
+
+
+def baselines(figure, reports):
+    return {series.name: series for series in figure.series if series.name not in reports}
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_baselines_that_differ_are_each_saes_own(n):
+    reports = {f"sae {i}": report(i, place=i, tasks=4 + i) for i in range(n)}
+    figures = drawn(reports)
+    for figure, table, key in ((figures["probe/by_family"], "families", "family"), (figures["probe/by_task"], "tasks", "task")):
+        found = baselines(figure, reports)
+        assert list(found) == [f"{label}, {name}" for label in ("channels", "random directions") for name in reports]
+        for i, (name, each) in enumerate(reports.items()):
+            of = {row[key]: row["random_loss"] for row in each.metrics["probe"].tables[table]}
+            series = found[f"random directions, {name}"]
+            assert dict(zip((x.split(" ")[0] for x in series.x), series.y, strict=True)) == {
+                x.split(" ")[0]: of.get(x.split(" ")[0]) for x in series.x
+            }
+            assert series.colour == i
+            assert series.symbol == found[f"random directions, sae {n - 1 - i}"].symbol != found[f"channels, {name}"].symbol
+        assert "Each SAE's own: channels and random directions." in figure.caption
+    assert "Left out, as they differ between SAEs: shuffled labels." in figures["probe/by_task"].caption
+    assert "shuffled" not in figures["probe/by_family"].caption
+
+
+def test_a_single_difference_makes_a_baseline_each_saes_own():
+    reports = saes(2)
+    reports["sae 1"].metrics["probe"].tables["tasks"][3]["channels_loss"] = None
+    figure = drawn(reports)["probe/by_task"]
+    assert list(baselines(figure, reports)) == ["channels, sae 0", "channels, sae 1", "random directions"]
+    assert "The same for all SAEs: random directions. Each SAE's own: channels. Left out" in figure.caption
+
+
+def test_baselines_of_many_saes_are_drawn_only_if_they_are_the_same():
+    groups = {"topk", "standard", "gated"}
+    same = drawn(saes(8))["probe/by_task"]
+    assert list(baselines(same, groups)) == ["channels", "random directions"]
+    reports = {name: report(i, place=i // 4, architecture="topk") for i, name in enumerate("abcdefgh")}
+    figure = drawn(reports)["probe/by_task"]
+    assert list(baselines(figure, groups)) == []
+    assert "Left out, as they differ between SAEs: channels, random directions and shuffled labels." in figure.caption
+
+
+def test_baselines_of_one_sae_are_its_own():
+    reports = {"none": report(0, metrics=("n2g",)), "one": report(1)}
+    figure = drawn(reports)["probe/by_task"]
+    assert [series.name for series in figure.series] == ["one", "channels", "random directions", "shuffled labels"]
+    assert "The baselines are this SAE's own." in figure.caption
+
+
+def test_a_level_is_of_all_saes():
+    """A baseline that one SAE lacks is drawn at those that have it."""
+    reports = saes(8)
+    reports["sae 3"] = without(reports["sae 3"], "probe", "channels_loss")
+    figure = drawn(reports)["probe/loss"]
+    assert figure.levels == []
+    (channels,) = [series for series in figure.series if series.name == "channels"]
+    assert channels.labels == [name for name in reports if name != "sae 3"]
+    assert channels.x == [reports[name].sanity.estimates["l0"].value for name in channels.labels]
+    # an SAE that has no place in the figure cannot take the level away
+    reports["sae 3"] = replace(reports["sae 3"], metrics={})
+    assert [level.name for level in drawn(reports)["probe/loss"].levels] == ["channels"]
+
+
+def test_a_constant_that_one_sae_lacks_is_no_level():
+    reports = saes(2)
+    reports["sae 1"] = without(reports["sae 1"], "ablation", "gaussian")
+    figure = drawn(reports)["ablation/sparsity"]
+    assert figure.levels == []
+    assert [series.y[-1] for series in figure.series] == [2 / math.pi, None]
 
 
 def test_families_have_errors():
