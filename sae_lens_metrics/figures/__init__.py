@@ -4,6 +4,7 @@ from sae_lens_metrics.figures.figure import Figure, Level, Series
 from sae_lens_metrics.figures.image import to_png
 from sae_lens_metrics.figures.paper import paper_figures
 from sae_lens_metrics.figures.plotly_form import to_plotly
+from sae_lens_metrics.figures.slim import slim
 from sae_lens_metrics.figures.training import training_figures
 
-__all__ = ["Figure", "Level", "Series", "paper_figures", "to_plotly", "to_png", "training_figures"]
+__all__ = ["Figure", "Level", "Series", "paper_figures", "slim", "to_plotly", "to_png", "training_figures"]

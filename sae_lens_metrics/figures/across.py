@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from sae_lens_metrics.figures.figure import Figure
 from sae_lens_metrics.figures.groups import FEW
 from sae_lens_metrics.figures.numbers import Numbers
+from sae_lens_metrics.figures.other_text import with_text
 from sae_lens_metrics.figures.spoken import better, spoken
 from sae_lens_metrics.guide import guide_to
 from sae_lens_metrics.results import Estimate, Report
@@ -24,14 +25,15 @@ def across_figures(reports: Mapping[str, Report]) -> Iterator[Figure]:
             continue
         guide = guide_to(metric, estimates)
         number = f"{metric}/{guide.headline}"
-        yield from Numbers(
+        numbers = Numbers(
             f"across/{metric}_{guide.headline}",
             f"{guide.title} against L0",
             f"{guide.meaning} {better(number)}".strip(),
             spoken(number),
             {number: spoken(number)},
             {f"{metric}/{name}": label for name, label in guide.baselines.items()},
-        ).against_l0(reports)
+        )
+        yield from with_text(numbers.against_l0(reports), reports, metric)
 
 
 def _metrics(reports: Mapping[str, Report]) -> dict[str, dict[str, Estimate]]:

@@ -9,7 +9,10 @@ from sae_lens_metrics.figures.numbers import Numbers
 from sae_lens_metrics.figures.values import finite, table
 from sae_lens_metrics.results import Histogram, Report
 
-__all__ = ["n2g_figures"]
+__all__ = ["COLUMNS", "n2g_figures"]
+
+COLUMNS = ("f1", "density")
+"""What is drawn of each latent."""
 
 _F1_EDGES = [i / 20 for i in range(21)]
 _PER_DECADE = 4

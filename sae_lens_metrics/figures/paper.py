@@ -7,11 +7,20 @@ from sae_lens_metrics.figures.across import across_figures
 from sae_lens_metrics.figures.explanation import explanation_figures
 from sae_lens_metrics.figures.figure import Figure
 from sae_lens_metrics.figures.n2g import n2g_figures
+from sae_lens_metrics.figures.other_text import with_text
 from sae_lens_metrics.figures.probe import probe_figures
 from sae_lens_metrics.figures.shrinkage import shrinkage_figures
 from sae_lens_metrics.results import Report
 
 __all__ = ["paper_figures"]
+
+_OF_METRICS = {
+    "probe": probe_figures,
+    "n2g": n2g_figures,
+    "explanation": explanation_figures,
+    "ablation": ablation_figures,
+    "shrinkage": shrinkage_figures,
+}
 
 
 def paper_figures(reports: Mapping[str, Report]) -> list[Figure]:
@@ -21,7 +30,7 @@ def paper_figures(reports: Mapping[str, Report]) -> list[Figure]:
     few numbers, coloured by architecture, and distributions are left out.
 
     Args:
-        reports: Reports by the SAEs' names, in the order in which they are shown.
+        reports: Reports by the SAEs' names, in the order in which they are shown. ``slim`` ones do.
     """
-    sections = (probe_figures, n2g_figures, explanation_figures, ablation_figures, shrinkage_figures, across_figures)
-    return [figure for section in sections for figure in section(reports)]
+    own = [each for metric, figures in _OF_METRICS.items() for each in with_text(figures(reports), reports, metric)]
+    return [*own, *across_figures(reports)]

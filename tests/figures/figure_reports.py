@@ -4,7 +4,7 @@ import numpy as np
 
 from sae_lens_metrics.guide import GUIDE
 from sae_lens_metrics.history import History, Point
-from sae_lens_metrics.results import Estimate, Histogram, MetricResult, Report
+from sae_lens_metrics.results import Estimate, Example, Histogram, MetricResult, Report
 
 HOSTILE = [
     "$\\frac{1}{0}$ and $x^{",
@@ -41,14 +41,19 @@ def history(seed=0, evaluations=3):
 
 def _metric(metric, rng, tasks, latents, place):
     names = [name for name in {**GUIDE[metric].numbers, **GUIDE[metric].baselines} if name != "gaussian"]
-    estimates = {name: Estimate(float(rng.uniform(0.1, 2)), float(rng.uniform(0.001, 0.1)), 30, "documents") for name in names}
+    estimates = {
+        name: Estimate(float(rng.uniform(0.1, 2)), float(rng.uniform(0.001, 0.1)), 30, "documents", influence=[0.25, -0.25])
+        for name in names
+    }
     if metric == "sanity":
         estimates["l0"] = Estimate(float(rng.uniform(5, 500)), 0.3, 30, "documents")
     if metric == "probe":
         estimates["channels_loss"] = Estimate(0.6, 0.01, tasks, "tasks")
         return MetricResult(estimates, tables=_probe_tables(rng, tasks, place))
     if metric == "n2g":
-        return MetricResult(estimates, tables={"latents": _latents(rng, latents)})
+        return MetricResult(
+            estimates, {"latents": _latents(rng, latents)}, examples=[Example(0, "top", 1, ["a", "b"], [0.0, 2.0], [0.0, 1.0])]
+        )
     if metric == "ablation":
         estimates["gaussian"] = Estimate(2 / np.pi, None, 0, "sequences", "a constant")
         return MetricResult(estimates, histograms={"distribution": _histogram(rng, 0, 1, 50)})
@@ -75,8 +80,15 @@ def _baselines(rng):
 
 
 def _latents(rng, latents):
-    rows = [{"latent": i, "density": float(10 ** rng.uniform(-5, -0.1)), "f1": float(rng.uniform(0, 1))} for i in range(latents)]
-    return [*rows, {"latent": latents, "density": 0.0, "f1": None}, {"latent": latents + 1, "density": 1.0, "f1": 1.0}]
+    rows = [
+        {"latent": i, "explanation": "a b", "density": float(10 ** rng.uniform(-5, -0.1)), "f1": float(rng.uniform(0, 1))}
+        for i in range(latents)
+    ]
+    return [
+        *rows,
+        {"latent": latents, "explanation": None, "density": 0.0, "f1": None},
+        {"latent": latents + 1, "explanation": "a", "density": 1.0, "f1": 1.0},
+    ]
 
 
 def _histogram(rng, low, high, bins):

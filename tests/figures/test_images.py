@@ -59,6 +59,12 @@ def test_an_only_sae_needs_no_name():
     assert blue.sum(axis=0).max() > 430  # the room of the legend is the bars'
 
 
+def test_a_symbol_of_its_own_has_the_colour_of_its_series():
+    star, disc = (pixels(Figure("a/b", "", "", "", "", [Series("", ["a"], [1.0], colour=0, symbol=i)])) for i in (7, None))
+    areas = [(image == [0x00, 0x72, 0xB2]).all(axis=2).sum() for image in (star, disc)]
+    assert 0 < areas[0] != areas[1] > 0
+
+
 def test_61_rows_have_room():
     figure = bars([0.1] * 61, sideways=True)
     assert pixels(figure).shape[0] > 61 * 15

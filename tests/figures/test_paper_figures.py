@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from figures.figure_reports import BASELINES, HOSTILE, report
 
-from sae_lens_metrics.figures import paper_figures
+from sae_lens_metrics.figures import paper_figures, slim
 from sae_lens_metrics.figures.layout import categories
 from sae_lens_metrics.guide import GUIDE
 from sae_lens_metrics.results import Estimate, MetricResult, Report
@@ -319,6 +319,50 @@ def test_a_metric_of_another_package_is_shown_across_saes():
         each.metrics["theirs"] = MetricResult({"score": Estimate(0.3 + i, 0.1, 5, "documents")})
     figure = drawn(reports)["across/theirs_score"]
     assert [series.y for series in figure.series] == [[0.3], [1.3]]
+
+
+@pytest.mark.parametrize("n", [1, 4, 5])
+def test_slim_reports_have_the_same_figures(n):
+    reports = saes(n)
+    less = {name: slim(each, n) for name, each in reports.items()}
+    assert paper_figures(less) == paper_figures(reports)
+    for each in less.values():
+        n2g = each.metrics["n2g"]
+        assert n2g.examples == []
+        assert {tuple(row) for row in n2g.tables["latents"]} == ({("f1", "density")} if n <= 4 else set())
+        assert all(estimate.influence is None for _, estimate in each.estimates())
+    assert reports["sae 0"].metrics["n2g"].examples  # the report itself is as it was
+
+
+def test_slim_reports_have_no_table_that_is_not_drawn():
+    full = report()
+    full.metrics["ablation"].tables["ablations"] = [{"latent": 1}]
+    full.metrics["theirs"] = MetricResult({}, {"latents": [{"f1": 1.0}], "tasks": [{"task": "a"}]})
+    less = slim(full, 1)
+    assert {name: list(result.tables) for name, result in less.results() if result.tables} == {
+        "probe": ["tasks", "families"],
+        "n2g": ["latents"],
+    }
+    assert paper_figures({"a": less}) == paper_figures({"a": full})
+
+
+@pytest.mark.parametrize("n", [2, 8])
+def test_captions_say_that_texts_differ(n):
+    last = "These SAEs were not all evaluated on the same text."
+    same = {str(i): report(i) for i in range(n)}
+    assert not [figure for figure in paper_figures(same) if "same text" in figure.caption]
+    figures = paper_figures({**same, "0": report(0, text="other")})
+    assert all(figure.caption.endswith(last) for figure in figures)
+    # only where both SAEs have the metric
+    figures = drawn({"a": report(0), "b": report(1, text="other", metrics=("probe",))})
+    assert {name for name, figure in figures.items() if figure.caption.endswith(last)} == {
+        *OWN["probe"],
+        "across/sanity_explained_variance",
+        "across/probe_loss",
+    }
+    # nothing is said of a text that is not known
+    unknown = {"a": report(0), "b": replace(report(1), provenance={})}
+    assert not [figure for figure in paper_figures(unknown) if "same text" in figure.caption]
 
 
 def test_hostile_names_are_kept_in_the_data():

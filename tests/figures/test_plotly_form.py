@@ -118,3 +118,9 @@ def test_the_page_gives_backgrounds_and_text_their_colour():
         layout = to_plotly(figure)["layout"]
         assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
         assert "font" not in layout
+
+
+def test_a_symbol_of_its_own_has_the_colour_of_its_series():
+    usual, own = to_plotly(Figure("a/b", "", "", "", "", [Series("s", ["a"], [1.0], colour=2, symbol=i) for i in (None, 7)]))["data"]
+    assert own["marker"]["color"] == usual["marker"]["color"]
+    assert (usual["marker"]["symbol"], own["marker"]["symbol"]) == ("diamond", "star")
