@@ -102,9 +102,11 @@ class _Data:
     title: str
 
     def __post_init__(self) -> None:
+        from sae_lens_metrics.figures import slim
+
         self._saes = [SAEParts(name, f"sae-{i}") for i, name in enumerate(self.reports)]
-        # figures are about all reports at once, so these leave out what they do not draw and what takes the most memory
-        self._drawn = {name: report.without("examples", "influences") for name, report in self.reports.items()}
+        # figures are about all reports at once, so these leave out what they do not draw
+        self._drawn = {name: slim(report, len(self.reports)) for name, report in self.reports.items()}
 
     def parts(self) -> Iterator[Part]:
         """The parts; afterwards ``contents`` knows all of them."""
