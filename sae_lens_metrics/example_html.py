@@ -37,6 +37,7 @@ section { border-top: 1px solid var(--line); padding: 8px 0 }
 <p><span class="key" style="--a:1">background</span> how strongly the latent fires,
 <span class="key" style="--p:1">underlined</span> what its explanation predicts, both as shares of the largest value shown of that latent;
 the token in question has a frame. Numbers appear on pointing at a token.
+What is "largest" and "predicted" is so on the second half of the text, on which explanations are scored.
 {% if latents | length < of %}Shown: {{ latents | length }} of {{ of }} latents{{ ", spread over F1" if by_f1 }}.{% endif %}</p>
 {% for latent in latents %}<section><h2>Latent {{ latent.number }} <span class="dim">{{ latent.numbers }}</span></h2>
 {% if latent.explanation %}<div class="text dim">{{ latent.explanation }}</div>{% endif %}

@@ -25,7 +25,7 @@ class SAEParts:
     key: str
     """What its parts' names begin with."""
     tables: list[dict[str, Any]] = field(default_factory=list)
-    """Metric, name, part and columns of each table, in the report's order."""
+    """Metric, name, part and rows of each table, in the report's order."""
     examples: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By metric, the parts of its examples: the latents per part, and the numbers of those parts that there are."""
 

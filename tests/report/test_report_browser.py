@@ -11,7 +11,7 @@ from report_data import HOSTILE, LONG, hostile_report, make_history, make_report
 
 from sae_lens_metrics.compare import compare_reports
 from sae_lens_metrics.report import write_report
-from sae_lens_metrics.results import Report
+from sae_lens_metrics.results import Estimate, Report
 
 ABSENT = "\N{EN DASH}"
 VIEWS = ["#/", "#/figures", "#/explore", "#/latents", "#/latent/first/3", "#/config"]
@@ -104,6 +104,51 @@ def test_the_downloaded_result_is_the_result(reader, reports, tmp_path, page, fo
     assert len(lines) == 1 + len(reports["first"].to_frame())
 
 
+def test_an_error_is_one_standard_error_long(reader, page, reports):
+    tab = reader(page).open()
+    first, second = (report.metrics["n2g"].estimates["f1"] for report in reports.values())
+    at = [float(each.get_attribute("cx") or 0) for each in tab.locator("#metric-n2g .dot circle").all()]
+    line = tab.locator("#metric-n2g .dot .error").first
+    length = float(line.get_attribute("x2") or 0) - float(line.get_attribute("x1") or 0)
+    assert length / (at[1] - at[0]) == pytest.approx(2 * first.stderr / (second.value - first.value))
+
+
+def test_numbers_with_tiny_errors(reader, tmp_path):
+    report = make_report(4)
+    shown = {"ratio": (3.04e-8, 1.23e-9), "gamma": (0.12345678, 4.5e-7)}
+    report.metrics["shrinkage"].estimates.update({name: Estimate(*both, 8, "documents") for name, both in shown.items()})
+    tab = reader(write_report({"made": report}, tmp_path / "r.html")).open()
+    texts = [text.replace("\u2212", "-") for text in tab.locator("#metric-shrinkage .numbers .value").all_inner_texts()]
+    assert {"3.04e-8 ± 1.2e-9", "0.123 ± 4.5e-7"} <= {*texts}
+
+
+def test_saes_that_were_evaluated_differently_are_said(reader, tmp_path):
+    alike = {name: make_report(4, seed=seed) for seed, name in enumerate(("a", "b", "c"))}
+    for report in alike.values():
+        report.provenance["corpus"]["tokens_sha256"] = "0"
+        report.provenance["sae"]["model_name"] = "gpt2"
+        report.provenance["config"]["probe"] = {"tasks": ["generated"]}
+    tab = reader(write_report(alike, tmp_path / "alike.html")).open()
+    assert tab.locator("p.warning").count() == 0
+    alike["b"].provenance["corpus"]["tokens_sha256"] = "1"
+    alike["c"].provenance["config"]["probe"] = {"tasks": ["generated", "gpt2"]}
+    tab = reader(write_report(alike, tmp_path / "other.html")).open()
+    text, tasks = tab.locator("p.warning").all_inner_texts()
+    assert text.startswith("These SAEs were not all evaluated on the same text: a, c; b.")
+    assert tasks.startswith("These SAEs were not all evaluated on the same probe tasks: a, b; c.")
+
+
+def test_a_part_that_two_want_at_once_reaches_both(reader, reports, tmp_path):
+    tab = reader(write_report(reports, tmp_path / "folder", folder=True)).open("#/config")
+    with tab.expect_download(timeout=5_000) as download:
+        tab.evaluate("""() => {
+          document.querySelector("[data-download=json]").click();
+          window.dispatchEvent(new HashChangeEvent("hashchange")); // the view is made again, of the same part
+        }""")
+    assert json.loads(Path(download.value.path()).read_text(encoding="utf-8")) == reports["first"].to_dict()
+    tab.wait_for_selector("#main:not([aria-busy])", timeout=5_000)
+
+
 # --- latents -----------------------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +203,11 @@ def test_a_latent_has_its_own_address_and_the_back_button_works(reader, page, re
     assert tab.inner_text("h1") == "Latent 7"
     mine = [each for each in reports["second"].metrics["n2g"].examples if each.latent == 7]
     assert tab.locator(".examples .example").count() == len(mine)
-    assert tab.locator(".examples h3").all_inner_texts() == ["Largest activations", "Random activations", "Random predictions"]
+    assert tab.locator(".examples h3").all_inner_texts() == [
+        "Largest activations (second half of the text)",
+        "Random activations (first half)",
+        "Random predictions (second half)",
+    ]
     assert tab.locator(".example span.at").count() == len(mine)
     firing = sum(activation != 0 for each in mine for activation in each.activations)
     assert tab.locator(".example span.fires").count() == firing
@@ -171,10 +220,47 @@ def test_a_latent_has_its_own_address_and_the_back_button_works(reader, page, re
     tab.get_by_role("link", name="Next").click()
     tab.wait_for_function("() => document.querySelector('h1').textContent === 'Latent 8'")
     assert "Raised" in tab.inner_text("#main")
+    assert "summed over the tokens from there on, around the median" in tab.inner_text("#main")
     tab.go_back()
     tab.wait_for_function("() => document.querySelector('h1').textContent === 'Latent 7'")
     tab.locator("#random").click()
     tab.wait_for_function("() => document.querySelector('h1').textContent !== 'Latent 7'")
+
+
+def test_a_latent_says_which_text_its_counts_are_of(reader, tmp_path):
+    report = make_report(8)
+    report.provenance["config"]["ablation"] = {"tokens": 16}
+    row, effects = report.metrics["n2g"].tables["latents"][2], report.metrics["ablation"].tables["latents"][1]
+    row.update(fired=1234, predicted=56)
+    effects.update(ablations=7, tokens_affected=0.25)
+    tab = reader(write_report({"made": report}, tmp_path / "r.html")).open("#/latent/made/2")
+    text = tab.inner_text("#main")
+    assert "fires on 1,234 and predicted on 56 tokens of the second half" in text
+    assert "touches 25 % of the 16 tokens from there on" in text
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_ends_of_a_histogram_stand_apart(reader, page, width):
+    tab = reader(page, viewport={"width": width, "height": 800}).open("#/latent/first/4")
+    ends = tab.locator(".ends")
+    assert ends.count() == 6
+    for each in ends.all():
+        boxes = each.locator("span").evaluate_all("all => all.map(span => span.getBoundingClientRect().toJSON())")
+        assert boxes[1]["left"] - boxes[0]["right"] >= 8
+        assert boxes[0]["top"] == boxes[1]["top"]
+        assert all(box["top"] >= boxes[0]["bottom"] - 4 for box in boxes[2:])
+
+
+@pytest.mark.parametrize("address", ["#/latent/third/3", "#/latents?sae=third", "#/config?sae=third"])
+def test_an_sae_that_is_not_there_is_no_other_one(reader, page, address):
+    opened = reader(page)
+    opened.open(address)
+    assert "There is no SAE third on this page." in opened.text()
+
+
+@pytest.mark.parametrize("address", ["#/constructor", "#/__proto__/x", "#/nonsense"])
+def test_an_unknown_view_is_the_overview(reader, page, address):
+    assert reader(page).open(address).inner_text("h1") == "2 SAEs"
 
 
 def test_addresses_of_nothing(reader, page):
@@ -233,8 +319,24 @@ def test_exploring_training(reader, page):
     assert tab.locator("table tbody tr").count() == 3
     tab.select_option("#explore-y", "sanity/explained_variance")
     tab.wait_for_function("() => location.hash.includes('explained_variance')")
-    tab.check("text=logarithmic across")
+    tab.focus("#explore-logx")
+    tab.keyboard.press("Space")
     tab.wait_for_function("() => location.hash.includes('logx=1')")
+    tab.wait_for_function("() => document.activeElement.id === 'explore-logx' && document.activeElement.checked")
+
+
+def test_runs_are_never_joined_by_a_line(reader, tmp_path):
+    opened = reader(write_report({}, tmp_path / "r.html", histories={"one": make_history(), "other": make_history(4)}))
+    for by in ("none", "run"):
+        tab = opened.open(f"#/explore?from=training&by={by}")
+        tab.wait_for_selector(".plot.drawn .points path")
+        assert tab.locator(".scatterlayer .trace").count() == 2
+        assert tab.locator(".scatterlayer .trace").first.locator(".points path").count() == 3
+    assert len({*tab.locator(".scatterlayer .trace .js-line").evaluate_all("all => all.map(each => each.style.stroke)")}) == 2
+    tab = opened.open("#/explore?from=training&by=architecture")
+    tab.wait_for_selector(".plot.drawn .points path")
+    assert tab.input_value("#explore-by") == "run"
+    assert tab.locator(".legend .traces").count() == 2
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen_and_is_remembered(reader, page):

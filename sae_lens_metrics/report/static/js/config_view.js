@@ -5,6 +5,7 @@ const configView = (() => {
 
   async function render({ query }) {
     const all = saes.all();
+    if (!saes.named(query.sae) && all.length) return saes.missing("Configuration", saes.unknown(query.sae));
     const reports = await saes.overviews();
     const page = h("div", { class: "view" }, h("h1", {}, "Configuration"));
     if (!all.length) return { title: "Configuration", page: (page.append(h("p", {}, "There is no result.")), page) };

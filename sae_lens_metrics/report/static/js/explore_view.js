@@ -12,7 +12,7 @@ const exploreView = (() => {
     const names = numbers(mine);
     const wanted = { x: from === "training" ? "step" : "sanity/l0", y: "sanity/explained_variance" };
     const pick = (name, fallback) => (names.includes(name) ? name : names.includes(fallback) ? fallback : names[0]);
-    const state = { from, x: pick(query.x, wanted.x), y: pick(query.y, wanted.y), by: query.by in GROUPS ? query.by : "run", logx: query.logx || "", logy: query.logy || "" };
+    const state = { from, x: pick(query.x, wanted.x), y: pick(query.y, wanted.y), by: groupsOf(mine).some(([key]) => key === query.by) ? query.by : "run", logx: query.logx || "", logy: query.logy || "" };
     const change = (key) => (value) => router.go(["explore"], { ...state, ...(key === "from" ? { x: "", y: "" } : {}), [key]: value });
     const page = h("div", { class: "view" }, h("h1", {}, "Explore"), h("p", { class: "about" }, "Any number against any other. Lines to the sides of a point are one standard error."));
     if (!mine.length) return { title: "Explore", page: (page.append(h("p", {}, "There are no numbers.")), page) };
@@ -55,6 +55,9 @@ const exploreView = (() => {
   /** Names of the numbers that any point has. */
   const numbers = (points) => [...new Set(points.flatMap((point) => Object.keys(point.values).filter((name) => point.values[name] !== null)))];
 
+  /** What some points can be coloured by: keys and names. */
+  const groupsOf = (points) => Object.entries(GROUPS).filter(([key]) => key === "none" || points.some((point) => point.groups[key] !== undefined && point.groups[key] !== null));
+
   /** A number's name as people say it. */
   function spoken(name) {
     const [metric, number] = name.split("/");
@@ -65,9 +68,8 @@ const exploreView = (() => {
 
   function controls(kinds, names, state, change, points) {
     const options = names.map((name) => [name, spoken(name)]);
-    const groups = Object.entries(GROUPS).filter(([key]) => key === "none" || points.some((point) => point.groups[key] !== undefined && point.groups[key] !== null));
     const check = (key, text) => {
-      const box = h("input", { type: "checkbox", id: dom.id(), checked: Boolean(state[key]), onchange: () => change(key)(box.checked ? "1" : "") });
+      const box = h("input", { type: "checkbox", id: `explore-${key}`, checked: Boolean(state[key]), onchange: () => change(key)(box.checked ? "1" : "") });
       return h("div", { class: "check" }, box, h("label", { for: box.id }, text));
     };
     const keep = (key, select) => Object.assign(select, { id: `explore-${key}` });
@@ -77,20 +79,23 @@ const exploreView = (() => {
       kinds.length > 1 ? dom.labelled("Points", keep("from", dom.select([["saes", "SAEs"], ["training", "training"]], state.from, change("from")))) : null,
       dom.labelled("Horizontally", keep("x", dom.select(options, state.x, change("x")))),
       dom.labelled("Vertically", keep("y", dom.select(options, state.y, change("y")))),
-      dom.labelled("Coloured by", keep("by", dom.select(groups, state.by, change("by")))),
+      dom.labelled("Coloured by", keep("by", dom.select(groupsOf(points), state.by, change("by")))),
       h("div", { class: "checks" }, check("logx", "logarithmic across"), check("logy", "logarithmic up")),
     );
   }
 
   function plot(points, { x, y, by, from, logx, logy }) {
-    const groups = new Map();
+    const traces = new Map(); // a line never leads from one run to another, whatever the colours are
     for (const point of points) {
       if (!drawable(point, x, logx) || !drawable(point, y, logy)) continue;
       const group = by === "none" ? "" : String(point.groups[by] ?? "unknown");
-      groups.set(group, [...(groups.get(group) || []), point]);
+      const key = from === "training" ? point.groups.run : group;
+      if (!traces.has(key)) traces.set(key, { group, some: [] });
+      traces.get(key).some.push(point);
     }
+    const groups = [...new Set([...traces.values()].map(({ group }) => group))];
     const bars = (some, name) => ({ type: "data", array: some.map((point) => point.errors[name] ?? 0), visible: some.some((point) => point.errors[name]), thickness: 1.2, width: 3 });
-    const data = [...groups].map(([group, some], i) => ({
+    const drawn = ({ group, some }, i) => ({
       type: "scatter",
       mode: from === "training" ? "lines+markers" : "markers",
       name: plain(group),
@@ -102,12 +107,13 @@ const exploreView = (() => {
       hovertemplate: "%{text}<extra></extra>",
       marker: { size: 10, color: COLOURS[i % COLOURS.length], symbol: SYMBOLS[i % SYMBOLS.length] },
       line: { color: COLOURS[i % COLOURS.length], width: 1.5 },
-    }));
+    });
+    const data = [...traces.values()].map((trace) => drawn(trace, groups.indexOf(trace.group)));
     if (!data.length) return h("p", { class: "card" }, "No point has both numbers", logx || logy ? ", above 0 for a logarithmic axis." : ".");
     const layout = {
       height: 460,
       margin: { l: 60, r: 20, t: 20, b: 60 },
-      showlegend: groups.size > 1,
+      showlegend: groups.length > 1,
       legend: { orientation: "h", y: -0.22 },
       xaxis: { title: { text: plain(spoken(x)) }, type: logx ? "log" : "linear" },
       yaxis: { title: { text: plain(spoken(y)) }, type: logy ? "log" : "linear" },

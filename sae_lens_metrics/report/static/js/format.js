@@ -1,6 +1,7 @@
 /** Numbers and text as people read them. */
 const format = (() => {
   const MINUS = "\u2212";
+  const SMALL = 1e-4; // numbers below it are written with an exponent
 
   const signed = (text) => text.replace(/^-/, MINUS).replace(/e-/, `e${MINUS}`).replace(/e\+/, "e");
 
@@ -10,18 +11,23 @@ const format = (() => {
     if (value === 0) return "0";
     const size = Math.abs(value);
     if (Number.isInteger(value) && size < 1e6) return signed(value.toLocaleString("en", { useGrouping: size >= 1e4 }));
-    if (size < 1e-4 || size >= 1e6) return signed(Number(value.toPrecision(digits - 1)).toExponential());
+    if (size < SMALL || size >= 1e6) return signed(Number(value.toPrecision(digits - 1)).toExponential());
     return signed(String(Number(value.toPrecision(digits))));
   }
 
-  /** Decimal places that show two digits of an error, at most six. */
-  const places = (stderr) => Math.max(0, Math.min(6, 1 - Math.floor(Math.log10(stderr))));
+  const MOST_PLACES = 6;
+  /** Decimal places that show two digits of an error. */
+  const places = (stderr) => Math.max(0, 1 - Math.floor(Math.log10(stderr)));
 
-  /** The value and the error of an estimate to the same place. */
+  /** A number to some significant digits, also where it is written with an exponent. */
+  const significant = (value, digits) => number(value, Math.abs(value) < SMALL ? digits + 1 : digits);
+
+  /** The value and the error of an estimate to the same place; with exponents where that place is too far behind the point. */
   function parts(value, stderr) {
     if (value === null || value === undefined) return { value: "–", error: null };
     if (!stderr) return { value: number(value), error: null };
     const digits = places(stderr);
+    if (digits > MOST_PLACES) return { value: significant(value, 3), error: significant(stderr, 2) };
     return { value: signed(value.toFixed(digits)), error: stderr.toFixed(digits) };
   }
 

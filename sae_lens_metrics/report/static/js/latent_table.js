@@ -1,12 +1,12 @@
 /** The latents of an SAE by columns, joined from the tables of all metrics that have a row for each. */
 const latentTable = (() => {
   const FIELDS = [
-    { key: "density", label: "Density", from: ["n2g", "density"], log: true, title: "share of tokens on which the latent fires", show: (v) => format.percent(v, 3) },
+    { key: "density", label: "Density", from: ["n2g", "density"], log: true, title: "share of tokens on which the latent fires", show: format.percent },
     { key: "f1", label: "F1", from: ["n2g", "f1"], title: "harmonic mean of precision and recall of its explanation", show: fixed },
     { key: "precision", label: "Precision", from: ["n2g", "precision"], title: "share of the explanation's predictions where the latent fires", show: fixed },
     { key: "recall", label: "Recall", from: ["n2g", "recall"], title: "share of the latent's activations that the explanation predicts", show: fixed },
     { key: "sparsity", label: "Ablation sparsity", from: ["ablation", "sparsity"], title: "how many logits change without it: 0 is one, 1 is all alike", show: fixed },
-    { key: "effect", label: "Ablation effect", from: ["ablation", "effect"], log: true, title: "length of the change of the logits", show: (v) => format.number(v, 3) },
+    { key: "effect", label: "Ablation effect", from: ["ablation", "effect"], log: true, title: "length of the change of the logits", show: (v, digits = 3) => format.number(v, digits) },
   ];
   const MORE = [
     ["n2g", "explanation"],
@@ -18,16 +18,21 @@ const latentTable = (() => {
     ["ablation", "raised"],
     ["ablation", "lowered"],
   ];
+  const KEPT = 3; // SAEs whose latents stay joined: those looked at last
   const opened = new Map();
 
-  function fixed(value) {
-    return value === null || value === undefined ? "–" : value.toFixed(3);
+  function fixed(value, digits = 3) {
+    return value === null || value === undefined ? "–" : value.toFixed(digits);
   }
 
-  /** Everything about an SAE's latents; made once. */
+  /** Everything about an SAE's latents; the last ones are kept. */
   function of(sae) {
-    if (!opened.has(sae.key)) opened.set(sae.key, join(sae));
-    return opened.get(sae.key);
+    const joined = opened.get(sae.key) || join(sae);
+    joined.catch(() => opened.delete(sae.key));
+    opened.delete(sae.key);
+    opened.set(sae.key, joined); // at the end, as the one used last
+    if (opened.size > KEPT) opened.delete(opened.keys().next().value);
+    return joined;
   }
 
   async function join(sae) {
@@ -94,5 +99,5 @@ const latentTable = (() => {
     return rows.sort((a, b) => tables.compare(values[a], values[b], descending) || a - b);
   }
 
-  return { of, fields: FIELDS, filter, sort, sortedValues, fixed };
+  return { of, filter, sort, sortedValues };
 })();

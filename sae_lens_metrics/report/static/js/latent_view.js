@@ -1,24 +1,23 @@
 /** One latent: its numbers among all others, its explanation, and text on which it fires. */
 const latentView = (() => {
-  const KINDS = { top: "Largest activations", random: "Random activations", predicted: "Random predictions" };
-  const OLD_KINDS = { recall: "Random activations", precision: "Random predictions" };
+  const KINDS = { top: "Largest activations (second half of the text)", random: "Random activations (first half)", predicted: "Random predictions (second half)" };
+  const OLD_KINDS = { recall: KINDS.random, precision: KINDS.predicted };
   let wrap = false;
 
   async function render({ path }) {
     const sae = saes.named(path[1]);
-    if (!sae) return missing("There is no result.");
+    if (!sae) return saes.missing("Latent", saes.unknown(path[1]));
     const table = await latentTable.of(sae);
     const latent = Number(path[2]);
     const i = table.row.get(latent);
-    if (i === undefined) return missing(`No metric has looked at latent ${path[2] ?? ""} of ${sae.name}.`);
+    if (i === undefined) return saes.missing("Latent", `No metric has looked at latent ${path[2] ?? ""} of ${sae.name}.`);
     const report = await saes.overview(sae);
+    const onwards = affectedBy(report);
     const page = h("div", { class: "view" }, steps(sae, table, i), h("h1", {}, `Latent ${latent}`));
     page.append(h("p", { class: "about" }, h("a", { href: router.address(["latents"], { sae: sae.name }) }, h("bdi", {}, sae.name)), neuronpedia(report, latent)));
-    page.append(numbers(table, i), ...probes(table, latent), ...explanation(table, i), await examples(sae, latent), ...ablation(table, i));
+    page.append(numbers(table, i, onwards), ...probes(table, latent), ...explanation(table, i), await examples(sae, latent), ...ablation(table, i, onwards));
     return { title: `Latent ${latent}`, page };
   }
-
-  const missing = (text) => ({ title: "Latent", page: h("div", { class: "view" }, h("h1", {}, "Latent"), h("p", {}, text)) });
 
   /** To the latents before and after, and to any. */
   function steps(sae, table, i) {
@@ -35,7 +34,7 @@ const latentView = (() => {
   }
 
   /** Each number with where it stands among the other latents. */
-  function numbers(table, i) {
+  function numbers(table, i, onwards) {
     const { columns } = table;
     const cards = table.fields.filter((field) => columns[field.key][i] !== null).map((field) => {
       const value = columns[field.key][i];
@@ -43,17 +42,30 @@ const latentView = (() => {
       const { rank, of, share } = statistics.standing(values, value);
       const place = `rank ${rank.toLocaleString("en")} of ${of.toLocaleString("en")} · above ${format.percent(share, 3)}`;
       const bins = statistics.histogram(values, field.log);
-      const ends = h("div", { class: "ends dim" }, h("span", {}, field.show(bins.first)), h("span", {}, bins.log ? "logarithmic" : ""), h("span", {}, field.show(bins.last)));
+      const ends = h("div", { class: "ends dim" }, h("span", {}, field.show(bins.first, 2)), h("span", {}, field.show(bins.last, 2)), bins.log ? h("span", { class: "scale" }, "logarithmic") : null);
       return h("div", { class: "stat", title: field.title }, h("div", { class: "what" }, field.label), h("div", { class: "big" }, field.show(value)), h("div", { class: "dim small" }, place), marks.histogram(bins, value, `${field.label} of all latents; this one: ${place}`), ends);
     });
-    const counts = [
-      ["fires on", columns.fired[i], "tokens"],
-      ["predicted on", columns.predicted[i], "tokens of the second half"],
-      ["ablated at", columns.ablations[i], "positions"],
-      ["touches", columns.tokens_affected[i] === null ? null : format.percent(columns.tokens_affected[i]), "of the tokens that follow"],
-    ].filter(([, value]) => value !== null);
-    const facts = counts.map(([before, value, after]) => h("span", {}, `${before} ${typeof value === "number" ? value.toLocaleString("en") : value} ${after}`));
+    const facts = factsOf(columns, i, onwards).map((fact) => h("span", {}, fact));
     return h("section", { "aria-label": "Numbers" }, h("div", { class: "stats" }, cards), facts.length ? h("p", { class: "about" }, facts) : null);
+  }
+
+  /** The tokens over which an effect is measured, of which the ablated one is the first. */
+  function affectedBy(report) {
+    const count = report.provenance.config?.ablation?.tokens;
+    return `${Number.isInteger(count) ? `${count} ` : ""}tokens from there on`;
+  }
+
+  /** What belongs to the numbers. */
+  function factsOf(columns, i, onwards) {
+    const count = (name) => (columns[name][i] === null ? null : columns[name][i].toLocaleString("en"));
+    const [fired, predicted, ablations] = ["fired", "predicted", "ablations"].map(count);
+    const half = [fired === null ? null : `fires on ${fired}`, predicted === null ? null : `predicted on ${predicted}`].filter(Boolean);
+    const touched = columns.tokens_affected[i];
+    return [
+      half.length ? `${half.join(" and ")} tokens of the second half` : null,
+      ablations === null ? null : `ablated at ${ablations} positions`,
+      touched === null ? null : `touches ${format.percent(touched)} of the ${onwards}`,
+    ].filter(Boolean);
   }
 
   function probes(table, latent) {
@@ -77,7 +89,7 @@ const latentView = (() => {
     const values = String(table.columns.values[i] ?? "").split(" | ");
     const box = h("section", { class: "card" }, h("h2", {}, "Explanation"));
     if (!ngrams) return [(box.append(h("p", { class: "mono" }, text)), box)];
-    box.append(h("p", { class: "dim" }, "Fires where the text ends like one of these n-grams; the number is what is predicted there. ^ is the document's start, ∗ any token."));
+    box.append(h("p", { class: "dim" }, "Predicted to fire where the text ends like one of these n-grams; the number is the activation predicted there. ^ is the document's start, ∗ any token."));
     box.append(h("ol", { class: "ngrams" }, ngrams.map((ngram, k) => h("li", {}, h("span", { class: "predicts" }, values[k] ?? ""), tokens.chips(ngram)))));
     return [box];
   }
@@ -89,13 +101,13 @@ const latentView = (() => {
       activation: Math.max(...found.flatMap((each) => each.activations).map(Math.abs)),
       prediction: Math.max(...found.flatMap((each) => each.predictions).map(Math.abs)),
     };
-    const kinds = [...Object.keys(KINDS).filter((kind) => found.some((each) => each.kind === kind)), ...new Set(found.map((each) => each.kind).filter((kind) => !(kind in KINDS)))];
+    const kinds = [...Object.keys(KINDS).filter((kind) => found.some((each) => each.kind === kind)), ...new Set(found.map((each) => each.kind).filter((kind) => !Object.hasOwn(KINDS, kind)))];
     const list = h("div", {});
     const draw = () =>
       list.replaceChildren(
         ...kinds.flatMap((kind) => {
           const mine = found.filter((each) => each.kind === kind);
-          return [h("h3", {}, KINDS[kind] || kind), ...mine.map((each) => shown(each, most))];
+          return [h("h3", {}, Object.hasOwn(KINDS, kind) ? KINDS[kind] : kind), ...mine.map((each) => shown(each, most))];
         }),
       );
     const box = h("input", { type: "checkbox", id: dom.id(), checked: wrap, onchange: () => ((wrap = box.checked), draw()) });
@@ -119,7 +131,7 @@ const latentView = (() => {
     const mine = table ? saes.rows(table).filter((row) => row.latent === latent) : [];
     if (!mine.length) return (box.append(h("p", { class: "dim" }, "There are no examples of this latent.")), box);
     for (const kind of [...new Set(mine.map((row) => row.kind))]) {
-      box.append(h("h3", {}, OLD_KINDS[kind] || kind));
+      box.append(h("h3", {}, Object.hasOwn(OLD_KINDS, kind) ? OLD_KINDS[kind] : kind));
       for (const row of mine.filter((each) => each.kind === kind)) {
         const [before, token, after] = /^([^]*?)«([^]*)»([^]*)$/.exec(row.text)?.slice(1) || [row.text, "", ""];
         const numbers = h("span", { class: "at-value" }, format.number(row.activation, 3), h("span", { class: "dim" }, ` / ${format.number(row.predicted, 3)}`));
@@ -129,15 +141,16 @@ const latentView = (() => {
     return (box.append(h("p", { class: "dim" }, "In front: the activation of the framed token, and what the explanation predicts there.")), box);
   }
 
-  function ablation(table, i) {
+  function ablation(table, i, onwards) {
     const sides = [["Raised", table.columns.raised[i]], ["Lowered", table.columns.lowered[i]]].filter(([, text]) => text);
     if (!sides.length) return [];
+    const said = h("p", { class: "dim" }, `Of its ablation with the largest effect: how much the logits of these tokens change, summed over the ${onwards}, around the median of the vocabulary.`);
     const list = ([name, text]) => {
       const effects = tokens.effects(text);
       const items = effects ? h("ul", { class: "effects" }, effects.map(([token, size]) => h("li", {}, h("span", { class: "chip" }, tokens.short(token)), h("span", { class: "number" }, `${size > 0 ? "+" : ""}${format.number(size, 3)}`)))) : h("p", { class: "mono" }, text);
       return h("div", {}, h("h3", {}, name), items);
     };
-    return [h("section", { class: "card" }, h("h2", {}, "Without it, these tokens become"), h("div", { class: "sides" }, sides.map(list)))];
+    return [h("section", { class: "card" }, h("h2", {}, "Without it, these tokens become"), said, h("div", { class: "sides" }, sides.map(list)))];
   }
 
   return { render };

@@ -5,8 +5,8 @@ const latentsView = (() => {
 
   async function render({ query }) {
     const sae = saes.named(query.sae);
+    if (!sae) return saes.missing("Latents", saes.unknown(query.sae));
     const page = h("div", { class: "view" }, h("h1", {}, "Latents"));
-    if (!sae) return { title: "Latents", page: (page.append(h("p", {}, "There is no result.")), page) };
     const table = await latentTable.of(sae);
     const state = read(query, table);
     const summary = h("p", { class: "count", role: "status" });
@@ -23,10 +23,10 @@ const latentsView = (() => {
       ...Object.fromEntries(Object.entries(state.ranges).map(([key, ends]) => [key, ends.some((end) => end !== null) ? ends.map((end) => end ?? "").join("..") : ""])),
     });
 
-    /** Filters and sorts again; then shows the page. */
-    function refresh() {
+    /** Filters and sorts again; then shows the page, with the focus on the heading of a column. */
+    function refresh(focus) {
       kept = latentTable.sort(table, latentTable.filter(table, state), state.sort);
-      show();
+      show(focus);
     }
 
     function show(focus) {
@@ -49,8 +49,7 @@ const latentsView = (() => {
       const first = key !== "latent" && key !== "explanation" && key !== "tasks";
       state.sort = { key, descending: state.sort.key === key ? !state.sort.descending : first };
       state.page = 1;
-      refresh();
-      show(key);
+      refresh(key);
     }
 
     function changed() {
@@ -72,7 +71,7 @@ const latentsView = (() => {
     const ranges = Object.fromEntries(table.fields.map((field) => [field.key, query[field.key] ? [0, 1].map((i) => end(query[field.key].split("..")[i])) : [null, null]]));
     return {
       q: query.q || "",
-      only: query.only in ONLY ? query.only : "",
+      only: query.only && Object.hasOwn(ONLY, query.only) ? query.only : "",
       sort: keys.includes(key) ? { key, descending: query.sort.startsWith("-") } : { key: "latent", descending: false },
       page: Math.max(1, parseInt(query.page, 10) || 1),
       ranges,

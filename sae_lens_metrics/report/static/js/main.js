@@ -13,7 +13,7 @@ const main = (() => {
   async function show() {
     const mine = (turn += 1);
     const here = router.here();
-    const name = here.path[0] in VIEWS ? here.path[0] : "";
+    const name = Object.hasOwn(VIEWS, here.path[0] ?? "") ? here.path[0] ?? "" : "";
     navigation(name === "latent" ? "latents" : name);
     const main = document.getElementById("main");
     main.setAttribute("aria-busy", "true");

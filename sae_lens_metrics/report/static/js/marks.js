@@ -7,7 +7,7 @@ const marks = (() => {
   function scale(estimates, baselines = []) {
     const ends = estimates
       .filter((each) => each && each.value !== null)
-      .flatMap((each) => [each.value - 2 * (each.stderr || 0), each.value + 2 * (each.stderr || 0)]);
+      .flatMap((each) => [each.value - (each.stderr || 0), each.value + (each.stderr || 0)]);
     const all = [...ends, ...baselines];
     if (!all.length) return null;
     const low = Math.min(...all);
@@ -16,7 +16,7 @@ const marks = (() => {
     return (value) => ((value - low + space) / (high - low + 2 * space)) * WIDTH;
   }
 
-  /** An estimate as a dot with a line of two standard errors to either side, and baselines as strokes. */
+  /** An estimate as a dot with a line of one standard error to either side, and baselines as strokes. */
   function dot(estimate, place, baselines = []) {
     const y = HEIGHT / 2;
     const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "dot", preserveAspectRatio: "xMinYMid", "aria-hidden": "true" });
@@ -27,7 +27,7 @@ const marks = (() => {
       picture.append(svg("line", { x1: x, x2: x, y1: 4, y2: HEIGHT - 4, class: "baseline" }, title));
     }
     if (!estimate || estimate.value === null) return picture;
-    const reach = 2 * (estimate.stderr || 0);
+    const reach = estimate.stderr || 0;
     if (reach) picture.append(svg("line", { x1: place(estimate.value - reach), x2: place(estimate.value + reach), y1: y, y2: y, class: "error" }));
     picture.append(svg("circle", { cx: place(estimate.value), cy: y, r: 4.5 }));
     return picture;

@@ -4,6 +4,13 @@ const overviewView = (() => {
   const BETTER = { lower: "lower is better", higher: "higher is better", one: "near 1 is better" };
   const ARROWS = { lower: "↓", higher: "↑", one: "→ 1" };
 
+  /** What has to be the same for numbers side by side to be about the SAEs alone. */
+  const COMMON = {
+    text: (report) => report.provenance.corpus?.tokens_sha256,
+    model: (report) => report.provenance.sae?.model_name,
+    "probe tasks": (report) => report.metrics.probe && JSON.stringify(report.provenance.config?.probe?.tasks),
+  };
+
   async function render() {
     const all = saes.all();
     const reports = await saes.overviews();
@@ -14,7 +21,7 @@ const overviewView = (() => {
     const remarks = all.map((sae, i) => remarksOf(sae, reports[i])).filter(Boolean);
     if (remarks.length) page.append(h("section", { class: "remarks", "aria-label": "Warnings and failures" }, folded(remarks, all.length)));
     if (!all.length) page.append(h("p", {}, "There are training histories and no result: see ", h("a", { href: "#/explore" }, "Explore"), " and ", h("a", { href: "#/figures" }, "Figures"), "."));
-    if (all.length > 1) page.append(headlines(all, reports));
+    if (all.length > 1) page.append(...differing(all, reports), headlines(all, reports));
     if (saes.contents().compared) page.append(comparisonView.section(await store.value("comparison")));
     for (const metric of Object.keys(saes.contents().guides)) {
       if (reports.some((report) => saes.results(report)[metric])) page.append(card(metric, all, reports));
@@ -50,6 +57,20 @@ const overviewView = (() => {
   function folded(remarks, all) {
     if (remarks.length <= SIDE_BY_SIDE) return remarks;
     return h("details", {}, h("summary", { class: "warning" }, `${remarks.length} of ${all} SAEs have warnings or failed metrics`), remarks);
+  }
+
+  /** A warning for each thing that is not the same for all SAEs side by side; a report that does not tell is passed over. */
+  function differing(all, reports) {
+    return Object.entries(COMMON).flatMap(([what, of]) => {
+      const groups = new Map();
+      reports.forEach((report, i) => {
+        const value = of(report) ?? null;
+        if (value !== null) groups.set(value, [...(groups.get(value) || []), all[i].name]);
+      });
+      if (groups.size < 2) return [];
+      const each = [...groups.values()].map((names, i) => [i ? "; " : "", names.slice(0, SIDE_BY_SIDE).map((name, k) => [k ? ", " : "", h("bdi", {}, name)]), names.length > SIDE_BY_SIDE ? ` and ${names.length - SIDE_BY_SIDE} more` : ""]);
+      return [h("p", { class: "warning" }, `These SAEs were not all evaluated on the same ${what}: `, each, ". What differs between them need not come from the SAEs.")];
+    });
   }
 
   /** The main number of each metric, a row for each SAE. */
@@ -200,5 +221,5 @@ const overviewView = (() => {
     return h("details", {}, h("summary", {}, "Notes: choices and remarks that belong to these numbers"), lists);
   }
 
-  return { render, value };
+  return { render };
 })();

@@ -11,8 +11,14 @@ const saes = (() => {
   const all = () => contents.saes;
   const guide = (metric) => contents.guides[metric];
 
-  /** An SAE by its name as an address has it; the first one if there is none of that name. */
-  const named = (name) => all().find((sae) => router.address([sae.name]) === router.address([name || ""])) || all()[0];
+  /** An SAE by its name as an address has it, the first one where the address names none; undefined if there is none of that name. */
+  const named = (name) => (name ? all().find((sae) => router.address([sae.name]) === router.address([name])) : all()[0]);
+
+  /** The view in the place of one for which something is missing. */
+  const missing = (title, text) => ({ title, page: h("div", { class: "view" }, h("h1", {}, title), h("p", {}, text)) });
+
+  /** Why there is no SAE to show. */
+  const unknown = (name) => (name && all().length ? `There is no SAE ${name} on this page.` : "There is no result.");
 
   /** The report without its bulk. */
   const overview = (sae) => store.value(`${sae.key}-overview`);
@@ -57,5 +63,5 @@ const saes = (() => {
     return found;
   }
 
-  return { start, contents: () => contents, all, guide, named, overview, overviews, provenance, results, columns, rows, examples };
+  return { start, contents: () => contents, all, guide, named, missing, unknown, overview, overviews, provenance, results, columns, rows, examples };
 })();

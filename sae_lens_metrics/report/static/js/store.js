@@ -1,25 +1,32 @@
 /** The data: compressed parts inside the page, or in scripts beside it, that are opened when they are needed. */
 const store = (() => {
-  const WAITING = new Map();
+  const LOADING = new Map(); // parts whose file is on its way: a promise, and what settles it
   const OPENED = new Map();
   const KEPT = 40; // parts that stay open: what was looked at last
 
   /** Called by the files of the folder form, each of which holds one part. */
   function receive(name, text) {
-    const resolve = WAITING.get(name);
-    WAITING.delete(name);
-    if (resolve) resolve(text);
+    LOADING.get(name)?.resolve(text);
   }
 
-  /** The compressed text of a part from its file. */
+  /** The compressed text of a part from its file, which is asked for once by all who want it at the same time. */
   function load(name) {
-    return new Promise((resolve, reject) => {
-      WAITING.set(name, resolve);
+    if (LOADING.has(name)) return LOADING.get(name).promise;
+    const loading = {};
+    LOADING.set(name, loading);
+    loading.promise = new Promise((resolve, reject) => {
+      loading.resolve = resolve;
       const script = h("script", { src: `data/${name}.js` });
-      script.addEventListener("error", () => reject(new Error(`data/${name}.js is missing beside this page`)));
-      script.addEventListener("load", () => script.remove());
+      const done = () => {
+        script.remove();
+        LOADING.delete(name);
+        reject(new Error(`data/${name}.js is missing beside this page, or damaged`)); // changes nothing once the part was received
+      };
+      script.addEventListener("error", done);
+      script.addEventListener("load", done);
       document.head.append(script);
     });
+    return loading.promise;
   }
 
   async function compressed(name) {
