@@ -37,7 +37,7 @@ def demo_saes() -> dict[str, TrainingSAEConfig]:
     """The two SAEs: one with an L1 penalty and one TopK, at similar L0."""
     return {
         "L1": StandardTrainingSAEConfig(
-            d_in=128, d_sae=1024, l1_coefficient=2.6, l1_warm_up_steps=200, normalize_activations="expected_average_only_in"
+            d_in=128, d_sae=1024, l1_coefficient=2.9, l1_warm_up_steps=200, normalize_activations="expected_average_only_in"
         ),
         "TopK": TopKTrainingSAEConfig(d_in=128, d_sae=1024, k=16, normalize_activations="expected_average_only_in"),
     }
