@@ -119,11 +119,11 @@ class MetricResult:
 
     estimates: dict[str, Estimate]
     """The metric's numbers by name."""
-    tables: dict[str, list[Row]] = field(default_factory=dict)
+    tables: dict[str, list[Row]] = field(default_factory=dict, repr=False)
     """Tables by name; every row of a table has the same columns."""
-    histograms: dict[str, Histogram] = field(default_factory=dict)
+    histograms: dict[str, Histogram] = field(default_factory=dict, repr=False)
     """Distributions by name."""
-    examples: list[Example] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list, repr=False)
     """Text on which latents fire, latent by latent."""
     notes: list[str] = field(default_factory=list)
     """Choices and warnings that belong to the numbers."""
@@ -149,7 +149,7 @@ class Report:
     """Metrics that failed, with the error."""
     warnings: list[str] = field(default_factory=list)
     """What a reader of the numbers must know first."""
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     """Configuration, seeds, versions, the SAE and its weights' hash, the model, the corpus and its hash."""
 
     def results(self) -> Iterator[tuple[str, MetricResult]]:
@@ -237,7 +237,7 @@ class Report:
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ResultError(f"{path} is not JSON ({error}): evaluate again") from error
+            raise ResultError(f"{path} is not JSON ({error}): it is no result file, or was cut short; evaluate again") from error
         if not isinstance(data, dict):
             raise ResultError(f"{path} holds a {type(data).__name__}, a report is a JSON object")
         try:

@@ -191,3 +191,9 @@ def test_what_takes_memory_can_be_left_out():
     assert numbers.sanity.estimates["x"].influence is None
     assert numbers.sanity.examples == [example]
     assert whole.sanity.estimates["x"].influence == [0.1, -0.1]
+
+
+def test_a_report_does_not_flood_a_notebook():
+    example = Example(0, "top", 0, ["a"] * 9, [1.0] * 9, [0.0] * 9)
+    result = MetricResult({"x": Estimate(1.0, 0.1, 2, "latents")}, {"t": [{"latent": i} for i in range(999)]}, examples=[example] * 999)
+    assert len(repr(Report(sanity=result, metrics={"m": result}))) < 500

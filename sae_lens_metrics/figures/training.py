@@ -21,6 +21,9 @@ _SHOWN: dict[str, tuple[str, ...]] = {
 """What to follow while an SAE trains."""
 
 
+_LITTLE = "During training less text and fewer latents are looked at than in an evaluation, so its numbers may differ."
+
+
 def training_figures(histories: Mapping[str, History]) -> list[Figure]:
     """A figure for each of the main numbers of each metric, with a line for each SAE.
 
@@ -45,7 +48,7 @@ def _figure(histories: Mapping[str, History], metric: str, name: str) -> Iterato
     series = [each for place, (sae, history) in enumerate(histories.items()) for each in _line(sae, history, key, place)]
     if series:
         guide = guide_to(metric, {name: None})
-        caption = " ".join(text for text in (guide.meaning, better(key), ERRORS) if text)
+        caption = " ".join(text for text in (guide.meaning, better(key), ERRORS, _LITTLE) if text)
         title = f"{guide.title}: {spoken(key)}"
         yield Figure(f"training/{metric}_{name}", title, caption, "training samples (tokens)", spoken(key), series, _levels(metric, name))
 

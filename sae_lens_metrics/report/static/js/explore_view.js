@@ -77,10 +77,10 @@ const exploreView = (() => {
       "form",
       { class: "controls card", onsubmit: (event) => event.preventDefault() },
       kinds.length > 1 ? dom.labelled("Points", keep("from", dom.select([["saes", "SAEs"], ["training", "training"]], state.from, change("from")))) : null,
-      dom.labelled("Horizontally", keep("x", dom.select(options, state.x, change("x")))),
-      dom.labelled("Vertically", keep("y", dom.select(options, state.y, change("y")))),
+      dom.labelled("X axis", keep("x", dom.select(options, state.x, change("x")))),
+      dom.labelled("Y axis", keep("y", dom.select(options, state.y, change("y")))),
       dom.labelled("Coloured by", keep("by", dom.select(groupsOf(points), state.by, change("by")))),
-      h("div", { class: "checks" }, check("logx", "logarithmic across"), check("logy", "logarithmic up")),
+      h("div", { class: "checks" }, check("logx", "logarithmic X"), check("logy", "logarithmic Y")),
     );
   }
 
@@ -109,7 +109,7 @@ const exploreView = (() => {
       line: { color: COLOURS[i % COLOURS.length], width: 1.5 },
     });
     const data = [...traces.values()].map((trace) => drawn(trace, groups.indexOf(trace.group)));
-    if (!data.length) return h("p", { class: "card" }, "No point has both numbers", logx || logy ? ", above 0 for a logarithmic axis." : ".");
+    if (!data.length) return h("p", { class: "card" }, logx || logy ? "No point has both numbers above 0, as a logarithmic axis needs." : "No point has both numbers.");
     const layout = {
       height: 460,
       margin: { l: 60, r: 20, t: 20, b: 60 },

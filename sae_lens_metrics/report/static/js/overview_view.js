@@ -80,7 +80,7 @@ const overviewView = (() => {
     const columns = [...(reports.some((report) => estimate(report, "sanity", "l0")) ? [l0] : []), ...shown];
     const described = columns.map(([metric, guide]) => ({
       key: `${metric}/${guide.headline}`,
-      label: metric === "sanity" ? format.words(guide.headline) : `${guide.title}: ${format.words(guide.headline)}`,
+      label: metric === "sanity" ? format.words(guide.headline) : `${metric}: ${format.words(guide.headline)}`, // titles are too wide
       numeric: true,
       value: (row) => estimate(row.report, metric, guide.headline)?.value,
       cell: (row) => value(estimate(row.report, metric, guide.headline)),
@@ -88,7 +88,7 @@ const overviewView = (() => {
     const name = { key: "name", label: "SAE", value: (row) => row.sae.name, cell: (row) => h("a", { href: router.address(["config"], { sae: row.sae.name }) }, h("bdi", {}, row.sae.name)) };
     const kind = { key: "architecture", label: "Architecture", value: (row) => row.report.provenance.sae?.architecture, cell: (row) => row.report.provenance.sae?.architecture ?? "–" };
     const rows = all.map((sae, i) => ({ sae, report: reports[i] }));
-    return h("section", { class: "card" }, h("h2", {}, "Side by side"), tables.sortable([name, kind, ...described], rows, { label: "Main numbers of each SAE" }));
+    return h("section", { class: "card compact" }, h("h2", {}, "Side by side"), tables.sortable([name, kind, ...described], rows, { label: "Main numbers of each SAE" }));
   }
 
   const estimate = (report, metric, name) => saes.results(report)[metric]?.estimates[name];
