@@ -125,10 +125,9 @@ def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen:
     predicted = matcher.predict(corpus.tokens, special, around.place[around.inside], latent[around.inside])
     predictions[around.inside] = predicted.float().cpu()
     words = _Words(TokenText(subject.tokenizer), corpus.tokens)
-    for some in torch.arange(len(latent)).split(_AT_ONCE):  # as lists these take ten times the memory
+    for some in (slice(start, start + _AT_ONCE) for start in range(0, len(latent), _AT_ONCE)):  # lists take ten times the memory
         columns = (column[some].tolist() for column in (chosen.latent, around.place, around.inside, activations, predictions))
-        kinds = chosen.kind[int(some[0]) :]
-        for kind, of, place, inside, activation, prediction in zip(kinds, *columns, strict=False):
+        for kind, of, place, inside, activation, prediction in zip(chosen.kind[some], *columns, strict=True):
             there = slice(inside.index(True), len(inside) - inside[::-1].index(True))
             values = ([_rounded(value) for value in row[there]] for row in (activation, prediction))
             yield Example(of, kind, _BEFORE - there.start, [words[i] for i in place[there]], *values)

@@ -55,7 +55,7 @@ def test_the_page_shows_what_the_demo_found(demo, reader):
     for report in reports.values():
         for metric, guide in GUIDE.items():
             estimate = dict(report.estimates())[f"{metric}/{guide.headline}"]
-            assert with_error(estimate.value, estimate.stderr, shown=False) in overview
+            assert (estimate.reason if estimate.value is None else with_error(estimate.value, estimate.stderr, shown=False)) in overview
     opened.open("#/figures").wait_for_selector(".plot.drawn")
     examples = next(example for example in reports["TopK"].metrics["n2g"].examples if example.kind == "top")
     tab = opened.open(f"#/latent/TopK/{examples.latent}")

@@ -466,6 +466,15 @@ def test_model_with_nan_weights(where, refused, tmp_path):
 # --- interruptions -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def _interruptible():
+    """As on a terminal: what a shell starts in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_interrupted_in_the_middle(command, monkeypatch, tmp_path, capsys):
     def interrupted(subject, corpus, config, generator):
         signal.raise_signal(signal.SIGINT)
@@ -476,6 +485,7 @@ def test_interrupted_in_the_middle(command, monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().err.strip().endswith("sae-lens-metrics: interrupted")
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_interrupted_while_writing(command, monkeypatch, tmp_path):
     monkeypatch.setattr("os.replace", lambda *args: signal.raise_signal(signal.SIGINT))
     assert cli.main(command()) == 130
