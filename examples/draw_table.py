@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("results", nargs="+", type=Path, help="result files")
     parser.add_argument("--output", required=True, type=Path, help="where to write the SVG")
     options = parser.parse_args()
-    console = Console(record=True, width=136, file=io.StringIO(), force_terminal=True)
+    console = Console(record=True, width=150, file=io.StringIO(), force_terminal=True)
     print_reports({path.stem: Report.load(path) for path in options.results}, console)
     picture = console.export_svg(title="sae-lens-metrics demo")
     fonts = r"@font-face \{.*?\}"  # rich points to a server for them; the picture must not ask for anything

@@ -262,7 +262,7 @@ def _demo(arguments: list[str]) -> None:
     parser = _parser(
         "demo",
         "Trains two SAEs, one with an L1 penalty and one TopK, on a tiny language model that comes with the package, evaluates both, and "
-        "prints their metrics side by side. Needs no network; takes about four minutes on two cores.",
+        "prints their metrics side by side. Needs no network; takes about four and a half minutes on two cores.",
     )
     parser.add_arguments(DemoOptions, dest="options")
     options = parser.parse_args(arguments).options
