@@ -45,6 +45,17 @@ def brute_force(subject, tokens, position, activation, change):
     return (effects[1] - effects[0])[0, position : position + T]
 
 
+def float32_carries(base, step, sparsity):
+    """How far, relatively, rounding can move the sparsity of a latent's effect.
+
+    The SAE and the changed activation are float32 even where the model is float64: ``base - step`` is off by eps |base|, a share
+    r = eps |base| / |step| of the effect. Spread over all N logits it moves L1 by up to sqrt(N) r L2 = r L1 / sqrt(sparsity), and L2 by
+    r L2. The factor of 4 allows for layers that amplify the rounding more than the step.
+    """
+    share = torch.finfo(torch.float32).eps * float(base.norm() / step.norm())
+    return 1e-5 + 4 * 2 * (1 + sparsity**-0.5) * share
+
+
 @pytest.fixture(scope="module")
 def corpus(tokens):
     return Corpus.from_tokens(tokens)
@@ -62,7 +73,7 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
     subject, config = Subject(precise, trained[name].sae), settings(reference=reference)
     result = run(subject, corpus, config)
     part, columns = places(subject, corpus, config)
-    means, weighted, weights, by_latent, strongest = [], 0.0, 0.0, {}, {}
+    means, weighted, weights, by_latent, strongest, carried, floors = [], 0.0, 0.0, {}, {}, {}, []
     for tokens, t in zip(part.tokens, columns, strict=True):
         x = subject.activations(subject.prefix(tokens[None]))[0]
         z = subject.encode(x)
@@ -72,10 +83,12 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
             base[counted] = subject.sae(x[counted])
         values = []
         for latent in z[t].nonzero()[:, 0].tolist():
-            change = base.clone()
-            change[t] -= z[t, latent] * subject.sae.W_dec[latent]
+            change, step = base.clone(), z[t, latent] * subject.sae.W_dec[latent]
+            change[t] -= step
             differences = brute_force(subject, tokens, t, base, change)
             values.append(float(effect_sparsity(differences)))
+            floors.append(float32_carries(base[t], step, values[-1]))
+            carried[latent] = max(carried.get(latent, 0.0), floors[-1])
             size = float((differences - differences.median(-1, keepdim=True).values).norm())
             weighted, weights = weighted + size * values[-1], weights + size
             by_latent.setdefault(latent, []).append(values[-1])
@@ -84,16 +97,17 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
         means.append(sum(values) / len(values))
     mean = torch.tensor(means, dtype=torch.float64)
     estimates = result.estimates
-    assert estimates["sparsity"].value == pytest.approx(float(mean.mean()), rel=1e-5)
-    assert estimates["sparsity"].stderr == pytest.approx(float(mean.std()) / 6**0.5, rel=1e-4)
-    assert estimates["sparsity_weighted"].value == pytest.approx(weighted / weights, rel=1e-5)
+    floor = sum(floors) / len(floors)
+    assert floor < 1e-3
+    assert estimates["sparsity"].value == pytest.approx(float(mean.mean()), rel=floor)
+    assert estimates["sparsity"].stderr == pytest.approx(float(mean.std()) / 6**0.5, rel=10 * floor)
+    assert estimates["sparsity_weighted"].value == pytest.approx(weighted / weights, rel=floor)
     rows = result.tables["latents"]
     assert [row["latent"] for row in rows] == sorted(by_latent)
     for row in rows:
         values = by_latent[row["latent"]]
         assert row["ablations"] == len(values)
-        # the SAE runs in float32: of a value that is hardly above zero, fewer digits are the same
-        assert row["sparsity"] == pytest.approx(sum(values) / len(values), rel=1e-4)
+        assert row["sparsity"] == pytest.approx(sum(values) / len(values), rel=carried[row["latent"]])
         _, raised, lowered = strongest[row["latent"]]
         assert row["raised"].startswith(repr(subject.tokenizer.decode([raised])))
         assert row["lowered"].startswith(repr(subject.tokenizer.decode([lowered])))
@@ -157,7 +171,9 @@ def test_errors_are_over_documents(trained, tokens):
     grouped = run(subject, Corpus(tokens, documents=documents), config).estimates["sparsity"]
     assert grouped.value == pytest.approx(alone.value)
     assert (grouped.n, grouped.of) == (16, "documents")
-    assert grouped.stderr != pytest.approx(alone.stderr, rel=0.01)
+    # what the sequences of a document move the mean by, together
+    moved = torch.zeros(16, dtype=torch.float64).index_add(0, documents, torch.tensor(alone.influence, dtype=torch.float64))
+    assert grouped.stderr == pytest.approx(float((16 / 15 * moved.square().sum()).sqrt()), rel=1e-4)
     # of documents with one sequence each, the errors are those of sequences
     apart = run(subject, Corpus(tokens, documents=torch.arange(64)), config).estimates["sparsity"]
     assert apart.stderr == pytest.approx(alone.stderr)
