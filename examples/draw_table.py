@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sae_lens_metrics import Report
-from sae_lens_metrics.table import print_reports
+from sae_lens_metrics.views.terminal import print_reports
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm.auto import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from sae_lens_metrics.demo.text import standard_library_documents
+from sae_lens_metrics.text.standard_library import standard_library_documents
 
 END_OF_TEXT = "<|endoftext|>"
 

@@ -4,15 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sae_lens_metrics.compare import compare_reports
-    from sae_lens_metrics.config import MetricsConfig
-    from sae_lens_metrics.corpus import Corpus
-    from sae_lens_metrics.evaluation import evaluate
-    from sae_lens_metrics.functional.n2g import build_explanation
-    from sae_lens_metrics.metrics import register_metric
+    from sae_lens_metrics.comparison.comparison import compare_reports
+    from sae_lens_metrics.evaluation.evaluate import evaluate
+    from sae_lens_metrics.functional.ngram_building import build_explanation
+    from sae_lens_metrics.metrics.config import MetricsConfig
+    from sae_lens_metrics.metrics.registry import register_metric
     from sae_lens_metrics.results import Estimate, Report, summary
-    from sae_lens_metrics.subject import Subject
-    from sae_lens_metrics.training import MetricsRunnerConfig, MetricsTrainingRunner, attach_metrics
+    from sae_lens_metrics.subject.subject import Subject
+    from sae_lens_metrics.text.corpus import Corpus
+    from sae_lens_metrics.training.attach import MetricsRunnerConfig, MetricsTrainingRunner, attach_metrics
 
 __all__ = [
     "Corpus",
@@ -32,18 +32,18 @@ __all__ = [
 
 # imported on first use: reading a result file or asking for --help need not wait for torch and SAELens
 _HOMES = {
-    "Corpus": "corpus",
+    "Corpus": "text.corpus",
     "Estimate": "results",
-    "MetricsConfig": "config",
-    "MetricsRunnerConfig": "training",
-    "MetricsTrainingRunner": "training",
+    "MetricsConfig": "metrics.config",
+    "MetricsRunnerConfig": "training.attach",
+    "MetricsTrainingRunner": "training.attach",
     "Report": "results",
-    "Subject": "subject",
-    "attach_metrics": "training",
-    "build_explanation": "functional.n2g",
-    "compare_reports": "compare",
-    "evaluate": "evaluation",
-    "register_metric": "metrics",
+    "Subject": "subject.subject",
+    "attach_metrics": "training.attach",
+    "build_explanation": "functional.ngram_building",
+    "compare_reports": "comparison.comparison",
+    "evaluate": "evaluation.evaluate",
+    "register_metric": "metrics.registry",
     "summary": "results",
 }
 

@@ -29,7 +29,7 @@ def model():
 def documents():
     from itertools import islice
 
-    from sae_lens_metrics.demo.text import standard_library_documents
+    from sae_lens_metrics.text.standard_library import standard_library_documents
 
     return list(islice(standard_library_documents("train"), 150))
 
@@ -42,7 +42,7 @@ def dataset(documents):
 @pytest.fixture(scope="session")
 def tokens(model, dataset):
     """Real text, [64 sequences, 64 tokens], each beginning with BOS."""
-    from sae_lens_metrics.tokenization import Tokenization, draw_sequences, token_store
+    from sae_lens_metrics.text.tokenization import Tokenization, draw_sequences, token_store
 
     return draw_sequences(token_store(dataset, model, Tokenization(64, True, False, "bos")), 64, seed=0).tokens
 

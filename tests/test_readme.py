@@ -69,7 +69,7 @@ def test_it_is_short_and_every_block_is_covered():
 
 def test_the_training_blocks(run):
     command = shlex.split(smaller(BASH[2]))
-    folder, process = run([smaller(PYTHON[0]), "from sae_lens_metrics.cli import main", f"raise SystemExit(main({command[1:]!r}))"])
+    folder, process = run([smaller(PYTHON[0]), "from sae_lens_metrics.cli.main import main", f"raise SystemExit(main({command[1:]!r}))"])
     assert process.returncode == 0, process.stderr
     assert (folder / "output" / "metrics.json").is_file()
     assert len(list((folder / "checkpoints").rglob("metrics.jsonl"))) == 2
@@ -79,7 +79,7 @@ def test_the_blocks_for_pretrained_saes(run):
     commands = [shlex.split(line)[1:] for line in (smaller(BASH[3]), *BASH[4].splitlines())]
     commands[2].append("--dry-run")  # or it would need W&B's server
     own_metric = "evaluate(subject, corpus, config).flat()['decoder_norm/mean']"
-    run_them = f"from sae_lens_metrics.cli import main\nfor each in {commands}: assert main(each) == 0"
+    run_them = f"from sae_lens_metrics.cli.main import main\nfor each in {commands}: assert main(each) == 0"
     folder, process = run([smaller(PYTHON[1]), PYTHON[2], own_metric, run_them])
     assert process.returncode == 0, process.stderr
     assert (folder / "report.json").is_file()

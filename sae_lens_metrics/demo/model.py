@@ -4,7 +4,7 @@ from importlib.resources import as_file, files
 
 from transformer_lens import HookedTransformer
 
-from sae_lens_metrics.pretrained import load_local_model
+from sae_lens_metrics.loading.pretrained import load_local_model
 
 __all__ = ["load_tiny_lm"]
 

@@ -11,18 +11,18 @@ from datasets import Dataset
 from sae_lens import LoggingConfig, StandardTrainingSAEConfig, TopKTrainingSAEConfig
 from sae_lens.saes.sae import TrainingSAEConfig
 
-from sae_lens_metrics.config import MetricsConfig, N2GConfig, ProbeConfig, ShrinkageConfig
-from sae_lens_metrics.corpus import Corpus
 from sae_lens_metrics.demo.model import load_tiny_lm
 from sae_lens_metrics.demo.options import DemoOptions
-from sae_lens_metrics.demo.text import standard_library_documents
-from sae_lens_metrics.evaluation import make_report
-from sae_lens_metrics.history import METRICS_FILENAME, History, read_histories
-from sae_lens_metrics.pretrained import load_pretrained
-from sae_lens_metrics.report import write_report
+from sae_lens_metrics.evaluation.evaluate import make_report
+from sae_lens_metrics.loading.pretrained import load_pretrained
+from sae_lens_metrics.metrics.config import MetricsConfig, N2GConfig, ProbeConfig, ShrinkageConfig
 from sae_lens_metrics.results import Report, summary, write_atomically
-from sae_lens_metrics.table import print_reports
-from sae_lens_metrics.training import MetricsRunnerConfig, MetricsTrainingRunner
+from sae_lens_metrics.results.history import METRICS_FILENAME, History, read_histories
+from sae_lens_metrics.text.corpus import Corpus
+from sae_lens_metrics.text.standard_library import standard_library_documents
+from sae_lens_metrics.training.attach import MetricsRunnerConfig, MetricsTrainingRunner
+from sae_lens_metrics.views.page import write_report
+from sae_lens_metrics.views.terminal import print_reports
 
 __all__ = ["demo_saes", "run_demo"]
 

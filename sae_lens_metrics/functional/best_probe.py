@@ -11,7 +11,7 @@ from torch import Tensor
 from sae_lens_metrics.functional.probing import accuracy, auc, fit_logistic_1d, logistic_loss
 from sae_lens_metrics.functional.statistics import widest_float
 
-__all__ = ["BestProbe", "HeldOut", "best_probes", "held_out"]
+__all__ = ["BestProbe", "HeldOutScores", "best_probes", "held_out"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class BestProbe:
     """Log-odds at z = 0."""
 
 
-class HeldOut(NamedTuple):
+class HeldOutScores(NamedTuple):
     """How a probe does on examples that it was not fitted on."""
 
     loss: float
@@ -73,7 +73,7 @@ def _better(known: BestProbe | None, new: BestProbe) -> BestProbe:
     return new if known is None or new.loss < known.loss else known
 
 
-def held_out(best: BestProbe, z: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_on: int) -> HeldOut:
+def held_out(best: BestProbe, z: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_on: int) -> HeldOutScores:
     """Tests a probe on other examples.
 
     Log-odds are limited to ±log(m + 1) with m examples fitted on, the rule of succession: m examples without exception give odds of
@@ -92,4 +92,4 @@ def held_out(best: BestProbe, z: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitte
     most_certain = math.log(fitted_on + 1)
     limited = log_odds.clamp(-most_certain, most_certain)[:, None]
     one, zero = limited.new_ones(1), limited.new_zeros(1)
-    return HeldOut(float(logistic_loss(limited, y, one, zero)), float(accuracy(limited, y, one, zero)), float(auc(log_odds, y)))
+    return HeldOutScores(float(logistic_loss(limited, y, one, zero)), float(accuracy(limited, y, one, zero)), float(auc(log_odds, y)))

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_lens_metrics.corpus import ActivationBatch
-from sae_lens_metrics.subject import Subject
+from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.corpus import ActivationBatch
 
 __all__ = ["replacement_losses"]
 

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_lens_metrics.corpus import ActivationBatch, Corpus
 from sae_lens_metrics.functional.statistics import ratio_influence, ratio_with_error
 from sae_lens_metrics.results import Estimate
+from sae_lens_metrics.text.corpus import ActivationBatch, Corpus
 
 __all__ = ["SequenceSums", "moments", "variance"]
 

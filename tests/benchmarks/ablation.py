@@ -21,8 +21,8 @@ from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from sae_lens_metrics import Subject
-from sae_lens_metrics.ablations import Ablations
-from sae_lens_metrics.functional.ablation import effect_sparsity
+from sae_lens_metrics.functional.effect_sparsity import effect_sparsity
+from sae_lens_metrics.metrics.ablation.effects import Ablations
 
 T = 16
 SHAPES = {

@@ -14,10 +14,10 @@ import torch
 from datasets import Dataset
 
 from sae_lens_metrics.demo.model import load_tiny_lm
-from sae_lens_metrics.demo.text import standard_library_documents
 from sae_lens_metrics.functional.matching import Matcher
 from sae_lens_metrics.functional.ngrams import NGram, Patterns
-from sae_lens_metrics.tokenization import Tokenization, draw_sequences, token_store
+from sae_lens_metrics.text.standard_library import standard_library_documents
+from sae_lens_metrics.text.tokenization import Tokenization, draw_sequences, token_store
 
 CONTEXT, SEQUENCES = 128, 512  # as many tokens to match on, and as many others to cut patterns from
 LATENTS = (1024, 32768)

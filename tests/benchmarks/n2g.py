@@ -14,20 +14,21 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 warnings.filterwarnings("ignore")
 
 import n2g_oracle
 
-from sae_lens_metrics import Corpus, MetricsConfig, explanations
-from sae_lens_metrics.config import N2GConfig
+from sae_lens_metrics import Corpus, MetricsConfig
 from sae_lens_metrics.demo.model import load_tiny_lm
-from sae_lens_metrics.demo.text import standard_library_documents
-from sae_lens_metrics.functional.n2g import Examples, build_patterns
+from sae_lens_metrics.functional.ngram_building import Examples, build_patterns
 from sae_lens_metrics.functional.ngrams import ABSENT
-from sae_lens_metrics.metrics.n2g import n2g
-from sae_lens_metrics.pretrained import load_pretrained
-from sae_lens_metrics.short_runs import ShortRuns
+from sae_lens_metrics.loading.pretrained import load_pretrained
+from sae_lens_metrics.metrics.config import N2GConfig
+from sae_lens_metrics.metrics.n2g import explanations
+from sae_lens_metrics.metrics.n2g.compute import n2g
+from sae_lens_metrics.metrics.n2g.short_runs import ShortRuns
+from sae_lens_metrics.text.standard_library import standard_library_documents
 
 PLAIN_LATENTS = 48  # the plain implementation costs the same for every latent, so a part of them will do
 NEAR = 1e-4  # a comparison this near to its threshold may turn out otherwise in another batch

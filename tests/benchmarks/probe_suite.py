@@ -25,9 +25,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from sae_lens_metrics.functional.random_directions import RandomDirections
-from sae_lens_metrics.metrics.probe_search import Dictionaries, Memory, Split, probe_activations
-from sae_lens_metrics.tasks import ProbeTask
-from sae_lens_metrics.text_activations import Dictionary, TextActivations
+from sae_lens_metrics.metrics.probe.search import Dictionaries, Memory, Split, probe_activations
+from sae_lens_metrics.metrics.probe.tasks import ProbeTask
+from sae_lens_metrics.metrics.probe.text_activations import Dictionary, TextActivations
 
 
 def planted(number: int, examples: int, d_in: int) -> tuple[ProbeTask, Tensor]:

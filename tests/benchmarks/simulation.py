@@ -15,9 +15,9 @@ from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
 
 from sae_lens_metrics import Corpus, Subject
 from sae_lens_metrics.demo.model import load_tiny_lm
-from sae_lens_metrics.explanations import Explanations
 from sae_lens_metrics.functional.ngrams import Patterns
-from sae_lens_metrics.simulation import Simulation, decode_sparse
+from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
+from sae_lens_metrics.metrics.n2g.explanations import Explanations
 
 SEQUENCES, BATCH = 256, 32  # to simulate; as many others teach the scales
 D_IN, K = 128, 32

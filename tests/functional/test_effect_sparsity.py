@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sae_lens_metrics.functional.ablation import DENSE_EFFECT, effect_norms, effect_sparsity, lower_median, sparsity, tokens_affected
+from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT, effect_norms, effect_sparsity, lower_median, sparsity, tokens_affected
 
 
 def oracle(differences):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sae_lens_metrics.errors import MetricsError
 from sae_lens_metrics.functional.matching import Matcher
-from sae_lens_metrics.functional.n2g import build_explanation
+from sae_lens_metrics.functional.ngram_building import build_explanation
 from sae_lens_metrics.functional.ngrams import NGram, Patterns
 
 PAD = 0

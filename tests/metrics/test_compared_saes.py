@@ -7,8 +7,8 @@ from datasets import Dataset
 from saes import training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, compare_reports, evaluate
-from sae_lens_metrics.config import AblationConfig, N2GConfig, ProbeConfig
-from sae_lens_metrics.demo.text import standard_library_documents
+from sae_lens_metrics.metrics.config import AblationConfig, N2GConfig, ProbeConfig
+from sae_lens_metrics.text.standard_library import standard_library_documents
 
 CONFIG = MetricsConfig(
     tokens=8_192,

@@ -10,14 +10,13 @@ from saes import D_IN, D_SAE, SUPPORTED, training_sae
 from scipy.optimize import nnls
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate, register_metric
-from sae_lens_metrics.config import ProbeConfig, ShrinkageConfig
-from sae_lens_metrics.demo.text import standard_library_documents
 from sae_lens_metrics.errors import ConfigError, CorpusError
-from sae_lens_metrics.inference_sae import inference_sae
-from sae_lens_metrics.metrics import get_metric, metric_names
-from sae_lens_metrics.metrics.registry import _registered
-from sae_lens_metrics.metrics.sanity import sanity_warnings
-from sae_lens_metrics.tokenization import Tokenization, token_store
+from sae_lens_metrics.metrics.config import ProbeConfig, ShrinkageConfig
+from sae_lens_metrics.metrics.registry import _registered, get_metric, metric_names
+from sae_lens_metrics.metrics.sanity.compute import sanity_warnings
+from sae_lens_metrics.subject.inference_sae import inference_sae
+from sae_lens_metrics.text.standard_library import standard_library_documents
+from sae_lens_metrics.text.tokenization import Tokenization, token_store
 
 PROBE = ProbeConfig(tasks=["base64", "inside_string", "true_sum"], examples=80)
 
@@ -232,7 +231,7 @@ def test_a_metric_of_another_package(model, corpus, tmp_path, monkeypatch):
     info = tmp_path / "others-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[sae_lens_metrics.metrics]\nwidth = others_metric:evaluate\n")
+    (info / "entry_points.txt").write_text("[sae_lens_metrics.metrics.registry]\nwidth = others_metric:evaluate\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert "width" in metric_names()
     assert evaluate(subject_of(model), corpus, MetricsConfig(names=["width"])).flat()["width/d_sae"] == D_SAE
@@ -308,7 +307,7 @@ def test_the_drop_in_for_run_evals(model, dataset):
     from sae_lens.evals import run_evals as theirs
     from sae_lens.training.activation_scaler import ActivationScaler
 
-    from sae_lens_metrics.saelens_evals import run_evals
+    from sae_lens_metrics.evaluation.run_evals import run_evals
 
     sae = training_sae("topk", normalize="expected_average_only_in")
     scaler = ActivationScaler(scaling_factor=1.5)

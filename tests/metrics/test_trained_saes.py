@@ -7,9 +7,9 @@ from saes import TO_TRAIN
 from scipy.optimize import nnls
 
 from sae_lens_metrics import Corpus, MetricsConfig, evaluate
-from sae_lens_metrics.config import ProbeConfig
-from sae_lens_metrics.demo.text import standard_library_documents
 from sae_lens_metrics.functional.refinement import kkt_residual, refine_activations
+from sae_lens_metrics.metrics.config import ProbeConfig
+from sae_lens_metrics.text.standard_library import standard_library_documents
 
 
 @pytest.fixture(scope="module")

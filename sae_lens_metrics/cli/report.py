@@ -1,0 +1,60 @@
+"""The command ``sae-lens-metrics report``: results and training histories as a page to read and share."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+__all__ = ["run_report"]
+
+_DESCRIPTION = """Writes results as one HTML page: numbers with what they mean, figures, every latent with its explanation and examples, and
+the configuration. The page opens from disk and requests nothing from anywhere, so that it can be kept, sent and published as it is.
+
+  sae-lens-metrics report sae-metrics/A.json sae-metrics/B.json
+  sae-lens-metrics report sae-lens-metrics-demo --output demo.html        all results and training histories in a folder"""
+
+
+def run_report(arguments: Sequence[str], console: Console | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        arguments: Those after the command's name.
+        console: Where to print; default the terminal.
+
+    Raises:
+        MetricsError: A path holds no results, or a file is damaged.
+        OSError: The page cannot be written.
+    """
+    options = _parser().parse_args(arguments)
+    from sae_lens_metrics.views.page import read_inputs, write_saved
+
+    reports, histories = read_inputs(options.results)
+    output = options.output or ("report" if options.folder else "report.html")
+    titled = {} if options.title is None else {"title": options.title}
+    page = write_saved(reports, Path(output), folder=options.folder, histories=histories, **titled)
+    console = console or Console()
+    console.print(Text(f"written to {page}, open it in a browser"), soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sae-lens-metrics report",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "results", metavar="RESULTS", nargs="+", help="result files, metrics.jsonl of training runs, or folders that hold them"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="the page (default: report.html), or with --folder the folder (default: report)"
+    )
+    parser.add_argument(
+        "--folder",
+        action="store_true",
+        help="write a folder, of which a browser loads what is looked at: for SAEs of more than some 100,000 latents",
+    )
+    parser.add_argument("--title", metavar="TEXT", help="what the page is called")
+    return parser

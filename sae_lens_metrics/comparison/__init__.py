@@ -1,0 +1,1 @@
+"""Which numbers of several results differ by more than noise."""

@@ -1,0 +1,347 @@
+"""Which numbers of two SAEs differ by more than noise?"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sae_lens_metrics.comparison.comparability import Common
+from sae_lens_metrics.errors import ConfigError, ResultError
+from sae_lens_metrics.functional.significance import holm, student_p, welch_degrees_of_freedom
+from sae_lens_metrics.results import Estimate, Report, write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CAVEAT", "Comparison", "Difference", "Verdict", "compare_reports", "read_reports", "result_files", "save_as"]
+
+Verdict = Literal["higher", "lower", "no difference beyond noise", "not tested"]
+
+CAVEAT = (
+    "This is about these SAEs, on text (or tasks) like this one's. It is not about the methods that trained them: SAEs of one method "
+    "differ from training seed to training seed, and to know by how much takes several seeds of each method. Nor does it count what a "
+    "metric draws at random, such as the examples that explanations are built from: evaluate with another seed to see what that does."
+)
+"""What a comparison does not tell."""
+
+_RESOLUTION = 1e-6
+"""Relative to a value; what is computed in float32 does not tell smaller differences."""
+
+_BASELINES = {
+    "sanity": ("ce_clean", "ce_zeroed"),
+    "probe": ("channels_", "random_", "shuffled_"),
+    "explanation": ("ce_clean", "ce_zeroed", "ce_mean", "ce_unigram", "ce_bigram", "ce_bias", "bigram_backoff"),
+    "ablation": ("channels_", "random_"),
+    "shrinkage": ("ce_clean",),
+}
+_BASELINES["explanation"] += ("recovered_mean", "recovered_unigram", "recovered_bigram", "recovered_bias")
+"""Beginnings of the names of numbers that are not the SAE's own: they are there for its numbers to be judged by."""
+_SAME = {"explanation/explained_variance": "explanation/mse", "shrinkage/change_relative": "shrinkage/ratio"}
+"""Numbers that say the same as another one, and that one."""
+_SAME_BESIDE = {
+    "sanity/loss_recovered": ("sanity/ce_reconstructed", "sanity/ce_clean"),
+    "probe/loss_minus_channels": ("probe/loss", "probe/channels_loss"),
+    "probe/loss_minus_random": ("probe/loss", "probe/random_loss"),
+    "explanation/recovered_reconstruction": ("explanation/ce_reconstruction", "explanation/ce_clean"),
+    "explanation/recovered_explanation": ("explanation/ce_explanation", "explanation/ce_clean"),
+    "explanation/recovered_explained_latents": ("explanation/ce_explained_latents", "explanation/ce_clean"),
+    "explanation/explanation_minus_bigram": ("explanation/ce_explanation", "explanation/ce_bigram"),
+    "ablation/sparsity_minus_channels": ("ablation/sparsity", "ablation/channels_sparsity"),
+    "ablation/sparsity_minus_channels_lasting": ("ablation/sparsity", "ablation/channels_lasting_sparsity"),
+    "shrinkage/ce_added_raw": ("shrinkage/ce_raw", "shrinkage/ce_clean"),
+    "shrinkage/ce_added_refined": ("shrinkage/ce_refined", "shrinkage/ce_clean"),
+}
+"""Numbers that say the same as another one where a baseline is the same in both reports, and those two."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number in two reports."""
+
+    number: str
+    """Its full name, such as ``"shrinkage/ratio"``."""
+    reference: str
+    """Name of the first report."""
+    name: str
+    """Name of the second report."""
+    first: float
+    """The first report's value."""
+    first_stderr: float | None
+    """Its standard error; ``None`` where it is exact."""
+    second: float
+    """The second report's value."""
+    second_stderr: float | None
+    """Its standard error."""
+    difference: float
+    """Second minus first."""
+    stderr: float | None
+    """Standard error of the difference; ``None`` where either value has none."""
+    paired: bool
+    """Whether the error is that of differences unit by unit, so that what the units have in common cancels."""
+    df: float | None = None
+    """Degrees of freedom of the error."""
+    p: float | None = None
+    """Two-sided p-value of Student's t test; ``None`` where nothing is tested."""
+    corrected_p: float | None = None
+    """The same, corrected for the number of tests."""
+    verdict: Verdict = "not tested"
+    """Whether the second is higher or lower than the first; neither says better."""
+    untested: str | None = None
+    """Why the number is not tested."""
+    unpaired: str | None = None
+    """Why the error is not that of differences unit by unit."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Reports, each compared with the first of them."""
+
+    names: list[str]
+    """The reports' names."""
+    differences: list[Difference]
+    """A difference for each number that two reports have in common."""
+    alpha: float
+    """Probability, at most, of calling any difference that is none, over all tests of this comparison."""
+    notes: list[str]
+    """What was not compared or not paired and why, and what else differs between the reports."""
+
+    @property
+    def tested(self) -> int:
+        """How many numbers were tested, for which the p-values are corrected."""
+        return sum(each.p is not None for each in self.differences)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per difference, with the fields of ``Difference`` as columns."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(each) for each in self.differences], columns=[each.name for each in fields(Difference)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as JSON types."""
+        return {
+            "format": "sae-lens-metrics comparison",
+            "format_version": "1.0",
+            "tested": self.tested,
+            "caveat": CAVEAT,
+            **asdict(self),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the comparison: everything as .json, or the differences as .csv.
+
+        Raises:
+            ConfigError: If the name ends in neither.
+            OSError: If the folder cannot be written.
+        """
+        if save_as(path) == ".csv":
+            return write_atomically(path, self.to_frame().to_csv(index=False))
+        return write_atomically(path, json.dumps(self.to_dict(), indent=1, allow_nan=False))
+
+
+def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Comparison:
+    """Compares reports with the first of them, number by number.
+
+    A difference is judged by a two-sided t test. Where both numbers are over the same units (documents of the same text with the same
+    seed, or the same probe tasks) the test is paired: with e_i the difference of what unit i contributes (``Estimate.influence``), the
+    error is sqrt(n / (n - 1) Σ e_i²), with n - 1 degrees of freedom. Elsewhere the error is the root of the sum of squares, with
+    the degrees of freedom of Welch (1947). The p-values are corrected for their number (Holm 1979): the probability of calling any
+    difference that is none is at most ``alpha``; a little more (0.06 for 0.05) where there are as few as 20 documents and some are three
+    times as long as others.
+
+    Not tested are exact counts, numbers without any spread, baselines (which are not the SAE's own), and numbers that say the same as
+    another one. Which those are is fixed by their names. With more than two reports the correction is for all tests of all of them.
+
+    What the verdicts are about: these SAEs on text (or tasks) like this one's, and not the methods that trained them, for which it takes
+    several training seeds of each. The errors do not hold what a metric draws at random, given its seed.
+
+    Args:
+        reports: At least two, by name.
+        alpha: The level, above 0 and below 1.
+
+    Raises:
+        ConfigError: If the level is out of range.
+        ResultError: If there are fewer than two reports, or two have no number in common that can be compared.
+    """
+    if not 0 < alpha < 1:
+        raise ConfigError(f"alpha is {alpha}, expected a probability above 0 and below 1, such as 0.05")
+    if len(reports) < 2:
+        raise ResultError(f"a comparison takes at least two reports, not {len(reports)}")
+    (reference, first), *others = reports.items()
+    differences: list[Difference] = []
+    notes: list[str] = []
+    for name, second in others:
+        found, remarks = _differences((reference, first), (name, second))
+        differences += found
+        notes += remarks if len(others) == 1 else [f"{name}: {remark}" for remark in remarks]
+    return Comparison(list(reports), _judged(differences, alpha), alpha, notes)
+
+
+def result_files(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """Result files by their files' names, or by their paths where two have the same name.
+
+    Raises:
+        ResultError: If there is no such file, with what to do.
+    """
+    files = [_result_file(Path(path)) for path in paths]
+    stems = [file.stem for file in dict.fromkeys(files)]
+    named: dict[str, Path] = {}
+    for i, file in enumerate(files):
+        name = file.stem if stems.count(file.stem) == 1 else str(file)
+        again = files[:i].count(file)
+        named[f"{name} ({again + 1})" if again else name] = file
+    return named
+
+
+def read_reports(files: Mapping[str, Path]) -> dict[str, Report]:
+    """Reads what a comparison needs of result files: all but the examples, which are most of them.
+
+    Raises:
+        ResultError: If a file holds no result.
+    """
+    return {name: Report.load(file).without("examples") for name, file in files.items()}
+
+
+def save_as(path: str | Path) -> str:
+    """How ``Comparison.save`` writes to a path, ``".json"`` or ``".csv"``.
+
+    Raises:
+        ConfigError: If the name ends in neither.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".json", ".csv"):
+        raise ConfigError(f"a comparison is written as .json or .csv, which {str(path)!r} does not end in: give another name")
+    return suffix
+
+
+def _result_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    what = f"{str(path)!r} is a folder" if path.is_dir() else f"there is no file {str(path)!r}"
+    how = f"sae-lens-metrics evaluate {path} --dataset DATASET" if path.is_dir() else "sae-lens-metrics evaluate RELEASE SAE_ID"
+    raise ResultError(f"{what}: a comparison is of result files, give their names; an SAE is evaluated first ({how} writes such a file)")
+
+
+# --- one pair of reports -----------------------------------------------------------------------------------------------------
+
+
+def _differences(first: tuple[str, Report], second: tuple[str, Report]) -> tuple[list[Difference], list[str]]:
+    """The differences of two named reports, not corrected yet; and notes."""
+    common = Common(first[1], second[1])
+    left_out = {metric: common.left_out(metric) for metric, _ in first[1].results()}
+    others = dict(second[1].estimates())
+    found = []
+    for number, estimate in first[1].estimates():
+        other = others.get(number)
+        if left_out.get(_metric(number)) is None and other is not None and estimate.value is not None and other.value is not None:
+            found.append(_difference(number, (first[0], estimate), (second[0], other), common))
+    notes = [f"{metric} is left out, its numbers do not mean the same: {reason}" for metric, reason in left_out.items() if reason]
+    notes += _missing(first, second)
+    if not found:
+        raise ResultError(f"{first[0]} and {second[0]} have no number in common that can be compared. {'. '.join(notes)}".rstrip())
+    return found, [*notes, *_unpaired(found), *common.notes()]
+
+
+def _missing(first: tuple[str, Report], second: tuple[str, Report]) -> Iterator[str]:
+    """What only one of two reports has, or has no value for; each reason once, with the first of its numbers."""
+    reasons: dict[tuple[str, str, str], str] = {}
+    for (name, report), (_, other) in ((first, second), (second, first)):
+        own, others = (dict(each.estimates()) for each in (report, other))
+        for number in others:
+            estimate = own.get(number)
+            if estimate is None:
+                reason = report.errors.get(_metric(number), "there is no such number")
+            elif estimate.value is None and others[number].value is not None:
+                reason = estimate.reason or "it has no value"
+            else:
+                continue
+            reasons.setdefault((name, _metric(number), reason), number)
+    return (f"{number} is missing in {name}: {reason}" for (name, _, reason), number in reasons.items())
+
+
+def _metric(number: str) -> str:
+    return number.split("/")[0]
+
+
+def _unpaired(differences: list[Difference]) -> Iterator[str]:
+    """Why numbers are not paired, each reason once with its metrics."""
+    metrics: dict[str, dict[str, None]] = {}
+    for each in differences:
+        if each.unpaired is not None:
+            metrics.setdefault(each.unpaired, {})[_metric(each.number)] = None
+    return (f"not paired, {reason}: {', '.join(names)}" for reason, names in metrics.items())
+
+
+def _difference(number: str, first: tuple[str, Estimate], second: tuple[str, Estimate], common: Common) -> Difference:
+    """The difference of one number, with its p-value where it is tested."""
+    (reference, a), (name, b) = first, second
+    assert a.value is not None
+    assert b.value is not None
+    found = Difference(number, reference, name, a.value, a.stderr, b.value, b.stderr, b.value - a.value, None, paired=False)
+    if a.stderr is None or b.stderr is None:
+        reason = a.reason if a.stderr is None else b.reason
+        return replace(found, untested=reason or "it has no standard error")
+    if a.n < 2 or b.n < 2:
+        return replace(found, untested="one unit has no spread")
+    unpaired = common.unpaired(_metric(number), a, b)
+    stderr, df = _independent(a, b) if unpaired else _paired(a, b)
+    found = replace(found, stderr=stderr, df=df, paired=unpaired is None, unpaired=unpaired)
+    untested = _untested(found, common)
+    if untested is not None:
+        return replace(found, untested=untested)
+    return replace(found, p=_p_value(found))
+
+
+def _paired(first: Estimate, second: Estimate) -> tuple[float, float]:
+    """Standard error of a difference over common units, and its degrees of freedom.
+
+    Of the two numbers of units with weight the smaller one counts, which errs on the safe side where they are not the same units.
+    """
+    assert first.influence is not None
+    assert second.influence is not None
+    n = min(first.n, second.n)
+    length = math.hypot(*(b - a for a, b in zip(first.influence, second.influence, strict=True)))
+    return math.sqrt(n / (n - 1)) * length, n - 1
+
+
+def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None]:
+    """Standard error of a difference of independent numbers, and its degrees of freedom; none where there is no error."""
+    assert first.stderr is not None
+    assert second.stderr is not None
+    stderr = math.hypot(first.stderr, second.stderr)
+    return stderr, welch_degrees_of_freedom(first.stderr, first.n - 1, second.stderr, second.n - 1) if stderr else None
+
+
+def _untested(found: Difference, common: Common) -> str | None:
+    """Why a difference with an error is not tested."""
+    metric, name = found.number.split("/", 1)
+    if name.startswith(_BASELINES.get(metric, ())):
+        return "a baseline"
+    if found.number in _SAME:
+        return f"the same as {_SAME[found.number]}"
+    number, baseline = _SAME_BESIDE.get(found.number, (None, ""))
+    if number is not None and found.paired and common.is_same(baseline):
+        return f"the same as {number}"
+    return None if found.first_stderr or found.second_stderr else "no spread in either"
+
+
+def _p_value(found: Difference) -> float:
+    if abs(found.difference) <= _RESOLUTION * max(abs(found.first), abs(found.second)):
+        return 1.0
+    if not found.stderr or found.df is None:
+        return 0.0  # the same difference in every unit
+    return student_p(found.difference / found.stderr, found.df)
+
+
+def _judged(differences: list[Difference], alpha: float) -> list[Difference]:
+    """The differences with verdicts, after correction for all tests among them."""
+    corrected = iter(holm([each.p for each in differences if each.p is not None]))
+    return [each if each.p is None else _verdict(each, next(corrected), alpha) for each in differences]
+
+
+def _verdict(found: Difference, corrected_p: float, alpha: float) -> Difference:
+    verdict: Verdict = "no difference beyond noise"
+    if corrected_p <= alpha:
+        verdict = "higher" if found.difference > 0 else "lower"
+    return replace(found, corrected_p=corrected_p, verdict=verdict)

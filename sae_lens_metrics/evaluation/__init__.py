@@ -1,0 +1,1 @@
+"""Evaluating subjects: one, or many after each other."""

@@ -1,0 +1,76 @@
+"""Result files: which one a result belongs in, and whether it is there already."""
+
+import hashlib
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from sae_lens_metrics.errors import ResultError
+from sae_lens_metrics.evaluation.evaluate import dependencies
+from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.probe.tasks.user_files import split_positive
+from sae_lens_metrics.results import Report
+from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.corpus import Corpus
+
+__all__ = ["finished", "identity", "result_path"]
+
+logger = logging.getLogger("sae_lens_metrics")
+
+_LONGEST = 150
+"""Characters of a name in a file's name, most of which systems limit to 255 bytes."""
+
+
+def identity(subject: Subject, corpus: Corpus, config: MetricsConfig) -> dict[str, Any]:
+    """Everything that a result depends on, as JSON types, known before any metric has run.
+
+    Args:
+        subject: The model and SAE.
+        corpus: The text.
+        config: What to compute.
+    """
+    own_tasks = config.probe.task_files if "probe" in config.names else []
+    return {
+        **dependencies(subject, corpus, config),
+        "settings": subject.settings(),
+        "model": subject.model_hash(),
+        "task_files": {given: _contents(split_positive(given)[0]) for given in own_tasks},
+    }
+
+
+def result_path(output: Path, name: str, depends_on: dict[str, Any]) -> Path:
+    """A file for a result: no two results share one, and the same result always has the same.
+
+    Args:
+        output: The folder.
+        name: What the SAE is called.
+        depends_on: What ``identity`` gave.
+    """
+    digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:10]
+    return output / f"{_slug(name)}_{digest}.json"
+
+
+def finished(path: Path) -> Report | None:
+    """The report in a file, if it is whole and none of its metrics failed."""
+    if not path.is_file():
+        return None
+    try:
+        report = Report.load(path)
+    except (ResultError, OSError) as error:
+        logger.warning("%s, so it is made again", error)
+        return None
+    return None if report.errors else report
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", name)[-_LONGEST:].strip("._") or "sae"
+
+
+def _contents(path: Path) -> str:
+    """SHA-256 of a file, or of all files in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
+        digest.update(f"{file.name} {file.stat().st_size} ".encode() + file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The only place with private or undocumented names of other packages."""

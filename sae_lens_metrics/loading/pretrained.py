@@ -1,0 +1,320 @@
+"""SAEs from the hub or from disk, together with the model that they were trained on."""
+
+import difflib
+import logging
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from sae_lens.constants import SAE_WEIGHTS_FILENAME, SPARSITY_FILENAME
+from sae_lens.load_model import load_model
+from sae_lens.loading.pretrained_sae_loaders import (
+    get_conversion_loader_name,
+    get_sae_lens_config_from_disk,
+    get_sae_lens_config_from_hf,
+    handle_config_defaulting,
+    load_sae_config_from_huggingface,
+)
+from sae_lens.loading.pretrained_saes_directory import (
+    get_config_overrides,
+    get_pretrained_saes_directory,
+    get_repo_id_and_folder_name,
+)
+from sae_lens.saes.sae import SAE
+from transformer_lens import HookedTransformer
+from transformer_lens import loading_from_pretrained as loading
+
+from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.loading.downloads import with_retries
+from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure
+from sae_lens_metrics.subject.subject import Subject
+
+__all__ = [
+    "ModelSpec",
+    "SAEInfo",
+    "check_name",
+    "load_local_model",
+    "load_pretrained",
+    "load_spec",
+    "load_subject",
+    "nearest",
+    "read_info",
+]
+
+logger = logging.getLogger("sae_lens_metrics")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model: equal ones need not be loaded twice."""
+
+    name: str
+    """A name, or a folder on disk."""
+    kind: str = "HookedTransformer"
+    """SAELens's name of its class."""
+    kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Arguments of its loading."""
+
+
+@dataclass(frozen=True)
+class SAEInfo:
+    """What the configuration of an SAE says, read without its weights."""
+
+    metadata: dict[str, Any] | None
+    """SAELens's metadata; ``None`` where they come with the weights only."""
+    remarks: tuple[str, ...] = ()
+    """What a reader of the numbers must know."""
+
+    def model(self, name: str | None = None) -> ModelSpec | None:
+        """The model that the SAE is for, or another one in its place; ``None`` where nobody knows before the weights are there.
+
+        Raises:
+            SubjectError: If neither the metadata nor the caller name one.
+        """
+        return None if self.metadata is None else _spec(self.metadata, name)
+
+
+def load_pretrained(
+    release: str,
+    sae_id: str | None = None,
+    *,
+    model: Any = None,
+    device: str | None = None,
+    dtype: str = "float32",
+    special_tokens: Sequence[int] | None = None,
+    **options: Any,
+) -> Subject:
+    """Loads an SAE and its model; what is odd about the SAE's configuration is logged as a warning.
+
+    Args:
+        release: A release of SAELens's directory, a repository on the hub, or a folder on disk that holds one SAE.
+        sae_id: Which SAE of the release; ``None`` for a folder on disk.
+        model: The model, if not the one in the SAE's metadata: an object, a folder on disk, or a name.
+        device: Where to put both; default a GPU if there is one.
+        dtype: The SAE's dtype.
+        special_tokens: Tokens that do not count besides the tokenizer's own, if not as in the SAE's metadata.
+        **options: Passed to ``Subject``: ``hook_name``, ``context_size``, ``prepend_bos``, ``model_kwargs``.
+
+    Raises:
+        SubjectError: If there is no such release, SAE or model, or they do not fit together.
+    """
+    for remark in read_info(release, sae_id).remarks:
+        logger.warning(remark)
+    return load_subject(release, sae_id, model=model, device=device, dtype=dtype, special_tokens=special_tokens, **options)
+
+
+def load_subject(
+    release: str,
+    sae_id: str | None = None,
+    *,
+    model: Any = None,
+    device: str | None = None,
+    dtype: str = "float32",
+    special_tokens: Sequence[int] | None = None,
+    **options: Any,
+) -> Subject:
+    """What ``load_pretrained`` does, for callers who have read the SAE's configuration themselves."""
+    device = _device(device)
+    sae = _from_disk(release, device, dtype) if sae_id is None else _from_hub(release, sae_id, device, dtype)
+    _refuse_nan(sae, "the SAE")
+    if special_tokens is not None:
+        sae.cfg.metadata.exclude_special_tokens = list(special_tokens)
+    if sae_id is not None:
+        options.setdefault("expected", _published(release, sae_id))
+    if model is None or isinstance(model, str):
+        model = load_spec(_spec(sae.cfg.metadata.to_dict(), model), device)
+    return Subject(model, sae, **options)
+
+
+def load_spec(spec: ModelSpec, device: str | None = None) -> Any:
+    """Loads a model.
+
+    Args:
+        spec: Which one.
+        device: Where to put it; default a GPU if there is one.
+
+    Raises:
+        SubjectError: If there is no such model, or its weights are damaged.
+    """
+    name, device, known = spec.name, _device(device), loading.make_model_alias_map()
+    is_folder = Path(name).is_dir()
+    if not is_folder and spec.kind == "HookedTransformer" and name.lower() not in known:
+        near = nearest(name, known)
+        raise SubjectError(f"{name!r} is neither a folder nor a model that TransformerLens knows: the nearest names are {near} (--model)")
+
+    def load() -> Any:
+        return load_model(spec.kind, name, device=device, model_from_pretrained_kwargs=dict(spec.kwargs))
+
+    try:
+        model = load_local_model(name, device=device) if is_folder else with_retries(load, f"the model {name!r}")
+    except Exception as error:  # network, missing files, damaged weights: the user needs the name and the reason
+        raise SubjectError(f"cannot load the model {name!r}: {explain_failure(error)}") from error
+    _refuse_nan(model, "the model")
+    return model
+
+
+def load_local_model(folder: str | Path, device: str | torch.device = "cpu") -> HookedTransformer:
+    """A Hugging Face model on disk as a HookedTransformer, weights unprocessed, in float32.
+
+    ``HookedTransformer.from_pretrained`` knows names only, not folders.
+
+    Args:
+        folder: Holds ``config.json``, the weights as safetensors, and the tokenizer.
+        device: Where to put it.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = str(folder)
+    weights = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True)
+    config = loading.get_pretrained_model_config(folder, device=str(device), fold_ln=False)
+    model = HookedTransformer(config, AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    state = loading.get_pretrained_state_dict(folder, config, weights)
+    model.load_and_process_state_dict(state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False)
+    return model.requires_grad_(False).eval()
+
+
+def read_info(release: str, sae_id: str | None = None) -> SAEInfo:
+    """Reads the configuration of an SAE, not its weights.
+
+    Args:
+        release: As in ``load_pretrained``.
+        sae_id: Likewise.
+
+    Raises:
+        SubjectError: If there is no such release or SAE, or its configuration cannot be read.
+    """
+    check_name(release, sae_id)
+    ours = sae_id is None or get_conversion_loader_name(release) == "sae_lens"
+    try:
+        return _read_info(release, sae_id, ours)
+    except Exception as error:
+        if not ours:  # some formats need more than SAELens's readers of configurations know; the weights will tell
+            return SAEInfo(None)
+        raise SubjectError(_failure(release, sae_id, error)) from error
+
+
+def check_name(release: str, sae_id: str | None) -> None:
+    """Makes sure that an SAE may exist, before anything is asked of a network.
+
+    Raises:
+        SubjectError: If there is no such folder or release, or no such SAE in the release.
+    """
+    directory = get_pretrained_saes_directory()
+    if sae_id is None:
+        if release in directory:
+            some = ", ".join(islice(directory[release].saes_map, 5))
+            raise SubjectError(f"{release!r} is a release: say which of its SAEs, such as {some}, or '.*' for all")
+        if not (Path(release) / "cfg.json").is_file():
+            raise SubjectError(
+                f"{release!r} is not a folder that holds an SAE (cfg.json, sae_weights.safetensors): give one, or RELEASE SAE_ID"
+            )
+    elif release not in directory and "/" not in release:
+        raise SubjectError(f"there is no release {release!r}: the nearest names are {nearest(release, directory)}")
+    elif release in directory and sae_id not in directory[release].saes_map:
+        near = nearest(sae_id, directory[release].saes_map)
+        raise SubjectError(f"the release {release!r} has no SAE {sae_id!r}: the nearest names are {near}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The names that are most like one that does not exist, for an error."""
+    return ", ".join(difflib.get_close_matches(name, list(known), n=5, cutoff=0.0))
+
+
+# --- the SAE -----------------------------------------------------------------------------------------------------------------
+
+
+def _read_info(release: str, sae_id: str | None, ours: bool) -> SAEInfo:
+    if not ours and sae_id is not None:
+        other = with_retries(lambda: load_sae_config_from_huggingface(release, sae_id), f"the SAE {sae_id!r} of {release!r}")
+        return SAEInfo(dict(other["metadata"]))
+    if sae_id is None:
+        raw, overrides = get_sae_lens_config_from_disk(release), {}
+    else:
+        repository, folder = get_repo_id_and_folder_name(release, sae_id)
+        raw = with_retries(lambda: get_sae_lens_config_from_hf(repository, folder), f"the SAE {sae_id!r} of {release!r}")
+        overrides = get_config_overrides(release, sae_id)
+    if not isinstance(raw, dict):
+        raise ValueError(f"its cfg.json holds a {type(raw).__name__}, expected an object")
+    remarks = tuple(config_remarks(raw))
+    return SAEInfo(dict(handle_config_defaulting({**raw, **overrides}).get("metadata") or {}), remarks)
+
+
+def _from_disk(folder: str, device: str, dtype: str) -> SAE[Any]:
+    check_name(folder, None)
+    try:
+        return SAE.load_from_disk(folder, device=device, dtype=dtype)
+    except Exception as error:  # from broken JSON to weights of another shape: the user needs the folder and the reason
+        raise SubjectError(_failure(folder, None, error)) from error
+
+
+def _from_hub(release: str, sae_id: str, device: str, dtype: str) -> SAE[Any]:
+    check_name(release, sae_id)
+
+    def load() -> SAE[Any]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"\s*This SAE has non-empty model_from_pretrained_kwargs")  # they are used
+            return SAE.from_pretrained(release, sae_id, device=device, dtype=dtype)
+
+    try:
+        return with_retries(load, f"the SAE {sae_id!r} of {release!r}")
+    except Exception as error:  # network, missing file, weights of another shape: the user needs the name and the reason
+        raise SubjectError(_failure(release, sae_id, error)) from error
+
+
+def _failure(release: str, sae_id: str | None, error: Exception) -> str:
+    reason = explain_failure(error, _weights_on_disk(release, sae_id))
+    if sae_id is None:
+        return f"cannot load the SAE in {release!r}, expected what SAELens's save_model writes: {reason}"
+    return f"cannot load the SAE {sae_id!r} of {release!r}: {reason}"
+
+
+def _weights_on_disk(release: str, sae_id: str | None) -> list[Path]:
+    """The files that SAELens reads weights from, as far as they are here; releases in other formats have none."""
+    names = (SAE_WEIGHTS_FILENAME, SPARSITY_FILENAME)
+    if sae_id is None:
+        return [path for path in (Path(release) / name for name in names) if path.is_file()]
+    if get_conversion_loader_name(release) != "sae_lens":
+        return []
+    repository, folder = get_repo_id_and_folder_name(release, sae_id)
+    try:
+        kept = [try_to_load_from_cache(repository, f"{folder}/{name}") for name in names]
+    except ValueError:  # a name that cannot be a repository's
+        return []
+    return [Path(path) for path in kept if isinstance(path, str)]
+
+
+def _published(release: str, sae_id: str) -> dict[str, float]:
+    """L0 and explained variance as the directory of releases has them; it writes 1.0 where nobody knows."""
+    lookup = get_pretrained_saes_directory().get(release)
+    if lookup is None:
+        return {}
+    claims = {"l0": lookup.expected_l0.get(sae_id), "explained_variance": lookup.expected_var_explained.get(sae_id)}
+    return {name: float(value) for name, value in claims.items() if value is not None and value != 1.0}
+
+
+# --- shared ------------------------------------------------------------------------------------------------------------------
+
+
+def _device(name: str | None) -> str:
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _spec(metadata: dict[str, Any], name: str | None) -> ModelSpec:
+    name = name or metadata.get("model_name")
+    if not name:
+        raise SubjectError("the SAE's metadata name no model: give one (model=..., or --model)")
+    if Path(name).is_dir():
+        return ModelSpec(name)
+    kind = metadata.get("model_class_name") or "HookedTransformer"
+    return ModelSpec(name, kind, metadata.get("model_from_pretrained_kwargs") or {})
+
+
+def _refuse_nan(module: torch.nn.Module, what: str) -> None:
+    broken = [name for name, value in module.state_dict().items() if value.is_floating_point() and bool(value.isnan().any())]
+    if broken:
+        raise SubjectError(f"the weights of {what} hold NaN ({', '.join(broken[:3])}): the file is damaged, load it again")

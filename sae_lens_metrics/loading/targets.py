@@ -1,0 +1,139 @@
+"""Which SAEs a user means: releases and SAEs by name or pattern, folders, and lists of those."""
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from sae_lens.constants import SAE_CFG_FILENAME
+from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+
+from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.loading.downloads import with_retries
+from sae_lens_metrics.loading.pretrained import check_name, nearest
+
+__all__ = ["Target", "find_targets", "read_list"]
+
+logger = logging.getLogger("sae_lens_metrics")
+
+_SIGNS = re.compile(r"[\\*+?|^$()\[\]{}]")
+"""What makes a name a pattern; a dot alone does not, as the names of hooks are full of them."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One SAE."""
+
+    release: str
+    """A release of SAELens's directory, a repository on the hub, or a folder on disk."""
+    sae_id: str | None = None
+    """Which SAE of the release; ``None`` for a folder."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in tables and files."""
+        return self.release if self.sae_id is None else f"{self.release}/{self.sae_id}"
+
+
+def find_targets(words: Sequence[str]) -> list[Target]:
+    """The SAEs that a user names.
+
+    Args:
+        words: A release and an SAE, either of them a name or a regular expression that matches whole names, as in SAELens's own command
+            for evaluations; or, if the first is a folder, folders that each hold an SAE, or SAEs somewhere below.
+
+    Raises:
+        SubjectError: If nothing is meant by them; it tells the nearest names.
+    """
+    if Path(words[0]).is_dir() or len(words) == 1:
+        return list(dict.fromkeys(target for word in words for target in _in_folder(word)))
+    if len(words) > 2:
+        raise SubjectError(f"{words[0]!r} is not a folder, and {len(words)} names were given: give RELEASE SAE_ID, or folders")
+    release, sae_id = words
+    directory = get_pretrained_saes_directory()
+    releases = list(_matching(release, directory))
+    if releases:
+        found = [Target(name, each) for name in releases for each in _matching(sae_id, directory[name].saes_map)]
+        return _or_refuse(found, releases, sae_id, [each for name in releases for each in directory[name].saes_map])
+    if "/" not in release or _SIGNS.search(release):
+        raise SubjectError(f"there is no release {release!r}: the nearest names are {nearest(release, directory)}")
+    return _in_repository(release, sae_id)
+
+
+def read_list(path: str | Path) -> list[Target]:
+    """The SAEs that the lines of a file name: a release and an SAE, or a folder; what follows a ``#`` is a comment.
+
+    Raises:
+        SubjectError: If a line means nothing, or none of them means anything.
+        OSError: If the file cannot be read.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SubjectError(f"the list {str(path)!r} is not text in UTF-8 ({error}): give a file with one target a line") from error
+    found: list[Target] = []
+    for number, line in enumerate(lines, start=1):
+        text = re.sub(r"(^|\s)#.*", "", line).strip()
+        if not text:
+            continue
+        words = [text] if Path(text).is_dir() else text.split()
+        try:
+            found += find_targets(words)
+        except SubjectError as error:
+            raise SubjectError(f"line {number} of {str(path)!r}: {error}") from error
+    if not found:
+        raise SubjectError(f"the list {str(path)!r} names no SAE: give one target a line, RELEASE SAE_ID or a folder")
+    return list(dict.fromkeys(found))
+
+
+def _matching(pattern: str, names: Iterable[str]) -> Iterator[str]:
+    """The name itself if there is one, or all that the pattern matches as a whole."""
+    known = list(names)
+    if pattern in known:
+        return iter([pattern])
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise SubjectError(f"{pattern!r} is neither a name nor a regular expression ({error}): write .* for any text") from error
+    return (name for name in known if compiled.fullmatch(name))
+
+
+def _or_refuse(found: list[Target], releases: list[str], sae_id: str, known: list[str]) -> list[Target]:
+    if found:
+        return found
+    where = f"the release {releases[0]!r} has" if len(releases) == 1 else f"the {len(releases)} releases that match have"
+    raise SubjectError(f"{where} no SAE {sae_id!r}: the nearest names are {nearest(sae_id, known) or 'none, it holds no SAE'}")
+
+
+def _in_repository(repository: str, sae_id: str) -> list[Target]:
+    """SAEs of a repository that SAELens's directory does not have; a plain name is taken as it is, without asking the hub."""
+    if not _SIGNS.search(sae_id):
+        return [Target(repository, sae_id)]
+    try:
+        files = with_retries(lambda: HfApi().list_repo_files(repository), f"the repository {repository!r}")
+    except Exception as error:  # no network, no such repository, no access
+        reason = f"{type(error).__name__}: {error}"
+        raise SubjectError(f"the SAEs of {repository!r} cannot be listed ({reason}): give the name of one, without a pattern") from error
+    folders = sorted(file.removesuffix(f"/{SAE_CFG_FILENAME}") for file in files if file.endswith(f"/{SAE_CFG_FILENAME}"))
+    return _or_refuse([Target(repository, folder) for folder in _matching(sae_id, folders)], [repository], sae_id, folders)
+
+
+def _in_folder(folder: str) -> list[Target]:
+    """The SAE in a folder, or those below it."""
+    if not Path(folder).is_dir():
+        check_name(folder, None)
+    if (Path(folder) / SAE_CFG_FILENAME).is_file():
+        return [Target(folder)]
+    below = sorted((str(Path(parent)) for parent, _, files in os.walk(folder) if SAE_CFG_FILENAME in files), key=_by_number)
+    if not below:
+        raise SubjectError(f"there is no SAE in {folder!r} or below (cfg.json, sae_weights.safetensors): give a folder that holds one")
+    logger.info("%d SAE%s below %s", len(below), "s" if len(below) > 1 else "", folder)
+    return [Target(each) for each in below]
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Sorts checkpoint 2 before checkpoint 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]

@@ -1,0 +1,98 @@
+"""Latents simulated from their explanations, and what the SAE makes of them (Gao et al. 2024, section 4.4)."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from sae_lens_metrics.functional.statistics import widest_float
+from sae_lens_metrics.metrics.n2g.explanations import Explanations
+from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.corpus import ActivationBatch
+
+__all__ = ["Latents", "Simulation", "decode_sparse"]
+
+
+class Latents(NamedTuple):
+    """Nonzero latents of some activations, sorted by row."""
+
+    row: Int[Tensor, "nonzero"]
+    """Which activation."""
+    latent: Int[Tensor, "nonzero"]
+    """Which latent."""
+    value: Float[Tensor, "nonzero"]
+    """Its value."""
+
+
+class Simulation:
+    """Simulates latents from their explanations.
+
+    What an explanation predicts is scaled by E[sa] / E[s²], with s the prediction and a the latent: the least-squares scale.
+
+    Args:
+        explanations: The explanations.
+        subject: The model and SAE that they explain.
+
+    """
+
+    def __init__(self, explanations: Explanations, subject: Subject) -> None:
+        self._subject = subject
+        self._matcher = explanations.matcher(subject.device)
+        precise = widest_float(subject.device)
+        self._products, self._squares = (torch.zeros(subject.d_sae, dtype=precise, device=subject.device) for _ in range(2))
+
+    def learn(self, batch: ActivationBatch) -> None:
+        """Adds a batch of the training text, on which the scales are estimated; sums only are kept."""
+        predicted = self.predict(batch)
+        self._squares.index_add_(0, predicted.latent, predicted.value.to(self._squares.dtype).square())
+        for rows, part in _chunks(batch, predicted, self._subject):
+            actual = self._subject.encode(batch.x[rows])[part.row - rows.start, part.latent]
+            self._products.index_add_(0, part.latent, (part.value * actual).to(self._products.dtype))
+
+    @property
+    def fires(self) -> Bool[Tensor, "d_sae"]:
+        """Which latents' explanations fire on the training text."""
+        return self._squares > 0
+
+    @property
+    def scale(self) -> Float[Tensor, "d_sae"]:
+        """The scale of each latent; 0 for an explanation that does not fire on the training text."""
+        return torch.where(self.fires, self._products / self._squares.where(self.fires, 1), 0).float()
+
+    def predict(self, batch: ActivationBatch) -> Latents:
+        """What the explanations predict at the positions that count, not scaled."""
+        tokens = batch.prefix.tokens.to(self._subject.device)
+        matches = self._matcher.match(tokens, self._subject.special(tokens))
+        row = batch.row_of(matches.position)
+        counts = row >= 0
+        return Latents(row[counts], matches.latent[counts], matches.value[counts])
+
+    def simulate(self, batch: ActivationBatch) -> Latents:
+        """Simulated latents: predictions times scales."""
+        predicted = self.predict(batch)
+        return predicted._replace(value=predicted.value * self.scale[predicted.latent])
+
+
+def decode_sparse(subject: Subject, latents: Latents, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
+    """Reconstructions from sparse latents, as the SAE decodes: normalisation is undone with the state of the true activation.
+
+    Args:
+        subject: The model and SAE.
+        latents: Nonzero latents, sorted by row.
+        x: The true activations.
+    """
+    starts = torch.searchsorted(latents.row, torch.arange(len(x), device=x.device))
+    sums = embedding_bag(latents.latent, subject.decoder, starts, per_sample_weights=latents.value, mode="sum")
+    scale, offset = subject.scale_and_offset(x)
+    return scale * sums + offset
+
+
+def _chunks(batch: ActivationBatch, latents: Latents, subject: Subject) -> Iterator[tuple[slice, Latents]]:
+    """Parts of a batch whose dense latents fit in memory, with the sparse latents of each."""
+    for rows in batch.chunks(subject):
+        bounds = torch.tensor([rows.start, rows.stop], device=latents.row.device)
+        first, last = torch.searchsorted(latents.row, bounds).tolist()
+        yield rows, Latents(*(column[first:last] for column in latents))

@@ -1,0 +1,312 @@
+"""N2G explanations of a subject's latents: from text to n-grams, kept under a key of everything that they depend on."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from sae_lens_metrics.errors import ExplanationError
+from sae_lens_metrics.functional.matching import Matcher
+from sae_lens_metrics.functional.ngram_building import Examples, build_patterns
+from sae_lens_metrics.functional.ngrams import ABSENT, NGram, Patterns
+from sae_lens_metrics.functional.nonzeros import nonzeros
+from sae_lens_metrics.functional.sampling import GroupedSample
+from sae_lens_metrics.metrics.config import MetricsConfig, N2GConfig
+from sae_lens_metrics.metrics.n2g.short_runs import ShortRuns
+from sae_lens_metrics.results import write_atomically
+from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.corpus import Corpus
+
+__all__ = ["Explanations", "explain", "texts"]
+
+FORMAT, FORMAT_VERSION = "sae-lens-metrics explanations", "1.0"
+_METHOD = 1
+"""Counts changes to how explanations are built, so that older ones are not taken for those of today."""
+_EXAMPLES_AT_ONCE = 2**17
+_LIKE_THE_PAPER = " _"
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """The explanations of some latents, and the activations that were held out to measure their recall."""
+
+    patterns: Patterns
+    """The n-grams of all latents."""
+    latents: Int[Tensor, "latents"]
+    """The latents that were asked about, ascending; rare ones have no n-grams."""
+    activations: Int[Tensor, "latents"]
+    """How often each of them fires in the text that the explanations were built from."""
+    held_out: Int[Tensor, "latents examples"]
+    """Activations that no explanation was built from: sequence times sequence length plus column in that text; -1 where there are fewer."""
+    held_out_activation: Float[Tensor, "latents examples"]
+    """What the latent is there."""
+    tokens: int
+    """Positions in that text that count."""
+    depends_on: dict[str, Any]
+    """All that the explanations depend on, as JSON types."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of what they depend on."""
+        return _key(self.depends_on)
+
+    def matcher(self, device: torch.device | str = "cpu") -> Matcher:
+        """Predicts all latents on tokens."""
+        return Matcher(_moved(self.patterns, device), variant=self.depends_on["variant"])
+
+    @cached_property
+    def ngrams(self) -> dict[int, list[NGram]]:
+        """The n-grams by latent."""
+        return self.patterns.to_ngrams()
+
+    def require(self, depends_on: dict[str, Any]) -> "Explanations":
+        """These explanations, if they depend on just that.
+
+        Raises:
+            ExplanationError: If they belong to another SAE, model, text or setting.
+        """
+        different = sorted(name for name in {*self.depends_on, *depends_on} if self.depends_on.get(name) != depends_on.get(name))
+        if different:
+            raise ExplanationError(f"these explanations belong to something else: {', '.join(different)} differ; build them again")
+        return self
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the explanations as JSON; a file that is there is replaced at once or not at all.
+
+        The form: ``format``, ``format_version``, ``key``, ``checksum`` of the latents, ``depends_on``, ``tokens``, and ``latents``, a
+        list of objects with ``latent``, ``activations``, ``held_out`` (pairs of position and activation) and ``ngrams``: ``tokens``
+        (ids in the order of the text, null for any token), ``at_start`` and ``value``.
+
+        Raises:
+            OSError: If the folder cannot be written.
+        """
+        columns = (self.latents, self.activations, self.held_out, self.held_out_activation)
+        latents = [
+            {
+                "latent": latent,
+                "activations": activations,
+                "held_out": [[position, value] for position, value in zip(held_out, held_out_values, strict=True) if position >= 0],
+                "ngrams": [{"tokens": n.tokens, "at_start": n.at_start, "value": n.value} for n in self.ngrams.get(latent, [])],
+            }
+            for latent, activations, held_out, held_out_values in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+        data = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "key": self.key,
+            "checksum": _key(latents),
+            "depends_on": self.depends_on,
+        }
+        return write_atomically(path, json.dumps({**data, "tokens": self.tokens, "latents": latents}, allow_nan=False))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Explanations":
+        """Reads explanations that ``save`` wrote.
+
+        Raises:
+            ExplanationError: If the file is damaged, of another kind, or of a version that cannot be read.
+            OSError: If there is no such file.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            if data["format"] != FORMAT or data["format_version"].split(".")[0] != FORMAT_VERSION.split(".")[0]:
+                found = f"{data['format']} {data['format_version']}"
+                raise ExplanationError(f"{path} is of the form {found!r}, this release reads {FORMAT!r} {FORMAT_VERSION}: build them again")
+            if data["key"] != _key(data["depends_on"]) or data["checksum"] != _key(data["latents"]):
+                raise ExplanationError(f"{path} has been changed since it was written: delete it, and build the explanations again")
+            return cls(**_from_json(data))
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            if isinstance(error, ExplanationError):
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            raise ExplanationError(f"{path} does not hold explanations ({reason}): delete it, and build them again") from error
+
+
+def _from_json(data: dict[str, Any]) -> dict[str, Any]:
+    latents = data["latents"]
+    shape = (len(latents), data["depends_on"]["examples"])
+    held_out, held_out_activation = torch.full(shape, -1), torch.zeros(shape)
+    for i, entry in enumerate(latents):
+        for j, (position, value) in enumerate(entry["held_out"]):
+            held_out[i, j], held_out_activation[i, j] = position, value
+    ngrams = {
+        entry["latent"]: [NGram(tuple(n["tokens"]), bool(n["at_start"]), float(n["value"])) for n in entry["ngrams"]] for entry in latents
+    }
+    return {
+        "patterns": Patterns.from_ngrams(ngrams),
+        "latents": torch.tensor([entry["latent"] for entry in latents], dtype=torch.long),
+        "activations": torch.tensor([entry["activations"] for entry in latents], dtype=torch.long),
+        "held_out": held_out,
+        "held_out_activation": held_out_activation,
+        "tokens": int(data["tokens"]),
+        "depends_on": data["depends_on"],
+    }
+
+
+def _key(data: Any) -> str:
+    """SHA-256 of JSON types."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+# --- building ----------------------------------------------------------------------------------------------------------------
+
+_kept: "WeakKeyDictionary[Subject, Explanations]" = WeakKeyDictionary()
+
+
+def texts(subject: Subject, corpus: Corpus, config: MetricsConfig) -> tuple[Corpus, Corpus]:
+    """The texts that explanations are built from, and scored on: the first and the last documents of a corpus.
+
+    Both are cut into sequences of ``config.n2g.context`` tokens, unless the SAE is for some positions of a sequence only.
+
+    Raises:
+        CorpusError: If the corpus is too short.
+        ExplanationError: If the context is longer than the model's.
+    """
+    context = config.n2g.context
+    longest = subject.longest_context
+    if longest is not None and context > max(longest, N2GConfig().context):  # the default is no mistake of the user's
+        raise ExplanationError(f"n2g.context is {context}, longer than the model's {longest}: give a smaller one (--n2g.context)")
+    first, second = corpus.halves()
+    if not subject.counts_everywhere:
+        return first, second
+    return first.cut(context, subject.bos_token), second.cut(context, subject.bos_token)
+
+
+def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanations:
+    """Explains a subject's latents by their activations on a text.
+
+    Explanations that have been built already are taken from memory, or from ``config.n2g.folder``, if all that they depend on is
+    the same.
+
+    Args:
+        subject: The model and SAE.
+        text: Where the latents' activations are sampled; the first of ``texts``.
+        config: ``seed``, ``batch_size`` and ``n2g`` are used.
+
+    Raises:
+        ExplanationError: If the padding token is none of the model's.
+    """
+    depends_on = _dependencies(subject, text, config)
+    path = None if config.n2g.folder is None else Path(config.n2g.folder) / f"{_key(depends_on)}.json"
+    kept = _kept.get(subject)
+    if kept is None or kept.depends_on != depends_on:
+        if path is not None and path.is_file():
+            kept = Explanations.load(path).require(depends_on)
+        else:
+            kept = _build(subject, text, config, depends_on)
+        _kept[subject] = kept
+    if path is not None and not path.is_file():
+        kept.save(path)
+    return kept
+
+
+def _dependencies(subject: Subject, text: Corpus, config: MetricsConfig) -> dict[str, Any]:
+    settings = config.n2g
+    return {
+        "method": _METHOD,
+        "sae": subject.weights_hash(),
+        "model": subject.model_hash(),
+        **subject.settings(),
+        "text": text.describe()["tokens_sha256"],
+        "seed": config.seed,
+        "latents": settings.latents if settings.latents is not None and settings.latents < subject.d_sae else None,
+        "variant": settings.variant,
+        "examples": settings.examples,
+        "longest": _longest_example(subject, text, settings),
+        "pad_token": _pad_token(subject, settings),
+    }
+
+
+def _longest_example(subject: Subject, text: Corpus, settings: N2GConfig) -> int:
+    """Tokens of an example: what a sequence or the settings allow, and what fits the model behind BOS and a padding token."""
+    bos = int(subject.bos_token is not None)
+    room = math.inf if subject.longest_context is None else subject.longest_context - 1 - bos
+    return int(min(text.tokens.shape[1] - bos, settings.max_length or math.inf, room))
+
+
+def _pad_token(subject: Subject, settings: N2GConfig) -> int:
+    if settings.pad_token is not None:
+        if subject.vocabulary is not None and settings.pad_token >= subject.vocabulary:
+            raise ExplanationError(f"n2g.pad_token is {settings.pad_token}, the model has {subject.vocabulary} tokens: give a smaller id")
+        return settings.pad_token
+    if subject.tokenizer is None:
+        raise ExplanationError("the model has no tokenizer to find a padding token with: give the id of one (n2g.pad_token)")
+    encoded = subject.tokenizer.encode(_LIKE_THE_PAPER, add_special_tokens=False)
+    if not encoded:
+        raise ExplanationError(f"the tokenizer has no token for {_LIKE_THE_PAPER!r}: give the id of a padding token (--n2g.pad_token)")
+    return int(encoded[-1])
+
+
+def _build(subject: Subject, text: Corpus, config: MetricsConfig, depends_on: dict[str, Any]) -> Explanations:
+    latents = _chosen(subject, config)
+    size = config.n2g.examples
+    sample, tokens = _sampled(subject, text, config, latents, size=2 * size)
+    items, values, count = sample.item[latents], sample.value[latents], sample.count[latents]
+    # a sample's beginning is a sample too: its first half builds, the rest is held out; of an odd number one more builds
+    place, half = torch.arange(2 * size, device=items.device), (count.clamp_max(2 * size)[:, None] + 1) // 2
+    usable = (items >= 0) & (count >= 2)[:, None]
+    builds, is_held_out = usable & (place < half), usable & (place >= half)
+    examples = Examples(
+        latents.repeat_interleave(builds.sum(1)),
+        _contexts(text.tokens.to(items.device), subject, items[builds], depends_on["longest"]),
+        values[builds],
+    )
+    bar = tqdm(total=2 * len(examples.latent), desc="n2g: explaining", unit="step", unit_scale=True, delay=2, leave=False)
+    with bar, ShortRuns(subject) as runs:
+        patterns = build_patterns(runs, examples, pad_token=depends_on["pad_token"], variant=config.n2g.variant, progress=bar.update)
+    first = is_held_out.int().argsort(dim=1, descending=True, stable=True)[:, :size]  # those held out to the front
+    held_out = items.masked_fill(~is_held_out, -1).gather(1, first), values.masked_fill(~is_held_out, 0).gather(1, first)
+    return Explanations(_moved(patterns, "cpu"), latents.cpu(), count.cpu(), held_out[0].cpu(), held_out[1].cpu(), tokens, depends_on)
+
+
+def _chosen(subject: Subject, config: MetricsConfig) -> Int[Tensor, "latents"]:
+    """All latents, or a random sample of them, firing or not."""
+    generator = torch.Generator().manual_seed(config.seed)
+    shuffled = torch.randperm(subject.d_sae, generator=generator)
+    return shuffled[: config.n2g.latents].sort().values.to(subject.device)
+
+
+def _sampled(
+    subject: Subject, text: Corpus, config: MetricsConfig, latents: Int[Tensor, "latents"], *, size: int
+) -> tuple[GroupedSample, int]:
+    """A random sample of each latent's activations, by their positions in the text; and how many positions count."""
+    sample, tokens = GroupedSample(subject.d_sae, size, seed=config.seed, device=subject.device), 0
+    wanted = torch.zeros(subject.d_sae, dtype=torch.bool, device=subject.device)
+    wanted[latents] = True
+    for batch in text.activations(subject, config.batch_size, progress="n2g: sampling activations"):
+        tokens += len(batch.x)
+        for rows in batch.chunks(subject):
+            z, position = subject.encode(batch.x[rows]), batch.in_corpus[rows]
+            for row, latent in nonzeros((z != 0) & wanted):
+                sample.add(latent, position[row], z[row, latent])
+    return sample, tokens
+
+
+def _contexts(
+    tokens: Int[Tensor, "sequences pos"], subject: Subject, position: Int[Tensor, "examples"], length: int
+) -> Int[Tensor, "examples length"]:
+    """The tokens up to and with some positions, the last one first, cut at the beginning of their document."""
+    parts = [_context_part(tokens, subject.special(tokens), part, length) for part in position.split(_EXAMPLES_AT_ONCE)]
+    return torch.cat(parts) if parts else tokens.new_empty(0, length, dtype=torch.int32)
+
+
+def _context_part(tokens: Tensor, special: Bool[Tensor, "sequences pos"], position: Tensor, length: int) -> Tensor:
+    column = position % tokens.shape[1]
+    back = torch.arange(length, device=position.device)
+    index = (position[:, None] - back).clamp_min(0)
+    outside = (back > column[:, None]) | special.flatten()[index]
+    outside = outside.int().cumsum(1) > 0  # what lies before a special token belongs to another document
+    return tokens.flatten()[index].int().masked_fill(outside, ABSENT)
+
+
+def _moved(patterns: Patterns, device: torch.device | str) -> Patterns:
+    return Patterns(*(column.to(device) for column in (patterns.latent, patterns.tokens, patterns.at_start, patterns.value)))

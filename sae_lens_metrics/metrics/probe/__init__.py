@@ -1,0 +1,1 @@
+"""1d probes on known features (Gao et al. 2024, section 4.2)."""

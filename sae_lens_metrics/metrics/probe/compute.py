@@ -1,0 +1,103 @@
+"""1d probes on known features (Gao et al. 2024, section 4.2)."""
+
+import zlib
+from dataclasses import replace
+
+import torch
+from tqdm.auto import tqdm
+
+from sae_lens_metrics.functional.probing import ProbeInputError
+from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.probe.search import Dictionaries, Memory, Split, probe_activations
+from sae_lens_metrics.metrics.probe.tabulation import probe_result
+from sae_lens_metrics.metrics.probe.tasks import ProbeTask, load_tasks
+from sae_lens_metrics.metrics.probe.tasks.task import TaskError
+from sae_lens_metrics.metrics.probe.text_activations import text_activations, tokenize
+from sae_lens_metrics.results import MetricResult, Row
+from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.corpus import Corpus
+
+__all__ = ["probe"]
+
+
+def probe(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
+    """Can a single latent tell the two classes of a known feature apart?
+
+    Per task and latent i the loss is min over (w, b) of E -[y log σ(w z_i + b) + (1 - y) log(1 - σ(w z_i + b))] in nats (eq. 4),
+    with z_i the pre-activation at the text's last token; a task's loss is that of its best latent. Loss ranges from 0 (separable)
+    to the entropy of the labels, log 2 = 0.693 for balanced classes.
+
+    - ``loss``: the mean over tasks of the best loss on the data that the probes were fitted on, the paper's number.
+    - ``held_out_loss``, ``held_out_accuracy``, ``held_out_auc``: of the same latents on the other half of each task. Log-odds are limited
+      to ±log(n + 1) there, n being the examples fitted on: where those are separable, the best probe is infinitely steep.
+    - ``channels_…``, ``random_…``, ``shuffled_…``: the same for the activation's channels, for as many random unit directions as there
+      are latents, and for the latents with shuffled labels.
+    - ``loss_minus_channels``, ``loss_minus_random``, ``loss_minus_shuffled``: paired differences; negative where latents are better.
+
+    What the minimum over so many candidates gives by luck can be read from the shuffled labels: nothing can be known about them, so how
+    far ``shuffled_loss`` is below the entropy is luck alone (random directions with shuffled labels are about as lucky), and
+    ``shuffled_held_out_loss`` is at the entropy or above.
+
+    The paper does not say which token it probes. ``probe.pooling`` is "last" by default, never the first position, which is BOS or acts
+    like it; "mean" and "max" are of a candidate's values over all tokens but the first. Texts that share a group stay on one side of the
+    split. The table "families" has the means of the families of tasks. The standard errors are over tasks.
+
+    Args:
+        subject: The model and SAE.
+        corpus: Not used; every task brings its own text.
+        config: ``seed``, ``batch_size``, ``memory_gb`` and ``probe`` are used.
+        generator: Its seed splits the tasks, draws the random directions and shuffles labels.
+
+    Note:
+        The model runs once on each text. Of the latents and the random directions only a chunk is in memory, as large as ``memory_gb``
+        allows. For "max" (and for "mean" of an SAE whose pre-activations are no affine map) the activations of all tokens are kept
+        while a task is probed; where half a task's take more than a quarter of ``memory_gb`` the model runs again for each chunk.
+
+    Raises:
+        ConfigError: If a task is unknown, or ``memory_gb`` is too little.
+        TaskError: With ``probe.strict``, if a task cannot be loaded or used.
+    """
+    options = config.probe
+    loaded = load_tasks(options.tasks, n_examples=options.examples, seed=config.seed, files=options.task_files, strict=options.strict)
+    memory = Memory(config.memory_gb)
+    seed = generator.initial_seed()
+    dictionaries = Dictionaries.of(subject, seed, memory)
+    rows: list[Row] = []
+    missing = dict(loaded.missing)
+    for task in tqdm(loaded.tasks, desc="probe", unit="task", delay=2, leave=False):
+        # a generator for each task, so that its split depends neither on the SAE's size nor on the other tasks
+        own = torch.Generator().manual_seed(seed ^ zlib.crc32(task.name.encode()))
+        try:
+            rows.append(_probe_task(subject, task, config, dictionaries, memory, own))
+        except TaskError as error:
+            if options.strict:
+                raise
+            missing[task.name] = str(error)
+    return probe_result(
+        rows,
+        replace(loaded, missing=missing),
+        options,
+        neuronpedia_id=subject.neuronpedia_id,
+        has_pre_activations=subject.has_pre_activations,
+    )
+
+
+def _probe_task(
+    subject: Subject, task: ProbeTask, config: MetricsConfig, dictionaries: Dictionaries, memory: Memory, generator: torch.Generator
+) -> Row:
+    try:
+        split = Split.of(task, generator)
+    except ProbeInputError as error:
+        raise TaskError(f"The probe task {task.name!r} cannot be used: {error}.") from error
+    tokens = tokenize(subject, task.texts, config.probe.max_tokens)
+    short = [i for i, ids in enumerate(tokens) if len(ids) < 2]
+    if short:
+        raise TaskError(
+            f"The probe task {task.name!r} has {len(short)} texts without a token after the first, as {task.texts[short[0]]!r}."
+        )
+    fit, test = (
+        text_activations(subject, half, config.probe.pooling, batch_size=config.batch_size, keep_bytes=memory.activations)
+        for half in split.halves(tokens)
+    )
+    identity: Row = {"task": task.name, "family": task.family, "fingerprint": task.fingerprint}
+    return identity | probe_activations(split, fit, test, dictionaries, memory.columns(fit, test, subject.d_in))

@@ -1,0 +1,99 @@
+"""From the rows of a table of probe tasks to the metric's numbers, tables and notes."""
+
+from collections import defaultdict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sae_lens_metrics.functional.statistics import mean_with_error, ratio_influence
+from sae_lens_metrics.metrics.config import ProbeConfig
+from sae_lens_metrics.metrics.probe.search import CANDIDATES
+from sae_lens_metrics.metrics.probe.tasks import LoadedTasks
+from sae_lens_metrics.results import Estimate, MetricResult, Row
+
+__all__ = ["probe_result"]
+
+_SCORES = ("loss", "held_out_loss", "held_out_accuracy", "held_out_auc")
+_COLUMNS = [("" if name == "latents" else f"{name}_") + score for name in CANDIDATES for score in _SCORES]
+_COMPARED = [name for name in CANDIDATES if name != "latents"]
+_POOLED = {
+    "last": "the last token of each text",
+    "mean": "the mean over all tokens of each text but the first position",
+    "max": "the maximum over all tokens of each text but the first position",
+}
+
+
+def probe_result(
+    rows: list[Row], loaded: LoadedTasks, config: ProbeConfig, *, neuronpedia_id: str | None, has_pre_activations: bool = True
+) -> MetricResult:
+    """The metric's result.
+
+    Args:
+        rows: For each task that was probed what ``probe_activations`` gives, with ``task``, ``family`` and ``fingerprint``.
+        loaded: The tasks that were asked for, with the reasons why some are missing.
+        config: The settings of the metric.
+        neuronpedia_id: Of the SAE, "model/layer-set", if Neuronpedia has it.
+        has_pre_activations: Whether the SAE's encoder has values before its activation function, for probes to read.
+    """
+    rows = [_with_address(row, neuronpedia_id) for row in rows]
+    notes = [f"{name}: {what}" for name, what in CANDIDATES.items()]
+    if not has_pre_activations:
+        notes.append("the SAE has no pre-activations: probes read the latents themselves, which say nothing where they are zero")
+    notes += [f"what a probe reads: {_POOLED[config.pooling]}", *_missing(loaded, len(rows), config)]
+    return MetricResult(_estimates(rows), tables={"tasks": rows, "families": _families(rows)}, notes=notes)
+
+
+def _with_address(row: Row, neuronpedia_id: str | None) -> Row:
+    """The row with the page of the best latent next to its index."""
+    end = list(row).index("latent") + 1
+    address: Row = {"neuronpedia": f"https://neuronpedia.org/{neuronpedia_id}/{row['latent']}" if neuronpedia_id else None}
+    items = list(row.items())
+    return dict(items[:end]) | address | dict(items[end:])
+
+
+def _estimates(rows: list[Row]) -> dict[str, Estimate]:
+    differences = [f"loss_minus_{name}" for name in _COMPARED]
+    if not rows:
+        return {key: Estimate.absent("no probe task could be used", of="tasks") for key in [*_COLUMNS, *differences]}
+    columns = {key: _column(rows, key) for key in _COLUMNS}
+    columns |= {key: columns["loss"] - columns[f"{name}_loss"] for key, name in zip(differences, _COMPARED, strict=True)}
+    return {key: _over_tasks(values) for key, values in columns.items()}
+
+
+def _over_tasks(values: Float[Tensor, "tasks"]) -> Estimate:
+    value, stderr = mean_with_error(values)
+    if stderr is None:
+        return Estimate(value, None, 1, "tasks", "one task has no standard error")
+    return Estimate(value, stderr, len(values), "tasks", influence=ratio_influence(values, torch.ones_like(values)).tolist())
+
+
+def _families(rows: list[Row]) -> list[Row]:
+    """Means over the tasks of each family, and the standard error of the first of them."""
+    members: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        members[str(row["family"])].append(row)
+    table: list[Row] = []
+    for family, tasks in members.items():
+        means = {key: mean_with_error(_column(tasks, key)) for key in ("loss", "held_out_loss", "channels_loss", "random_loss")}
+        table.append({"family": family, "tasks": len(tasks), "loss": means["loss"].value, "loss_stderr": means["loss"].stderr})
+        table[-1].update({key: mean.value for key, mean in means.items() if key != "loss"})
+    return table
+
+
+def _column(rows: list[Row], key: str) -> Float[Tensor, "tasks"]:
+    return torch.tensor([row[key] for row in rows], dtype=torch.float64)
+
+
+def _missing(loaded: LoadedTasks, probed: int, config: ProbeConfig) -> list[str]:
+    """Why tasks are missing, each reason once with all of its tasks."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, reason in loaded.missing.items():
+        by_reason[reason].append(name)
+    if not by_reason:
+        return []
+    asked = probed + len(loaded.missing)
+    paper = config.tasks == ["all"] and not config.task_files
+    which = f"the {asked} tasks {'of the paper' if paper else 'asked for'}"
+    notes = [f"{len(names)} of {which} are missing ({reason.rstrip('.')}): {', '.join(names)}" for reason, names in by_reason.items()]
+    return [*notes, f"the means are over {probed} of {which}"]

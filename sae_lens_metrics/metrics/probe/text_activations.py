@@ -1,0 +1,179 @@
+"""From texts to what a probe reads of each: a model is run on them once, and every candidate is pooled over their tokens."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.subject.subject import Subject
+
+__all__ = ["BLOCK", "Batch", "Dictionary", "Pooling", "TextActivations", "text_activations", "tokenize"]
+
+BLOCK = 1024
+"""Candidates whose values on single tokens are in memory at once."""
+
+Pooling = Literal["last", "mean", "max"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Activations of some texts, at one position each or at all that count."""
+
+    texts: Int[Tensor, "batch"] | slice
+    """Which texts they are; a slice where it is all of them, in order, which saves time."""
+    x: Float[Tensor, "batch pos d_in"]
+    """The model's activations."""
+    encoder_input: Float[Tensor, "batch pos d_in"] | None
+    """What the SAE's encoder applies its affine map to, if it has one."""
+    counted: Bool[Tensor, "batch pos"]
+    """Positions that count, at least one in each text: no padding, and never the first position of a text."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the activations."""
+        return sum(tensor.nbytes for tensor in (self.x, self.encoder_input) if tensor is not None)
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """Candidates for a probe: numbers that follow from one token's activation."""
+
+    count: int
+    """How many."""
+    project: Callable[[Batch, slice], Float[Tensor, "batch pos candidates"]]
+    """The values of some candidates on each token."""
+    whole: bool = False
+    """Whether computing a few of them costs what all of them cost, so that they should be asked for together."""
+
+
+@dataclass(frozen=True)
+class TextActivations:
+    """The activations of texts, from which the pooled value of any candidate can be computed."""
+
+    n: int
+    """Number of texts."""
+    batches: Callable[[], Iterable[Batch]]
+    """All texts; each call runs the model again unless ``kept``."""
+    pooling: Pooling
+    """How the values of a text's tokens become one; no matter where every text has one position."""
+    kept: bool
+    """Whether the activations are in memory."""
+    nbytes: int
+    """Memory that they take for as long as this lives."""
+    rows: int
+    """Most tokens in one batch."""
+
+    @classmethod
+    def of_vectors(cls, x: Float[Tensor, "n d_in"], encoder_input: Float[Tensor, "n d_in"] | None) -> "TextActivations":
+        """One vector for each text: its last token's, or the mean."""
+        one = None if encoder_input is None else encoder_input[:, None]
+        batch = Batch(slice(None), x[:, None], one, torch.ones(len(x), 1, dtype=torch.bool, device=x.device))
+        return cls(len(x), lambda: [batch], "last", True, batch.nbytes, len(x))
+
+    def columns(self, dictionary: Dictionary, candidates: slice) -> Float[Tensor, "n candidates"]:
+        """The pooled values of some candidates for each text; start and stop of the slice must be given.
+
+        The values on single tokens are computed for 1024 candidates at a time, which changes no result by more than rounding.
+        """
+        start, stop = candidates.start, candidates.stop
+        width = stop - start if dictionary.whole else BLOCK
+        z: Tensor | None = None
+        for batch in self.batches():
+            z = torch.empty(self.n, stop - start, device=batch.x.device) if z is None else z
+            for first in range(start, stop, width):
+                block = slice(first, min(first + width, stop))
+                pooled = _pool(dictionary.project(batch, block), batch.counted, self.pooling)
+                z[batch.texts, block.start - start : block.stop - start] = pooled
+        assert z is not None, "there is at least one text"
+        return z
+
+
+def _pool(values: Float[Tensor, "batch pos k"], counted: Bool[Tensor, "batch pos"], pooling: Pooling) -> Float[Tensor, "batch k"]:
+    """One number for each text from those of its tokens that count."""
+    if values.shape[1] == 1:
+        return values[:, 0]
+    if pooling == "max":
+        return values.masked_fill(~counted[..., None], -torch.inf).amax(1)
+    if pooling == "mean":
+        return values.masked_fill(~counted[..., None], 0).sum(1) / counted.sum(1, keepdim=True)
+    last = counted.shape[1] - 1 - counted.flip(1).int().argmax(1)
+    return values[torch.arange(len(values), device=values.device), last]
+
+
+def text_activations(
+    subject: Subject, tokens: Sequence[Sequence[int]], pooling: Pooling, *, batch_size: int, keep_bytes: int
+) -> TextActivations:
+    """Runs the model on texts.
+
+    One vector a text is kept where that is enough: of the last token, or for the mean, which an affine pre-activation can be computed
+    from. For the maximum, and for the mean of what is not affine, the activations of all tokens are needed; they are kept if they fit,
+    else the model runs again whenever values are asked for.
+
+    Args:
+        subject: The model and SAE.
+        tokens: The texts as ``tokenize`` gives them.
+        pooling: Which tokens of a text count, and how.
+        batch_size: Texts that the model runs at once.
+        keep_bytes: Memory for the activations of all tokens, if they are needed.
+
+    Raises:
+        SubjectError: If an activation holds NaN or infinity.
+    """
+    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # little padding
+    chosen = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+    def run() -> Iterator[Batch]:
+        return (_run(subject, tokens, texts) for texts in chosen)
+
+    if pooling == "last" or (pooling == "mean" and subject.has_affine_encoder):
+        return _of_vectors(subject, run(), pooling, len(tokens))
+    rows = [len(texts) * len(tokens[texts[-1]]) for texts in chosen]
+    nbytes = sum(rows) * subject.d_in * 4 * (2 if subject.has_affine_encoder else 1)
+    if nbytes > keep_bytes:
+        return TextActivations(len(tokens), run, pooling, False, 0, max(rows))
+    batches = list(run())
+    return TextActivations(len(tokens), lambda: batches, pooling, True, nbytes, max(rows))
+
+
+def _run(subject: Subject, tokens: Sequence[Sequence[int]], texts: list[int]) -> Batch:
+    # padding stands to the right, where a causal model's last real token does not see it; any token will do
+    padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(tokens[i]) for i in texts], batch_first=True)
+    x = subject.activations(subject.prefix(padded))
+    position, lengths = torch.arange(x.shape[1], device=x.device), torch.tensor([len(tokens[i]) for i in texts], device=x.device)
+    counted = (position > 0) & (position < lengths[:, None])
+    return Batch(torch.tensor(texts, device=x.device), x, subject.encoder_input(x), counted)
+
+
+def _of_vectors(subject: Subject, batches: Iterable[Batch], pooling: Pooling, n: int) -> TextActivations:
+    x, given = torch.empty(n, subject.d_in, device=subject.device), None
+    for batch in batches:
+        x[batch.texts] = _pool(batch.x, batch.counted, pooling)
+        if batch.encoder_input is None:
+            continue
+        # a mean is taken in float32, while one token's input stays as the SAE would have it
+        pooled = _pool(batch.encoder_input if pooling == "last" else batch.encoder_input.float(), batch.counted, pooling)
+        given = pooled.new_empty(n, subject.d_in) if given is None else given
+        given[batch.texts] = pooled
+    return TextActivations.of_vectors(x, given)
+
+
+def tokenize(subject: Subject, texts: Sequence[str], max_tokens: int | None) -> list[list[int]]:
+    """Token ids of each text, with BOS in front where the SAE's model expects it; a longer text loses its beginning, never BOS.
+
+    The limits are ``max_tokens``, the SAE's context and the model's.
+
+    Raises:
+        SubjectError: If the model has no tokenizer.
+    """
+    tokenizer = subject.tokenizer
+    if tokenizer is None:
+        raise SubjectError("probes read text, but the model has no tokenizer: load the model with one")
+    bos = [] if subject.bos_token is None else [subject.bos_token]
+    limits = (max_tokens, subject.context_size, subject.longest_context)
+    room = max(1, min((limit for limit in limits if limit), default=sys.maxsize) - len(bos))
+    return [bos + ids[-room:] for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]

@@ -1,0 +1,1 @@
+"""The line before any metric: is the SAE what it claims to be?"""

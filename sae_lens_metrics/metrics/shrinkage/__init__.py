@@ -1,0 +1,1 @@
+"""Activation shrinkage (Gao et al. 2024, section 5.1)."""

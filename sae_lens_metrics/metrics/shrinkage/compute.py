@@ -1,0 +1,146 @@
+"""Activation shrinkage: how much better would other values of the same active latents be (Gao et al. 2024, section 5.1)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from sae_lens_metrics.functional.refinement import Solver, kkt_residual_on_support, refine_on_support, to_support
+from sae_lens_metrics.functional.statistics import histogram
+from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.replacements import replacement_losses
+from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
+from sae_lens_metrics.results import Estimate, Histogram, MetricResult
+from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.corpus import ActivationBatch, Corpus
+
+__all__ = ["shrinkage"]
+
+_BINS, _LOW, _HIGH = 80, -1.0, 3.0
+_REFINED = ("ratio", "change_mean", "change_sd", "change_relative", "mse_refined", "ce_refined", "ce_added_refined", "ce_gained")
+_NOTHING_REFINED = "no token has between one and d_in active latents: there is nothing to refine, or its best values are not unique"
+
+
+def shrinkage(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
+    """Refines the active latents of every token and compares raw with refined.
+
+    The support is frozen and each value keeps its sign, the squared error is minimised over the values to the optimum.
+
+    - ``ratio``: Σ|refined| / Σ|raw| over active latents, in [0, ∞); above 1 where the SAE shrinks its latents.
+    - ``change_mean``, ``change_sd``: mean and standard deviation of refined - raw (of magnitudes, where latents are signed), in units
+      of the latents; ``change_relative`` is the mean change over the mean raw value.
+    - ``mse_raw``, ``mse_refined``: E|x - x̂|² / E|x - E x|², in [0, ∞).
+    - ``ce_clean``, ``ce_raw``, ``ce_refined``: next-token cross-entropy in nats; ``ce_added_raw``, ``ce_added_refined`` are the
+      differences to clean on the same tokens, ``ce_gained`` is raw minus refined.
+    - the histogram ``change``: (refined - raw) / raw of every active latent, from -1 (the latent is better off) to 3 and above.
+    - ``gamma``: E|x̂|² / E[x̂·x] of the raw reconstruction (Rajamanoharan et al. 2024, arXiv 2404.16014, eq. 10); below 1 means
+      shrinkage.
+    - ``not_refined``: the fraction of tokens with more active latents than dimensions, whose best values are not unique. They keep
+      their raw values and count in errors and losses only; where all tokens are such, what depends on refinement is absent.
+    - ``kkt_residual``: the largest violation of the optimality conditions, relative; how far from the optimum "refined" is.
+
+    Args:
+        subject: The model and SAE.
+        corpus: The text; ``config.shrinkage.tokens`` from its beginning are used.
+        config: ``batch_size`` and ``shrinkage`` are used.
+        generator: Not used.
+    """
+    part = corpus.head(config.shrinkage.tokens)
+    sums, counts, kkt = SequenceSums(part), torch.zeros(_BINS, dtype=torch.long), 0.0
+    for batch in part.activations(subject, config.batch_size, progress="shrinkage"):
+        outputs = _Outputs(subject, batch, config.shrinkage.solver)
+        counts += torch.tensor(histogram(outputs.changes, low=_LOW, high=_HIGH, bins=_BINS)[1])
+        kkt = max(kkt, outputs.kkt)
+        sums.add(**outputs.sums(), **moments(batch))
+        sums.add(**replacement_losses(subject, batch, {"raw_run": outputs.raw, "refined_run": outputs.refined}))
+    edges = histogram(torch.zeros(1), low=_LOW, high=_HIGH, bins=_BINS)[0]
+    return MetricResult(_estimates(sums, kkt), histograms={"change": Histogram(edges, counts.tolist())})
+
+
+class _Outputs:
+    """Raw and refined reconstructions of a batch, and the sums over its active latents."""
+
+    def __init__(self, subject: Subject, batch: ActivationBatch, solver: Solver) -> None:
+        self.raw, self.refined = torch.empty_like(batch.y), torch.empty_like(batch.y)
+        self.kkt, self._batch = 0.0, batch
+        columns, changes = [], []
+        for rows in batch.chunks(subject):
+            x = batch.x[rows]
+            z = subject.encode(x)
+            self.raw[rows] = subject.decode(z, x)
+            kept = (z != 0).sum(1, keepdim=True) > subject.d_out  # beyond that, many values give the same reconstruction
+            latents, raw = to_support(z.masked_fill_(kept, 0) if bool(kept.any()) else z)
+            scale, offset = subject.scale_and_offset(x)
+            target = (batch.y[rows] - offset) / scale  # decode is affine given the token, so its error is the error of z @ decoder
+            refined = refine_on_support(target, subject.decoder, latents, raw, solver=solver)
+            self.kkt = max(self.kkt, float(kkt_residual_on_support(target, subject.decoder, latents, raw, refined).max()))
+            self.refined[rows] = self.raw[rows] + scale * _weighted_sum(subject.decoder, latents, refined - raw)
+            change = refined.abs() - raw.abs()
+            totals = [(raw != 0).sum(1), raw.abs().sum(1), refined.abs().sum(1), change.square().sum(1), kept[:, 0]]
+            columns.append(torch.stack(totals, dim=1))
+            changes.append((change / raw.abs())[raw != 0])
+        self._columns = torch.cat(columns) if columns else batch.y.new_zeros(0, 5)
+        self.changes = torch.cat(changes).cpu() if changes else torch.zeros(0)
+
+    def sums(self) -> dict[str, Float[Tensor, "batch"]]:
+        """Sums per sequence."""
+        batch = self._batch
+        active, raw, refined, squared_change, not_refined = batch.per_sequence(self._columns).unbind(1)
+        return {
+            "active": active,
+            "raw": raw,
+            "refined": refined,
+            "squared_change": squared_change,
+            "not_refined": not_refined,
+            "error_raw": batch.per_sequence((batch.y - self.raw).square().sum(-1)),
+            "error_refined": batch.per_sequence((batch.y - self.refined).square().sum(-1)),
+            "norm": batch.per_sequence(self.raw.square().sum(-1)),
+            "overlap": batch.per_sequence((self.raw * batch.y).sum(-1)),
+        }
+
+
+def _weighted_sum(rows: Float[Tensor, "d_sae d_in"], latents: Int[Tensor, "n k"], weights: Float[Tensor, "n k"]) -> Float[Tensor, "n d_in"]:
+    if latents.shape[1] == 0:
+        return rows.new_zeros(len(latents), rows.shape[1])
+    return embedding_bag(latents, rows, per_sample_weights=weights, mode="sum")
+
+
+def _estimates(sums: SequenceSums, kkt: float) -> dict[str, Estimate]:
+    total, predictions = variance(sums), sums["predictions"]
+    change = sums["refined"] - sums["raw"]
+    clean, raw, refined = sums["clean"], sums["raw_run"], sums["refined_run"]
+
+    def per_prediction(values: Float[Tensor, "sequences"]) -> Estimate:
+        return sums.estimate(values, predictions)
+
+    estimates = {
+        "ratio": sums.ratio("refined", "raw"),
+        "change_mean": sums.estimate(change, sums["active"]),
+        "change_sd": _standard_deviation(sums, change),
+        "change_relative": sums.estimate(change, sums["raw"]),
+        "mse_raw": sums.estimate(sums["error_raw"], total),
+        "mse_refined": sums.estimate(sums["error_refined"], total),
+        "ce_clean": per_prediction(clean),
+        "ce_raw": per_prediction(raw),
+        "ce_refined": per_prediction(refined),
+        "ce_added_raw": per_prediction(raw - clean),
+        "ce_added_refined": per_prediction(refined - clean),
+        "ce_gained": per_prediction(raw - refined),
+        "gamma": sums.ratio("norm", "overlap"),
+        "not_refined": sums.ratio("not_refined", "tokens"),
+        "kkt_residual": sums.maximum(kkt),
+    }
+    if float(sums["active"].sum()) == 0:
+        estimates |= {name: Estimate.absent(_NOTHING_REFINED, of=estimates["mse_raw"].of) for name in _REFINED}
+    return estimates
+
+
+def _standard_deviation(sums: SequenceSums, change: Float[Tensor, "sequences"]) -> Estimate:
+    """Standard deviation over active latents; its error follows from that of the variance by the delta method."""
+    counts = sums["active"]
+    mean = change.sum() / counts.sum().clamp_min(1)
+    spread = sums.estimate(sums["squared_change"] - 2 * mean * change + mean**2 * counts, counts)
+    sd = max(spread.value or 0.0, 0.0) ** 0.5
+    if sd == 0 or spread.stderr is None:
+        return Estimate(sd, None, spread.n, spread.of, "a deviation of zero, or of one sequence, has no standard error")
+    return spread.function(sd, 1 / (2 * sd))

@@ -1,7 +1,0 @@
-"""A report as one HTML file that needs nothing from anywhere."""
-
-from sae_lens_metrics.report.inputs import read_inputs
-from sae_lens_metrics.report.page import write_report
-from sae_lens_metrics.report.saved import offer_page, write_saved
-
-__all__ = ["offer_page", "read_inputs", "write_report", "write_saved"]

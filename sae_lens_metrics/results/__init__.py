@@ -1,0 +1,8 @@
+"""What an evaluation returns: estimates with standard errors, their tables, and the report that holds them all."""
+
+from sae_lens_metrics.results.estimate import Estimate
+from sae_lens_metrics.results.files import write_atomically
+from sae_lens_metrics.results.metric_result import Example, Histogram, MetricResult, Row
+from sae_lens_metrics.results.report import Report, summary
+
+__all__ = ["Estimate", "Example", "Histogram", "MetricResult", "Report", "Row", "summary", "write_atomically"]

@@ -1,0 +1,64 @@
+"""A number, its standard error, and what it was averaged over."""
+
+import math
+from dataclasses import dataclass, field
+
+__all__ = ["Estimate"]
+
+_DIGITS = 6
+"""Significant digits of an influence: a thousand of them take some 12 KB in a file."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number, its standard error and what it was averaged over; or, where there is none, the reason why."""
+
+    value: float | None
+    """The estimate; ``None`` where it could not be computed."""
+    stderr: float | None
+    """Standard error over the sampling units; ``None`` where it could not be computed, or where the value is exact."""
+    n: int
+    """Number of sampling units."""
+    of: str
+    """What a sampling unit is: ``"sequences"``, ``"tasks"``, ``"latents"`` ..."""
+    reason: str | None = None
+    """Why the value or its standard error is absent."""
+    influence: list[float] | None = field(default=None, repr=False, hash=False)
+    """How far each sampling unit moves the value, in the order of the units, for paired comparisons of reports on the same units
+    (``compare``). A unit of weight zero has influence 0 and does not count in ``n``; stderr² = n / (n - 1) Σ influence². Kept to six
+    significant digits, in memory as in a file. ``None`` where there is no error, or where two SAEs have no units in common, as latents."""
+
+    def __post_init__(self) -> None:
+        for number in (self.value, self.stderr, *(self.influence or ())):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"an estimate must be finite, not {number}: leave it out and give the reason")
+        if self.value is None and not self.reason:
+            raise ValueError("an absent estimate needs a reason")
+        if self.influence is not None:
+            rounded = [float(f"{number:.{_DIGITS}g}") + 0.0 for number in self.influence]  # + 0.0: no negative zeros
+            object.__setattr__(self, "influence", rounded)
+
+    @classmethod
+    def absent(cls, reason: str, *, of: str, n: int = 0) -> "Estimate":
+        """An estimate that could not be computed."""
+        return cls(value=None, stderr=None, n=n, of=of, reason=reason)
+
+    def function(self, value: float, slope: float) -> "Estimate":
+        """A smooth function f of the estimate, by the delta method: the error is |f'| times its error, influences are f' times its own.
+
+        Args:
+            value: f at the estimate.
+            slope: f' there.
+        """
+        stderr = None if self.stderr is None else abs(slope) * self.stderr
+        influence = None if self.influence is None else [slope * number for number in self.influence]
+        return Estimate(value, stderr, self.n, self.of, self.reason, influence)
+
+    def one_minus(self) -> "Estimate":
+        """One minus the estimate, with the same standard error."""
+        return self if self.value is None else self.function(1 - self.value, -1.0)
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"absent ({self.reason})"
+        return f"{self.value:.4g}" if self.stderr is None else f"{self.value:.4g} ± {self.stderr:.2g}"

@@ -1,0 +1,63 @@
+"""What one metric found out: estimates, tables, distributions, examples."""
+
+from dataclasses import dataclass, field
+
+from sae_lens_metrics.results.estimate import Estimate
+
+__all__ = ["Example", "Histogram", "MetricResult", "Row", "Scalar"]
+
+Scalar = str | int | float | bool | None
+Row = dict[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts between edges."""
+
+    edges: list[float]
+    """n + 1 increasing edges, in the units of the quantity."""
+    counts: list[int]
+    """n counts; values beyond the outer edges are in the outer bins."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A stretch of text, with what one latent is on each of its tokens and what its explanation predicts there."""
+
+    latent: int
+    """The latent."""
+    kind: str
+    """How the token in question was chosen: ``"random"`` among those where the latent fires, ``"top"`` where it is largest, or
+    ``"predicted"``, at random where its explanation says that it fires."""
+    at: int
+    """Index of that token."""
+    tokens: list[str]
+    """The tokens as text."""
+    activations: list[float]
+    """What the latent is on each token."""
+    predictions: list[float]
+    """What the explanation predicts there, 0 for nothing."""
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """What one metric found out."""
+
+    estimates: dict[str, Estimate]
+    """The metric's numbers by name."""
+    tables: dict[str, list[Row]] = field(default_factory=dict, repr=False)
+    """Tables by name; every row of a table has the same columns."""
+    histograms: dict[str, Histogram] = field(default_factory=dict, repr=False)
+    """Distributions by name."""
+    examples: list[Example] = field(default_factory=list, repr=False)
+    """Text on which latents fire, latent by latent."""
+    notes: list[str] = field(default_factory=list)
+    """Choices and warnings that belong to the numbers."""
+    seconds: float = 0.0
+    """Wall-clock time that the metric took."""
+
+    def __post_init__(self) -> None:
+        names = [*self.estimates, *self.tables, *self.histograms, *(["examples"] if self.examples else [])]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} names two results: estimates, tables, histograms and examples share one section of a log")

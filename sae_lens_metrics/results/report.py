@@ -1,0 +1,187 @@
+"""The report: all results of one SAE, with everything that they depend on."""
+
+import json
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sae_lens_metrics.errors import ResultError
+from sae_lens_metrics.results.estimate import Estimate
+from sae_lens_metrics.results.files import readable_json, write_atomically
+from sae_lens_metrics.results.metric_result import Example, Histogram, MetricResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Report", "summary"]
+
+FORMAT_VERSION = "1.2"
+"""Version of the result file: the major number changes when an older reader would misread it. 1.1 adds influences, 1.2 examples."""
+
+Part = Literal["influences", "tables", "histograms", "examples"]
+
+_COLUMNS = ("value", "stderr", "n", "of", "reason")
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of one SAE, with everything that they depend on."""
+
+    sanity: MetricResult
+    """L0, explained variance, dead latents and cross-entropies: is the SAE what it claims to be?"""
+    metrics: dict[str, MetricResult]
+    """Results by metric."""
+    errors: dict[str, str] = field(default_factory=dict)
+    """Metrics that failed, with the error."""
+    warnings: list[str] = field(default_factory=list)
+    """What a reader of the numbers must know first."""
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Configuration, seeds, versions, the SAE and its weights' hash, the model, the corpus and its hash."""
+
+    def results(self) -> Iterator[tuple[str, MetricResult]]:
+        """The sanity line, then each metric, with its name."""
+        yield "sanity", self.sanity
+        yield from self.metrics.items()
+
+    def estimates(self) -> Iterator[tuple[str, Estimate]]:
+        """Every estimate under its full name, such as ``"shrinkage/ratio"``."""
+        for name, result in self.results():
+            for key, estimate in result.estimates.items():
+                yield f"{name}/{key}", estimate
+
+    def without(self, *parts: Part) -> "Report":
+        """The report without what takes much memory: "influences", "tables", "histograms", "examples".
+
+        Args:
+            parts: What to leave out.
+        """
+        return replace(
+            self, sanity=_without(self.sanity, parts), metrics={name: _without(each, parts) for name, each in self.metrics.items()}
+        )
+
+    def flat(self) -> dict[str, float]:
+        """The present values by full name, and their standard errors under the same name with ``_stderr``."""
+        values: dict[str, float] = {}
+        for key, estimate in self.estimates():
+            if estimate.value is not None:
+                values[key] = estimate.value
+            if estimate.stderr is not None:
+                values[f"{key}_stderr"] = estimate.stderr
+        return values
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per estimate: metric, name, value, stderr, n, of, reason."""
+        import pandas as pd
+
+        rows = [[*key.split("/", 1), *(getattr(estimate, name) for name in _COLUMNS)] for key, estimate in self.estimates()]
+        return pd.DataFrame(rows, columns=["metric", "name", *_COLUMNS])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON types, with the version of the format."""
+        head = {"format": "sae-lens-metrics", "format_version": FORMAT_VERSION}
+        results = {name: _plain(result) for name, result in self.metrics.items()}
+        return {**head, **vars(self), "sanity": _plain(self.sanity), "metrics": results}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Report":
+        """The inverse of ``to_dict``; unknown keys of a newer minor version are ignored.
+
+        Raises:
+            ResultError: If the data are not a report, or of another major version.
+        """
+        if data.get("format") != "sae-lens-metrics":
+            raise ResultError("this is not a result of sae-lens-metrics: the key 'format' is missing or different")
+        version = str(data.get("format_version"))
+        if version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+            raise ResultError(f"this result has format version {version}, this release reads {FORMAT_VERSION}: evaluate again")
+        try:
+            return cls(
+                sanity=_metric_result(data["sanity"]),
+                metrics={name: _metric_result(result) for name, result in data["metrics"].items()},
+                errors=dict(data.get("errors", {})),
+                warnings=list(data.get("warnings", [])),
+                provenance=dict(data.get("provenance", {})),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ResultError(f"this result is damaged ({type(error).__name__}: {error}): evaluate again") from error
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the report as JSON; a file that is there is replaced at once or not at all.
+
+        Raises:
+            OSError: If the folder cannot be written.
+        """
+        return write_atomically(path, readable_json(self.to_dict()))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Report":
+        """Reads a report that ``save`` wrote.
+
+        Raises:
+            ResultError: If the file is not a complete report.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ResultError(f"{path} is not JSON ({error}): it is no result file, or was cut short; evaluate again") from error
+        if not isinstance(data, dict):
+            raise ResultError(f"{path} holds a {type(data).__name__}, a report is a JSON object")
+        try:
+            return cls.from_dict(data)
+        except ResultError as error:
+            raise ResultError(f"{path}: {error}") from error
+
+
+def summary(reports: Mapping[str, Report]) -> "pd.DataFrame":
+    """Several SAEs in one table: a row for each, with its architecture, its size, and every number and standard error by full name.
+
+    Args:
+        reports: Reports by the SAEs' names; on the same corpus and seed they can be compared row by row.
+    """
+    import pandas as pd
+
+    rows = {
+        name: {key: report.provenance.get("sae", {}).get(key) for key in ("architecture", "d_sae", "hook_name")} | report.flat()
+        for name, report in reports.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+
+
+def _without(result: MetricResult, parts: Collection[Part]) -> MetricResult:
+    changes: dict[str, Any] = {"tables": {}, "histograms": {}, "examples": []}
+    changes["estimates"] = {name: replace(estimate, influence=None) for name, estimate in result.estimates.items()}
+    left_out = {"estimates" if part == "influences" else part for part in parts}
+    return replace(result, **{name: value for name, value in changes.items() if name in left_out})
+
+
+def _plain(result: MetricResult) -> dict[str, Any]:
+    """As JSON types, which share their lists with the result: there may be very many."""
+    estimates = {name: dict(vars(estimate)) for name, estimate in result.estimates.items()}
+    histograms = {name: dict(vars(histogram)) for name, histogram in result.histograms.items()}
+    return {**vars(result), "estimates": estimates, "histograms": histograms, "examples": [dict(vars(each)) for each in result.examples]}
+
+
+def _metric_result(data: Mapping[str, Any]) -> MetricResult:
+    return MetricResult(
+        estimates={name: _known(Estimate, estimate) for name, estimate in data["estimates"].items()},
+        tables=data.get("tables", {}),
+        histograms={name: _known(Histogram, histogram) for name, histogram in data.get("histograms", {}).items()},
+        examples=[_example(example) for example in data.get("examples", [])],
+        notes=data.get("notes", []),
+        seconds=data.get("seconds", 0.0),
+    )
+
+
+def _example(data: Mapping[str, Any]) -> Example:
+    # a token occurs in many examples, and most numbers are zero: one object for all of them is a third of the memory
+    tokens = [sys.intern(token) for token in data["tokens"]]
+    numbers = {name: [value or 0.0 for value in data[name]] for name in ("activations", "predictions")}
+    return _known(Example, {**data, "tokens": tokens, **numbers})
+
+
+def _known(cls: type, data: Mapping[str, Any]) -> Any:
+    """A dataclass from its fields; a newer minor version may have written more."""
+    names = {f.name for f in fields(cls)}
+    return cls(**{name: value for name, value in data.items() if name in names})

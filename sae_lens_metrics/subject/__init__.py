@@ -1,0 +1,1 @@
+"""A model and an SAE at its hook."""

@@ -1,0 +1,166 @@
+"""Runs of a HookedTransformer that leave out the layers that do not matter."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from sae_lens.util import extract_layer_from_tlens_hook_name
+from torch import Tensor
+from transformer_lens import HookedTransformer
+from transformer_lens.cache.key_value_cache_entry import TransformerLensKeyValueCacheEntry
+
+from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.subject.backends.full_run import FullRunBackend, Onwards, Past, Prefix, evaluating, last_seen, widest_layer
+from sae_lens_metrics.subject.backends.unembedding import unembedded_differences
+
+__all__ = ["FromHookBackend"]
+
+
+class FromHookBackend(FullRunBackend):
+    """For a HookedTransformer and a hook inside a block: runs only the layers before, or only those from the hook on."""
+
+    def __init__(self, model: HookedTransformer, hook_name: str, model_kwargs: dict[str, Any] | None = None) -> None:
+        super().__init__(model, hook_name, model_kwargs)
+        layer = extract_layer_from_tlens_hook_name(hook_name)
+        if layer is None:
+            raise SubjectError(f"{hook_name!r} is not inside a block")
+        self._residual_is_activation = hook_name.endswith(("hook_resid_pre", "hook_resid_post"))
+        # after hook_resid_post the next block's input is the activation itself
+        self._layer = layer + 1 if hook_name.endswith("hook_resid_post") else layer
+        one_by_one = not self.model_kwargs and getattr(model.cfg, "n_devices", 1) == 1  # blocks are run where they are, without arguments
+        self.remembers_past = self.remembers_onwards = one_by_one
+        self._trims_last_block = _keys_and_values_are_plain(model.cfg)
+        self.concurrent = self._residual_is_activation  # otherwise a thread would see what passes another one's hook
+
+    def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
+        """Runs the layers before the hook."""
+        tokens = tokens.to(self.device)
+        with evaluating(self.model), torch.no_grad():
+            residual = self.model(tokens, stop_at_layer=self._layer, **self.model_kwargs)
+            if self._residual_is_activation:
+                return Prefix(tokens, residual, residual)
+            seen: list[Tensor] = []
+            capture = [(self.hook_name, lambda activation, hook: seen.append(activation))]
+            self.model.run_with_hooks(
+                residual, start_at_layer=self._layer, stop_at_layer=self._layer + 1, fwd_hooks=capture, **self.model_kwargs
+            )
+        return Prefix(tokens, last_seen(seen, self.hook_name), residual)
+
+    def logits(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos vocab"]:
+        """Runs the layers from the hook on."""
+        residual, hooks = prefix.residual, []
+        if activation is not None and self._residual_is_activation:
+            residual = activation
+        elif activation is not None:
+            hooks = [(self.hook_name, lambda _, hook: activation)]
+        with evaluating(self.model), torch.no_grad():
+            return self.model.run_with_hooks(
+                residual, start_at_layer=self._layer, return_type="logits", fwd_hooks=hooks, **self.model_kwargs
+            )
+
+    def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
+        """Runs the layers up to the hook, and keeps their keys and values."""
+        tokens = tokens.to(self.device)
+        blocks = self._blocks_to_hook()
+        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self.device, len(tokens)) for _ in blocks]
+        if blocks and tokens.shape[1]:
+            with evaluating(self.model), torch.no_grad():
+                residual = self._embed(tokens, 0)
+                for block, entry in zip(blocks[:-1], entries[:-1], strict=True):
+                    residual = block(residual, past_kv_cache_entry=entry)
+                self._remember(blocks[-1], entries[-1], residual)
+        return Past(tokens, tuple((entry.past_keys, entry.past_values) for entry in entries))
+
+    def last(self, past: Past, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows 1 ..."]:
+        """Runs the layers up to the hook on what follows the past; the last of them computes the last position only."""
+        tokens = tokens.to(self.device)
+        with evaluating(self.model), torch.no_grad():
+            residual = self._embed(tokens, past.tokens.shape[1])
+            blocks = self._blocks_to_hook()
+            entries = [TransformerLensKeyValueCacheEntry(keys, values) for keys, values in past.keys_values]
+            for block, entry in zip(blocks[:-1], entries[:-1], strict=True):
+                residual = block(residual, past_kv_cache_entry=entry)
+            if not blocks:
+                return residual[:, -1:]
+            if self._trims_last_block:
+                self._remember(blocks[-1], entries[-1], residual[:, :-1])
+                residual = residual[:, -1:]
+            return self._at_hook(blocks[-1], entries[-1], residual)[:, -1:]
+
+    def onwards(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."], start: int) -> Onwards:
+        """Runs the layers after the hook on what comes before the position, and keeps their keys and values."""
+        blocks = list(self.model.blocks[self._layer :])
+        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self.device, len(activation)) for _ in blocks]
+        if blocks and start:
+            with evaluating(self.model), torch.no_grad(), self._in_place(activation[:, :start]):
+                residual = (activation if self._residual_is_activation else self._residual(prefix))[:, :start]
+                for block, entry in zip(blocks[:-1], entries[:-1], strict=True):
+                    residual = block(residual, past_kv_cache_entry=entry)
+                self._remember(blocks[-1], entries[-1], residual)
+        return Onwards(prefix, activation, start, tuple((entry.past_keys, entry.past_values) for entry in entries))
+
+    def outputs(
+        self, onwards: Onwards, rows: Int[Tensor, "n"], change: Float[Tensor, "n c ..."] | None
+    ) -> Float[Tensor, "n length d_output"]:
+        """Runs the layers from the hook on, on the positions from the changed one on; the outputs are what is unembedded."""
+        activation = onwards.changed(rows, change)
+        blocks = self.model.blocks[self._layer :]
+        with evaluating(self.model), torch.no_grad(), self._in_place(activation):
+            residual = activation if self._residual_is_activation else self._residual(onwards.prefix)[rows, onwards.start :]
+            for block, (keys, values) in zip(blocks, onwards.memory, strict=True):
+                residual = block(residual, past_kv_cache_entry=TransformerLensKeyValueCacheEntry(keys[rows], values[rows]))
+            return self.model.ln_final(residual) if hasattr(self.model, "ln_final") else residual
+
+    def logit_differences(
+        self, outputs: Float[Tensor, "n pos d_output"], unchanged: Float[Tensor, "n pos d_output"]
+    ) -> Float[Tensor, "n pos vocab"]:
+        """Unembeds differences, which is more precise, and less work, than to unembed both and subtract."""
+        cap = max(0.0, self.model.cfg.output_logits_soft_cap)
+        return unembedded_differences(outputs, unchanged, self.model.unembed.W_U, cap, self.model.unembed)
+
+    def bytes_per_output(self, onwards: Onwards, vocabulary: int) -> int:
+        """Memory that ``outputs`` takes for each run while it computes, roughly, in bytes."""
+        kept = sum(keys[0].numel() + values[0].numel() for keys, values in onwards.memory[:1])  # of one layer at a time
+        return 4 * (2 * kept + onwards.length * widest_layer(self.model))
+
+    def _in_place(self, activation: Tensor) -> AbstractContextManager[Any]:
+        """Puts an activation into the place of the model's own, where a hook is needed for that."""
+        if self._residual_is_activation:
+            return nullcontext()
+        return self.model.hooks(fwd_hooks=[(self.hook_name, lambda _, hook: activation)])
+
+    def _residual(self, prefix: Prefix) -> Tensor:
+        assert prefix.residual is not None  # as in every prefix of this backend
+        return prefix.residual
+
+    def _blocks_to_hook(self) -> list[Any]:
+        """The blocks that a run up to the hook needs; the hook is in the last of them, or at its end."""
+        return list(self.model.blocks[: self._layer + (not self._residual_is_activation)])
+
+    def _embed(self, tokens: Tensor, offset: int) -> Tensor:
+        return self.model.get_residual(self.model.hook_embed(self.model.embed(tokens)), offset, tokens=tokens)[0]
+
+    def _remember(self, block: Any, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> None:
+        """Appends a block's keys and values for its input; where that is possible, nothing else is computed."""
+        if not self._trims_last_block:
+            block(residual, past_kv_cache_entry=entry)
+        elif residual.shape[1]:
+            normalised = block.ln1(residual)
+            # of the queries, one position's is the least that can be asked for
+            _, keys, values = block.attn.calculate_qkv_matrices(normalised[:, :1], normalised, normalised)
+            entry.append(keys, values)
+
+    def _at_hook(self, block: Any, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> Tensor:
+        if self._residual_is_activation:
+            return block(residual, past_kv_cache_entry=entry)
+        seen: list[Tensor] = []
+        with self.model.hooks(fwd_hooks=[(self.hook_name, lambda activation, hook: seen.append(activation))]):
+            block(residual, past_kv_cache_entry=entry)
+        return seen[-1]
+
+
+def _keys_and_values_are_plain(cfg: Any) -> bool:
+    """Whether a block's keys and values are its normalised input times weights, and nothing more."""
+    changed = cfg.use_split_qkv_input or cfg.use_attn_in or getattr(cfg, "clip_qkv", None) is not None
+    return not changed and not str(cfg.original_architecture).startswith("Olmo")

@@ -1,0 +1,149 @@
+"""From text to sequences of tokens, by SAELens's own store."""
+
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset, IterableDataset
+from jaxtyping import Int
+from sae_lens.training.activations_store import ActivationsStore
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from sae_lens_metrics.errors import CorpusError
+from sae_lens_metrics.subject.subject import Subject
+
+__all__ = ["Sequences", "Tokenization", "draw_sequences", "token_store"]
+
+_POOL, _SMALL_POOL = 8, 4_000_000
+"""How many times as many sequences as wanted are read at most, or tokens, whichever is more, to draw from as many documents as possible."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Sequences of tokens, and the document that each comes from."""
+
+    tokens: Int[Tensor, "sequences pos"]
+    """Whole sequences."""
+    documents: Int[Tensor, "sequences"]
+    """Which row of the data set a sequence ends in."""
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """How text becomes sequences, in SAELens's terms."""
+
+    context_size: int
+    prepend_bos: bool
+    disable_concat_sequences: bool
+    sequence_separator_token: int | str | None
+    use_chat_formatting: bool = False
+
+    @classmethod
+    def of_subject(cls, subject: Subject) -> "Tokenization":
+        """As the SAE was trained, by its metadata.
+
+        Raises:
+            CorpusError: If the metadata lack what is needed, or the context is longer than the model's.
+        """
+        metadata = subject.sae.cfg.metadata
+        if subject.context_size is None:
+            raise CorpusError("the SAE's metadata have no context_size: give one (context_size=128, or --context-size 128)")
+        if subject.prepend_bos is None:
+            raise CorpusError("the SAE's metadata do not say whether sequences begin with BOS: give prepend_bos, or --prepend-bos")
+        longest = subject.longest_context
+        if longest and subject.context_size > longest:
+            raise CorpusError(f"a context of {subject.context_size} tokens is longer than the model's {longest}: give a smaller one")
+        separator = metadata.get("sequence_separator_token", "bos")
+        return cls(subject.context_size, subject.prepend_bos, bool(metadata.disable_concat_sequences), separator)
+
+    @classmethod
+    def of_store(cls, store: ActivationsStore) -> "Tokenization":
+        """As a training run does it."""
+        return cls(
+            store.context_size,
+            store.prepend_bos,
+            store.disable_concat_sequences,
+            store.sequence_separator_token,
+            store.use_chat_formatting,
+        )
+
+
+def token_store(rows: "Dataset | IterableDataset", model: Any, tokenization: Tokenization) -> ActivationsStore:
+    """SAELens's own store over some rows, for their tokens alone.
+
+    Raises:
+        CorpusError: If there are no rows, or no column of text or tokens.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice for training
+            return ActivationsStore(
+                model=model,
+                dataset=rows,
+                streaming=False,
+                hook_name="",
+                hook_head_index=None,
+                d_in=0,
+                n_batches_in_buffer=1,
+                total_training_tokens=0,
+                store_batch_size_prompts=1,
+                train_batch_size_tokens=1,
+                normalize_activations="none",
+                device=torch.device("cpu"),
+                dtype="float32",
+                **asdict(tokenization),
+            )
+    except StopIteration:
+        raise CorpusError("the data set is empty: give one that holds text") from None
+    except ValueError as error:
+        raise CorpusError(f"the data set cannot be read as text: {error}") from error
+
+
+def draw_sequences(store: ActivationsStore, n: int, *, seed: int) -> Sequences:
+    """Draws n sequences from as many documents as possible: first one of each document, then a second of each, and so on.
+
+    Neighbouring sequences are about the same things, so that n of them tell much less than n of different documents. The store is read
+    until there are n documents, or enough to choose from, or its data set ends.
+
+    Args:
+        store: A store that stands at the beginning of its data set.
+        n: How many; fewer come back where the data set holds fewer.
+        seed: Chooses the sequences of a document.
+
+    Raises:
+        CorpusError: If the data set does not hold a single sequence, or a row of it is not text.
+    """
+    pool = _read(store, n)
+    order = torch.randperm(len(pool.tokens), generator=torch.Generator().manual_seed(seed))
+    turn = torch.empty_like(order)
+    seen: dict[int, int] = {}
+    for position, document in enumerate(pool.documents[order].tolist()):
+        turn[position] = seen[document] = seen.get(document, -1) + 1
+    chosen = order[turn.sort(stable=True).indices[:n]].sort().values
+    return Sequences(pool.tokens[chosen], pool.documents[chosen])
+
+
+def _read(store: ActivationsStore, n: int) -> Sequences:
+    most = max(_POOL * n, _SMALL_POOL // store.context_size)
+    tokens: list[Tensor] = []
+    documents: list[int] = []
+    with tqdm(desc="reading text", unit="sequence", delay=2, leave=False) as bar:
+        while len(tokens) < most and not (len(tokens) >= n and documents[-1] - documents[0] >= n):
+            try:
+                tokens.append(store.get_batch_tokens(1, raise_at_epoch_end=True, move_to_model_device=False)[0].cpu())
+            except StopIteration:
+                break
+            except (TypeError, ValueError) as error:
+                column = store.tokens_column
+                raise CorpusError(
+                    f"a row of the data set cannot be tokenised: its column {column!r} must hold text in every row"
+                ) from error
+            documents.append(store.n_dataset_processed)
+            bar.update()
+    if not tokens:
+        raise CorpusError(f"the data set is too short: it does not fill one sequence of {store.context_size} tokens, give more text")
+    if any(len(row) != len(tokens[0]) for row in tokens):
+        raise CorpusError(f"the data set's rows of tokens differ in length: expected at least {store.context_size} tokens in each")
+    return Sequences(torch.stack(tokens), torch.tensor(documents))

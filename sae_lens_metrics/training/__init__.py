@@ -1,0 +1,1 @@
+"""Metrics in SAELens's training runs."""

@@ -1,0 +1,91 @@
+"""What a page holds of each report, and in which parts."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sae_lens_metrics.metrics.guide import guide_to
+from sae_lens_metrics.results import Example, Report, Row
+from sae_lens_metrics.results.history import History
+from sae_lens_metrics.views.page.parts import Part
+
+__all__ = ["EXAMPLES_PER_PART", "SAEParts", "guides", "histories_value", "sae_parts"]
+
+EXAMPLES_PER_PART = 256
+"""Latents whose examples are opened together: some 200 KB, which a browser reads in a few milliseconds."""
+_FIELDS = ("latent", "kind", "at", "tokens", "activations", "predictions")
+
+
+@dataclass
+class SAEParts:
+    """Where a page finds the data of one SAE: goes into the page's table of contents, while the parts are written one after another."""
+
+    name: str
+    """The SAE."""
+    key: str
+    """What its parts' names begin with."""
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    """Metric, name, part and rows of each table, in the report's order."""
+    examples: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By metric, the parts of its examples: the latents per part, and the numbers of those parts that there are."""
+
+    def contents(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+
+def sae_parts(sae: SAEParts, report: Report) -> Iterator[Part]:
+    """The parts of one report, of which the page rebuilds exactly what ``Report.save`` writes.
+
+    Args:
+        sae: Is filled with where they are.
+        report: The report.
+    """
+    yield Part.of(f"{sae.key}-overview", report.without("influences", "tables", "examples").to_dict())
+    yield Part.of(f"{sae.key}-influences", _influences(report))
+    for m, (metric, result) in enumerate(report.results()):
+        for t, (table, rows) in enumerate(result.tables.items()):
+            part = f"{sae.key}-table-{m}-{t}"
+            sae.tables.append({"metric": metric, "name": table, "part": part, "rows": len(rows)})
+            yield Part.of(part, _columns(rows))
+        if result.examples:
+            yield from _example_parts(sae, f"{sae.key}-examples-{m}", metric, result.examples)
+
+
+def guides(reports: Iterable[Report]) -> dict[str, dict[str, Any]]:
+    """How to read each metric that there is, in the guide's order of numbers."""
+    there: dict[str, dict[str, None]] = {}
+    for report in reports:
+        for metric, result in report.results():
+            there.setdefault(metric, {}).update(dict.fromkeys(result.estimates))
+        for metric in report.errors:
+            there.setdefault(metric, {})
+    return {metric: asdict(guide_to(metric, names)) for metric, names in there.items()}
+
+
+def histories_value(histories: Mapping[str, History]) -> dict[str, list[dict[str, Any]]]:
+    """Histories as JSON types."""
+    return {name: [asdict(point) for point in history.points] for name, history in histories.items()}
+
+
+def _influences(report: Report) -> dict[str, list[float]]:
+    return {name: estimate.influence for name, estimate in report.estimates() if estimate.influence is not None}
+
+
+def _columns(rows: list[Row]) -> dict[str, Any]:
+    """A table by columns, in which it compresses best; rows that differ in their columns stay rows."""
+    if len({tuple(row) for row in rows}) == 1:
+        return {"columns": {name: [row[name] for row in rows] for name in rows[0]}}
+    return {"rows": rows}
+
+
+def _example_parts(sae: SAEParts, prefix: str, metric: str, examples: Sequence[Example]) -> Iterator[Part]:
+    """Examples by latents; each part has their places in the report's list, whatever order that is in."""
+    places: dict[int, list[int]] = {}
+    for place, example in enumerate(examples):
+        places.setdefault(example.latent // EXAMPLES_PER_PART, []).append(place)
+    sae.examples[metric] = {"prefix": prefix, "size": EXAMPLES_PER_PART, "parts": sorted(places)}
+    for number in sorted(places):
+        mine = [examples[place] for place in places[number]]
+        columns = {name: [getattr(example, name) for example in mine] for name in _FIELDS}
+        yield Part.of(f"{prefix}-{number}", {"places": places[number], "columns": columns})

@@ -1,0 +1,107 @@
+"""Which results and training histories are in the files and folders that a user names."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sae_lens_metrics.errors import ResultError
+from sae_lens_metrics.results.history import METRICS_FILENAME, History, read_histories
+from sae_lens_metrics.results.saved_reports import SavedReports
+
+__all__ = ["read_inputs"]
+
+_RESULT = re.compile(rb'\s*\{\s*"format"\s*:\s*"sae-lens-metrics"\s*[,}]')
+
+
+def read_inputs(paths: Sequence[str | Path]) -> tuple[SavedReports, dict[str, History]]:
+    """Finds result files, training histories, and folders of both.
+
+    Of a folder, the result files directly in it are taken, or, where there is none, those further down; and every ``metrics.jsonl`` in it
+    or further down. Other files in folders are passed over; a file that is named itself must be one of the two. Each is called by its
+    file's name, or by as much of its path as tells it apart.
+
+    Args:
+        paths: Files and folders.
+
+    Returns:
+        Reports, which are read when they are asked for, and histories, by name.
+
+    Raises:
+        ResultError: If there is nothing at a path, or it holds neither results nor histories, or a history is damaged.
+        OSError: If a file cannot be read.
+    """
+    results: dict[Path, None] = {}
+    histories: dict[Path, dict[str, History]] = {}
+    for path in map(Path, paths):
+        for file in _files(path):
+            if file.suffix == ".jsonl":
+                histories.setdefault(file, _histories(file, named=file == path))
+            else:
+                results[file] = None
+    return SavedReports(_named_results(list(results))), _named_histories({file: found for file, found in histories.items() if found})
+
+
+def _files(path: Path) -> list[Path]:
+    """The files to read at a path."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ResultError(f"there is no file or folder {str(path)!r}: give result files, or folders that hold them")
+    found = [file for file in sorted(path.glob("*.json")) if _is_result(file)]
+    found = found or [file for file in sorted(path.rglob("*.json")) if _is_result(file)]
+    found += sorted(path.rglob(METRICS_FILENAME))
+    if not found:
+        raise ResultError(
+            f"{str(path)!r} holds no result and no {METRICS_FILENAME}: sae-lens-metrics evaluate writes results, training with metrics both"
+        )
+    return found
+
+
+def _is_result(file: Path) -> bool:
+    """Whether a file in a folder says that it is a result; whether it is a whole one is seen when it is read.
+
+    Only its beginning is looked at, where the format always stands, as other files of a folder may be large.
+    """
+    with file.open("rb") as stream:
+        return _RESULT.match(stream.read(200)) is not None
+
+
+def _histories(file: Path, *, named: bool) -> dict[str, History]:
+    """The histories of a file; a run that has not been evaluated yet is passed over in a folder."""
+    if not named and not file.read_text(encoding="utf-8").strip():
+        return {}
+    return read_histories(file)
+
+
+def _named_results(files: Sequence[Path]) -> dict[str, Path]:
+    """Files by their names where these are all different, otherwise by what tells their paths apart."""
+    paths = [(*file.absolute().parent.parts, file.stem) for file in files]
+    stems = [path[-1] for path in paths]
+    names = stems if len({*stems}) == len(stems) else _told_apart(paths)
+    return dict(zip(names, files, strict=True))
+
+
+def _named_histories(files: Mapping[Path, dict[str, History]]) -> dict[str, History]:
+    """Histories by what tells their folders apart, as these end in random characters; and by the SAE where a run trained several."""
+    folders = _told_apart([file.absolute().parent.parts for file in files])
+    return {
+        f"{folder}/{sae}" if sae else folder: history
+        for folder, found in zip(folders, files.values(), strict=True)
+        for sae, history in found.items()
+    }
+
+
+def _told_apart(paths: Sequence[tuple[str, ...]]) -> list[str]:
+    """Of each path, without the folders that all begin with, as many parts as no other path begins with."""
+    shared = 0
+    for level in zip(*(path[:-1] for path in paths), strict=False):
+        if len({*level}) > 1:
+            break
+        shared += 1
+    rests = [path[shared:] for path in paths]
+    names = []
+    for rest in rests:
+        others = [each for each in rests if each != rest]
+        length = next((n for n in range(1, len(rest)) if all(each[:n] != rest[:n] for each in others)), len(rest))
+        names.append("/".join(rest[:length]))
+    return names

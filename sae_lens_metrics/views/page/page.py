@@ -1,0 +1,195 @@
+"""Puts a page together: its shell, style and script, and the data in parts."""
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sae_lens_metrics.errors import ResultError
+from sae_lens_metrics.results import Report, write_atomically
+from sae_lens_metrics.results.history import History
+from sae_lens_metrics.views.page.data import SAEParts, guides, histories_value, sae_parts
+from sae_lens_metrics.views.page.parts import Part, encode
+
+if TYPE_CHECKING:
+    from sae_lens_metrics.comparison.comparison import Comparison
+
+__all__ = ["write_report"]
+
+TITLE = "SAE metrics"
+
+_STYLES = ("base.css", "parts.css", "latents.css")
+_SCRIPTS = (
+    "format",
+    "dom",
+    "store",
+    "router",
+    "theme",
+    "sae",
+    "statistics",
+    "marks",
+    "tables",
+    "tokens",
+    "latent_table",
+    "download",
+    "plots",
+    "overview_view",
+    "comparison_view",
+    "figures_view",
+    "explore_view",
+    "latents_view",
+    "latent_view",
+    "config_view",
+    "main",
+)
+"""In this order they are put into one function: each may use those before it."""
+
+
+def write_report(
+    reports: Mapping[str, Report],
+    path: str | Path,
+    *,
+    histories: Mapping[str, History] | None = None,
+    comparison: "Comparison | None" = None,
+    title: str = TITLE,
+    folder: bool = False,
+) -> Path:
+    """Writes reports as an HTML page that opens from disk, in any browser since 2023, and requests nothing from anywhere.
+
+    Args:
+        reports: Reports by the SAEs' names; each is asked for twice and not kept, so that ``SavedReports`` may be more than fit in memory.
+        path: The page; with ``folder`` the folder for it.
+        histories: Evaluations during training, by the names of runs.
+        comparison: What ``compare_reports`` said about the reports.
+        title: What the page is called.
+        folder: Whether to write a folder with ``index.html`` and the data beside it, which are loaded when they are looked at: for SAEs
+            of so many latents that one file gets too large to open, from some 100 MB on. Such a page opens from disk too.
+
+    Returns:
+        The page.
+
+    Raises:
+        ResultError: If there is neither a report nor a history, or one of ``SavedReports`` cannot be read.
+        OSError: If the page cannot be written. A file that is there is replaced at once or not at all, index.html after the data.
+    """
+    histories = histories or {}
+    if not reports and not histories:
+        raise ResultError("a report takes at least one result or training history")
+    data = _Data(reports, histories, comparison, title)
+    path = Path(path)
+    if folder:
+        for part in data.parts():
+            # a script, as a page that is opened from disk may load nothing else from beside it
+            script = f'saeLensMetrics.receive("{part.name}","{part.text}")'
+            write_atomically(path / "data" / f"{part.name}.js", script)
+        return write_atomically(path / "index.html", _page(data.contents(), [], title, folder=True))
+    parts = list(data.parts())
+    return write_atomically(path, _page(data.contents(), parts, title, folder=False))
+
+
+@dataclass
+class _Data:
+    """All the data of a page, made one part after another."""
+
+    reports: Mapping[str, Report]
+    histories: Mapping[str, History]
+    comparison: "Comparison | None"
+    title: str
+
+    def __post_init__(self) -> None:
+        from sae_lens_metrics.views.figures import slim
+
+        self._saes = [SAEParts(name, f"sae-{i}") for i, name in enumerate(self.reports)]
+        # figures are about all reports at once, so these leave out what they do not draw
+        self._drawn = {name: slim(report, len(self.reports)) for name, report in self.reports.items()}
+
+    def parts(self) -> Iterator[Part]:
+        """The parts; afterwards ``contents`` knows all of them."""
+        yield Part.of("figures", _figures(self._drawn, self.histories))
+        yield Part.of("histories", histories_value(self.histories))
+        yield Part.of("comparison", None if self.comparison is None else self.comparison.to_dict())
+        for sae in self._saes:
+            yield from sae_parts(sae, self.reports[sae.name])
+        yield Part("plotly", encode(_plotly()))
+
+    def contents(self) -> dict[str, Any]:
+        """The table of contents."""
+        return {
+            "title": self.title,
+            "saes": [sae.contents() for sae in self._saes],
+            "histories": list(self.histories),
+            "compared": self.comparison is not None,
+            "guides": guides(self._drawn.values()),
+        }
+
+
+def _figures(reports: Mapping[str, Report], histories: Mapping[str, History]) -> list[dict[str, Any]]:
+    from sae_lens_metrics.views.figures import paper_figures, to_plotly, training_figures
+
+    figures = [*(paper_figures(reports) if reports else []), *(training_figures(histories) if histories else [])]
+    return [
+        {"name": figure.name, "title": figure.title, "caption": figure.caption, "plotly": _finite(to_plotly(figure))} for figure in figures
+    ]
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinities; plotly draws nothing for either."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
+
+
+def _page(contents: dict[str, Any], parts: list[Part], title: str, *, folder: bool) -> str:
+    import jinja2
+
+    script = _script()
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_static("page.html"))
+    return template.render(
+        title=_encodable(title),
+        policy=_policy(script, folder=folder),
+        style="\n".join(_static(name) for name in _STYLES),
+        script=script,
+        contents=encode(json.dumps(contents)),
+        parts=parts,
+    )
+
+
+def _policy(script: str, *, folder: bool) -> str:
+    """What a browser lets the page do: run these very scripts, and request nothing.
+
+    The folder's data are scripts too, and a page that was opened from disk cannot give their hashes: those beside it are let in.
+    """
+    allowed = [f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in (script, _plotly())]
+    sources = " ".join([*allowed, *(["'self'", "file:"] if folder else [])])
+    return (
+        f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'; object-src 'none'"
+    )
+
+
+def _script() -> str:
+    """All scripts in one function, so that nothing of theirs is visible outside of it."""
+    scripts = "\n".join(_static(f"js/{name}.js") for name in _SCRIPTS)
+    return f'(() => {{\n"use strict";\n{scripts}\n}})();\n'
+
+
+def _static(name: str) -> str:
+    return (files("sae_lens_metrics.views.page") / "static" / name).read_text(encoding="utf-8")
+
+
+def _encodable(text: str) -> str:
+    """Text that a file can hold: half a surrogate pair cannot be written."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,165 @@
+"""Reports on the terminal."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.bar import Bar
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from sae_lens_metrics.metrics.guide import Number, guide_to
+from sae_lens_metrics.results import Estimate, Report
+from sae_lens_metrics.results.in_words import with_error
+from sae_lens_metrics.results.sae_names import short_names
+
+__all__ = ["print_reports", "print_sweep"]
+
+_EXPLAINING_WIDTH = 120
+_MAIN = ("sanity/l0", "sanity/explained_variance", "sanity/loss_recovered", "probe/held_out_loss", "n2g/f1")
+_MAIN += ("explanation/recovered_explanation", "ablation/sparsity", "shrinkage/ratio")
+"""What an overview of many SAEs shows."""
+_SIDE_BY_SIDE, _LABEL_WIDTH, _VALUE_WIDTH, _BAR_WIDTH = 4, 39, 20, 8
+"""SAEs whose numbers are printed beside each other, and the characters that the columns then need."""
+
+
+def print_sweep(names: Sequence[str], reports: Mapping[str, Report], errors: Mapping[str, str], console: Console | None = None) -> None:
+    """Prints what is known about several SAEs: side by side where they are few, otherwise the main numbers, a row for each.
+
+    Args:
+        names: The SAEs.
+        reports: The reports of those that were evaluated.
+        errors: Why an SAE, or some of its metrics, failed.
+        console: Where to print; default the terminal.
+    """
+    console = console or Console()
+    labels = short_names(names)
+    if len(reports) <= _SIDE_BY_SIDE and _width([labels[name] for name in reports]) <= console.width:
+        print_reports({labels[name]: reports[name] for name in names if name in reports}, console)
+    elif reports:
+        _print_overview({labels[name]: reports[name] for name in names if name in reports}, console)
+    for name in (name for name in names if name in errors):
+        console.print(f"[red]failed[/], {escape(name)}: {escape(errors[name])}", highlight=False)
+
+
+def _print_overview(reports: Mapping[str, Report], console: Console) -> None:
+    """The main numbers of many reports, and how many warnings each has; the result files tell which."""
+    estimates = {name: dict(report.estimates()) for name, report in reports.items()}
+    shown = [key for key in _MAIN if any(key in each for each in estimates.values())]
+    table = Table(caption="value ± standard error; warnings are in the result files", caption_justify="left")
+    table.add_column("", overflow="fold")
+    for key in shown:
+        metric, name = key.split("/")
+        table.add_column(f"{metric}/\n{name.replace('_', ' ')}", justify="right")
+    table.add_column("warnings", justify="right")
+    for name, report in reports.items():
+        cells = [_cell(estimates[name].get(key)) for key in shown]
+        table.add_row(escape(name), *cells, str(len(report.warnings)))
+    console.print(table)
+
+
+def _width(names: Iterable[str]) -> int:
+    """Characters that a table with these SAEs beside each other takes."""
+    return _LABEL_WIDTH + sum(3 + max(_VALUE_WIDTH, len(name)) for name in names)
+
+
+def print_reports(reports: Mapping[str, Report], console: Console | None = None) -> None:
+    """Prints one or several reports side by side, a row per number with its standard error; then their warnings.
+
+    Bars show shares of a whole, and how a metric's main number stands to its baselines.
+
+    Args:
+        reports: Reports by the name that heads their column.
+        console: Where to print; default the terminal, without colours and bars where that is none. Bars, and the column that explains
+            the numbers, are left out where it is too narrow.
+    """
+    console = console or Console()
+    explain = console.width >= _EXPLAINING_WIDTH
+    bars = console.is_terminal and _width(reports) + len(reports) * (3 + _BAR_WIDTH) <= console.width
+    table = Table(caption="value ± standard error", caption_justify="left")
+    table.add_column()
+    for name in reports:
+        table.add_column(escape(name), justify="right", no_wrap=True)
+        if bars:
+            table.add_column(width=_BAR_WIDTH)
+    if explain:
+        table.add_column("what it is", style="dim")
+    results = [dict(report.results()) for report in reports.values()]
+    for metric in dict.fromkeys(metric for result in results for metric in result):
+        table.add_section()
+        for row in _rows(metric, [result[metric].estimates if metric in result else {} for result in results]):
+            table.add_row(*row.cells(bars=bars, explain=explain), style=row.style)
+    console.print(table)
+    for name, report in reports.items():
+        for text in _remarks(escape(name), report):
+            console.print(text, highlight=False)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One number of several reports."""
+
+    name: str
+    number: Number
+    estimates: list[Estimate | None]
+    full: float | None
+    """What a whole bar stands for; ``None`` for no bars."""
+    style: str
+
+    def cells(self, *, bars: bool, explain: bool) -> Iterator[RenderableType]:
+        """The cells of the table."""
+        yield escape(self.name)
+        for estimate in self.estimates:
+            yield _cell(estimate)
+            if bars:
+                yield self._bar(None if estimate is None else estimate.value)
+        if explain:
+            yield self.number.meaning
+
+    def _bar(self, value: float | None) -> RenderableType:
+        if value is None or not self.full:
+            return ""
+        return Bar(self.full, 0, min(max(value, 0), self.full), width=_BAR_WIDTH, color="bright_black" if self.style == "dim" else "cyan")
+
+
+def _rows(metric: str, columns: list[dict[str, Estimate]]) -> Iterator[_Row]:
+    """The numbers of a metric that a reader wants to see: those that any of the reports has. Baselines stand back, the main one out."""
+    guide = guide_to(metric, _there(columns))
+    compared = {guide.headline, *guide.baselines}
+    largest = max((estimate.value or 0 for column in columns for name, estimate in column.items() if name in compared), default=0.0)
+    for name, number in _shown(metric, columns).items():
+        full = 1.0 if number.is_share else largest if name in compared and guide.baselines else None
+        style = "bold" if name == guide.headline else "dim" if name in guide.baselines else ""
+        yield _Row(f"{metric}/{name}", number, [column.get(name) for column in columns], full, style)
+
+
+def _remarks(name: str, report: Report) -> Iterator[str]:
+    """What a reader must know besides the numbers: why some are absent, warnings, failures."""
+    yield from (f"[dim]absent[/], {name}, {escape(text)}" for text in _absences(report))
+    yield from (f"[yellow]warning[/], {name}: {escape(text)}" for text in report.warnings)
+    yield from (f"[red]failed[/], {name}, {metric}: {escape(text)}" for metric, text in report.errors.items())
+
+
+def _there(columns: list[dict[str, Estimate]]) -> dict[str, None]:
+    return dict.fromkeys(name for column in columns for name in column)
+
+
+def _shown(metric: str, columns: list[dict[str, Estimate]]) -> dict[str, Number]:
+    """The numbers to show of a metric: those that any of the reports has."""
+    there = _there(columns)
+    return {name: number for name, number in guide_to(metric, there).numbers.items() if name in there}
+
+
+def _absences(report: Report) -> Iterator[str]:
+    """Why numbers are absent, each reason once with the first of its numbers."""
+    first: dict[tuple[str, str], str] = {}
+    for metric, result in report.results():
+        for name in _shown(metric, [result.estimates]):
+            estimate = result.estimates[name]
+            if estimate.value is None and estimate.reason:
+                first.setdefault((metric, estimate.reason), name)
+    return (f"{metric}/{name}: {reason}" for (metric, reason), name in first.items())
+
+
+def _cell(estimate: Estimate | None) -> str:
+    return "-" if estimate is None or estimate.value is None else with_error(estimate.value, estimate.stderr)

@@ -1,0 +1,164 @@
+"""Reports in W&B: what goes into a log call, and runs for evaluations."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sae_lens_metrics.views.wandb.example_html import examples_html
+from sae_lens_metrics.integrations.interrupts import interrupts
+from sae_lens_metrics.results import Histogram, MetricResult, Report, Row
+
+if TYPE_CHECKING:
+    from wandb.sdk.wandb_run import Run
+
+__all__ = ["figure_key", "log_report", "log_result_file", "loggable", "wandb_run"]
+
+logger = logging.getLogger("sae_lens_metrics")
+
+_BRIEF_ROWS = 1_000
+
+
+def loggable(
+    report: Report, prefix: str = "", *, brief: bool = False, on_error: Callable[[str, Exception], None] | None = None
+) -> dict[str, Any]:
+    """A report as one flat dictionary for ``wandb.log``.
+
+    Scalars with their standard errors, tables, histograms, highlighted examples (``n2g/examples``) and the figures
+    (``probe/figure_by_task``). Keys are ``metric/name``, so that W&B makes a section of panels for each metric.
+
+    Args:
+        report: The report.
+        prefix: Goes in front of every key, as SAELens does with the names of several SAEs.
+        brief: For what is logged again and again during a training run: no figures, which take about a second, and of a long table 1,000
+            rows, evenly spread.
+        on_error: Told of a table or a picture that could not be made; all else is there. By default the error is raised.
+    """
+
+    def attempt(what: str, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except Exception as error:
+            if on_error is None or isinstance(error, interrupts()):
+                raise
+            on_error(f"drawing {what} for W&B", error)
+            return None
+
+    entries: dict[str, Any] = dict(report.flat())
+    for metric, result in report.results():
+        drawn = {f"{metric}/{name}": attempt(f"{metric}/{name}", draw) for name, draw in _views(result, brief)}
+        entries |= {key: value for key, value in drawn.items() if value is not None}
+    if not brief:
+        entries |= attempt("figures", partial(_figures, report)) or {}
+    return {f"{prefix}{key}": value for key, value in entries.items()}
+
+
+def figure_key(name: str) -> str:
+    """Where a figure is logged: beside its metric's numbers and tables, under a name that none of them has.
+
+    Args:
+        name: The figure's name, such as ``"probe/by_task"``, which is ``"probe/figure_by_task"`` in W&B.
+    """
+    section, name = name.split("/", 1)
+    return f"{section}/figure_{name}"
+
+
+def _views(result: MetricResult, brief: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What there is to see of a metric besides its numbers, by name, and what makes it."""
+    yield from ((name, partial(_table, rows, brief)) for name, rows in result.tables.items() if rows)
+    yield from ((name, partial(_histogram, histogram)) for name, histogram in result.histograms.items())
+    if result.examples:
+        yield "examples", partial(_examples, result)
+
+
+def _table(rows: list[Row], brief: bool) -> Any:
+    import wandb
+
+    if brief and len(rows) > _BRIEF_ROWS:
+        rows = [rows[i * len(rows) // _BRIEF_ROWS] for i in range(_BRIEF_ROWS)]
+    # a Table keeps its first content, so each evaluation gets a new one
+    return wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
+
+
+def _histogram(histogram: Histogram) -> Any:
+    import numpy as np
+    import wandb
+
+    return wandb.Histogram(np_histogram=(np.array(histogram.counts), np.array(histogram.edges)))
+
+
+def _examples(result: MetricResult) -> Any:
+    import wandb
+
+    return wandb.Html(StringIO(examples_html(result)), inject=False)  # a string could be taken for a path
+
+
+def _figures(report: Report) -> dict[str, Any]:
+    """The figures as images."""
+    import wandb
+    from PIL import Image
+
+    from sae_lens_metrics.views.figures import paper_figures, to_png
+
+    entries: dict[str, Any] = {}
+    for figure in paper_figures({"": report}):
+        with Image.open(BytesIO(to_png(figure))) as image:
+            entries[figure_key(figure.name)] = wandb.Image(image, caption=f"{figure.title}. {figure.caption}")
+    return entries
+
+
+@contextmanager
+def wandb_run(project: str | None, *, name: str, config: dict[str, Any], run: "Run | None" = None) -> Iterator["Run | None"]:
+    """The run to log an evaluation to: the user's, the one that is active, or a new one, which is finished afterwards.
+
+    Args:
+        project: W&B project of a new run; ``None`` for none.
+        name: Name of a new run.
+        config: Configuration of a new run: a report's provenance, by whose ``sae.architecture``, ``sae.d_sae`` and the like runs can be
+            grouped. A run of the user's keeps its own.
+        run: A run of the user's.
+    """
+    if run is None and project is None:
+        yield None
+        return
+    import wandb
+
+    if run is not None or wandb.run is not None:
+        yield run or wandb.run
+        return
+    own = wandb.init(project=project, name=name, config=config, job_type="eval", reinit="create_new")
+    try:
+        yield own
+    finally:
+        own.finish()
+
+
+def log_report(run: "Run", report: Report, path: Path | None = None) -> None:
+    """Logs a report, with the result file as an artifact if there is one; a picture that cannot be drawn is a warning.
+
+    Args:
+        run: The run; its summary, which run tables and scatter plots read, gets every number.
+        report: The report.
+        path: Its result file.
+    """
+    run.log(loggable(report, on_error=lambda what, error: logger.warning("%s failed: %s: %s", what, type(error).__name__, error)))
+    if path is not None:
+        log_result_file(run, report, path)
+
+
+def log_result_file(run: "Run", report: Report, path: Path) -> None:
+    """Adds a result file to a run, as an artifact of type ``sae-metrics`` that is named by the SAE's weights.
+
+    Args:
+        run: The run.
+        report: What the file holds.
+        path: The file.
+    """
+    import wandb
+
+    artifact = wandb.Artifact(f"sae-metrics-{report.provenance['sae']['weights_sha256'][:12]}", type="sae-metrics")
+    artifact.add_file(str(path))
+    run.log_artifact(artifact)

@@ -1,0 +1,83 @@
+"""The demo, in its short form, and what ships with it."""
+
+import io
+import re
+from contextlib import redirect_stdout
+from importlib.resources import files
+
+import pytest
+import torch
+from browser import LAPTOP, PHONE
+
+from sae_lens_metrics import Report
+from sae_lens_metrics.cli.main import main
+from sae_lens_metrics.metrics.guide import GUIDE
+from sae_lens_metrics.results.in_words import with_error
+from sae_lens_metrics.text.standard_library import standard_library_documents
+
+TINY_LM = files("sae_lens_metrics.demo") / "tiny_lm"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo's folder, and what it printed."""
+    folder, printed = tmp_path_factory.mktemp("demo") / "demo", io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setenv("COLUMNS", "160")
+        patch.delenv("WANDB_DIR", raising=False)
+        assert main(["demo", "--quick", "--output", str(folder)]) == 0
+    return folder, printed.getvalue()
+
+
+def test_the_demo_runs_and_puts_two_saes_side_by_side(demo):
+    folder, printed = demo
+    assert re.search(r"shrinkage/ratio +│ +[\d.]+ ± [\d.]+ +│ +[\d.]+ ± [\d.]+", printed)
+    for name in ("L1", "TopK"):
+        report = Report.load(folder / f"{name}.json")
+        assert not report.errors
+        assert report.metrics.keys() == {"probe", "n2g", "explanation", "ablation", "shrinkage"}
+        assert Report.load(folder / name / "metrics.json")
+    assert list((folder / "checkpoints").rglob("metrics.jsonl"))
+    for named in ("report.html", "L1.json", "summary.csv"):
+        assert str(folder / named) in printed
+
+
+def test_the_page_shows_what_the_demo_found(demo, reader):
+    folder, _ = demo
+    reports = {name: Report.load(folder / f"{name}.json") for name in ("L1", "TopK")}
+    opened = reader(folder / "report.html")
+    for scheme, size in (("light", LAPTOP), ("dark", PHONE)):
+        page = reader(folder / "report.html", color_scheme=scheme, viewport=size)
+        for address in ("#/", "#/figures", "#/explore", "#/latents", "#/latent/L1/3", "#/config"):
+            tab = page.open(address)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    overview = opened.open("#/").inner_text("#main").replace("\u2212", "-")
+    for report in reports.values():
+        for metric, guide in GUIDE.items():
+            estimate = dict(report.estimates())[f"{metric}/{guide.headline}"]
+            assert (estimate.reason if estimate.value is None else with_error(estimate.value, estimate.stderr, shown=False)) in overview
+    opened.open("#/figures").wait_for_selector(".plot.drawn")
+    examples = next(example for example in reports["TopK"].metrics["n2g"].examples if example.kind == "top")
+    tab = opened.open(f"#/latent/TopK/{examples.latent}")
+    tab.wait_for_selector("text=Largest activations")
+    assert f"{max(map(abs, examples.activations)):.3g}" in tab.inner_text("#main")
+
+
+def test_the_language_model_is_small_and_well_below_a_bigram_model(model):
+    assert sum(len(path.read_bytes()) for path in TINY_LM.iterdir()) <= 5_000_000
+    card = (TINY_LM / "README.md").read_text()
+    ours, bigram = (float(number) for number in re.findall(r"\| (\d\.\d{3}) \|", card))
+    assert ours <= bigram - 0.5
+    # the card's figure, roughly, on some of the held-out text
+    text = "\n".join(document for document, _ in zip(standard_library_documents("held_out"), range(12), strict=False))
+    ids = model.to_tokens(text, prepend_bos=False, truncate=False)[0]
+    rows = ids[: len(ids) // 127 * 127].view(-1, 127)[:64]
+    rows = torch.cat([torch.full((len(rows), 1), model.tokenizer.bos_token_id), rows], dim=1)
+    assert abs(model(rows, return_type="loss").item() - ours) < 0.7
+
+
+def test_the_splits_share_no_file():
+    train = {hash(text) for text, _ in zip(standard_library_documents("train"), range(400), strict=False)}
+    held_out = [hash(text) for text in standard_library_documents("held_out")]
+    assert len(held_out) > 20
+    assert sum(key in train for key in held_out) / len(held_out) < 0.02  # a few files are copies of each other

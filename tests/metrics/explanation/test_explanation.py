@@ -1,0 +1,698 @@
+"""Explanation reconstruction: planted latents with known answers, plain references on a real model, and SAEs that SAELens trained."""
+
+import dataclasses
+import math
+import re
+import subprocess
+import sys
+import textwrap
+from io import StringIO
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import Dataset
+from planted import PlantedTokenizer, fires_after, fires_after_any, fires_on_first, planted_subject, planted_tokens
+from rich.console import Console
+from saes import D_SAE, HOOK, SUPPORTED, TO_TRAIN, training_sae
+from test_simulation import cut_ngrams, explanations_of, no_latents, sliced, sparse
+
+from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
+from sae_lens_metrics.errors import ConfigError, CorpusError, ExplanationError
+from sae_lens_metrics.functional.ngrams import Patterns
+from sae_lens_metrics.metrics.config import ExplanationConfig, N2GConfig
+from sae_lens_metrics.metrics.explanation.simulation import Simulation
+from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
+from sae_lens_metrics.metrics.n2g import explanations, scores
+from sae_lens_metrics.metrics.n2g.explanations import explain, texts
+from sae_lens_metrics.metrics.n2g.scores import score
+from sae_lens_metrics.metrics.registry import get_metric
+from sae_lens_metrics.results import Report
+from sae_lens_metrics.subject.inference_sae import inference_sae
+from sae_lens_metrics.text.standard_library import standard_library_documents
+from sae_lens_metrics.text.tokenization import Tokenization, token_store
+from sae_lens_metrics.views.terminal import print_reports
+
+MODULE = sys.modules["sae_lens_metrics.metrics.explanation.compute"]  # the package has a function of this name
+REPLACEMENTS = ["reconstruction", "explanation", "explained_latents", "bias", "zeroed", "mean", "unigram", "bigram"]
+PAD = 11
+
+
+def configured(batch_size=8, seed=0, names=("explanation",), min_f1=0.5, bigrams=100_000, **n2g):
+    return MetricsConfig(
+        names=list(names),
+        seed=seed,
+        batch_size=batch_size,
+        n2g=N2GConfig(**({"max_length": 3, "examples": 4} | n2g)),
+        explanation=ExplanationConfig(min_f1=min_f1, bigrams=bigrams),
+    )
+
+
+def measured(subject, corpus, config=None):
+    """The metric alone, without the sanity line."""
+    return get_metric("explanation")(subject, corpus, config or configured(), torch.Generator()).estimates
+
+
+def values(estimates):
+    return {name: estimate.value for name, estimate in estimates.items()}
+
+
+@pytest.fixture(scope="module")
+def corpus(model, tokens):
+    """Real text in which documents end within the sequences too, two sequences a document."""
+    tokens = tokens[:20].clone()
+    tokens[torch.rand(tokens.shape, generator=torch.Generator().manual_seed(1)) < 0.05] = model.tokenizer.bos_token_id
+    return Corpus(tokens, documents=torch.arange(20) // 2)
+
+
+@pytest.fixture
+def cut(monkeypatch, corpus):
+    """Explanations are cut from the text at random, which is much faster than building them."""
+
+    def explained(subject, text, config):
+        return explanations_of(
+            cut_ngrams(corpus.tokens, subject.d_sae, each=12), subject.d_sae, tokens=int(subject.valid(text.tokens).sum())
+        )
+
+    monkeypatch.setattr(MODULE, "explain", explained)
+    monkeypatch.setattr(MODULE, "score", lambda explained, *_: SimpleNamespace(f1=torch.linspace(0, 1, len(explained.latents))))
+
+
+# --- what the losses are when the simulation is known --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", SUPPORTED)
+def test_true_latents_in_place_of_simulated_ones_lose_what_the_sae_loses(architecture, model, corpus, cut, monkeypatch):
+    monkeypatch.setattr(Simulation, "simulate", lambda self, batch: sparse(self._subject.encode(batch.x)))
+    found = measured(Subject(model, training_sae(architecture)), corpus)
+    assert found["ce_explanation"].value == pytest.approx(found["ce_reconstruction"].value, rel=1e-6)
+    assert found["ce_explanation"].stderr == pytest.approx(found["ce_reconstruction"].stderr, rel=1e-4)
+    assert found["recovered_explanation"].value == pytest.approx(found["recovered_reconstruction"].value, abs=1e-6)
+    assert abs(found["explanation_minus_reconstruction"].value) < 1e-5
+    assert found["ce_reconstruction"].value != pytest.approx(found["ce_bias"].value, rel=1e-3)
+
+
+@pytest.mark.parametrize("normalize", ["none", "layer_norm", "constant_norm_rescale"])
+@pytest.mark.parametrize("hook", ["hook_resid_post", "hook_mlp_out", "attn.hook_z"])
+def test_so_they_do_at_any_hook_and_with_any_normalisation(hook, normalize, model, corpus, cut, monkeypatch):
+    monkeypatch.setattr(Simulation, "simulate", lambda self, batch: sparse(self._subject.encode(batch.x)))
+    found = values(measured(Subject(model, training_sae("topk", hook=f"blocks.1.{hook}", normalize=normalize)), corpus))
+    assert found["ce_explanation"] == pytest.approx(found["ce_reconstruction"], rel=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["standard", "topk", "gated"])
+@pytest.mark.parametrize("nothing", ["none at all", "zeros"])
+def test_latents_of_zero_lose_what_the_bias_loses(nothing, architecture, model, corpus, cut, monkeypatch):
+    def simulate(self, batch):
+        return (
+            no_latents()
+            if nothing == "none at all"
+            else sparse(torch.ones(len(batch.x), D_SAE))._replace(value=torch.zeros(len(batch.x) * D_SAE))
+        )
+
+    monkeypatch.setattr(Simulation, "simulate", simulate)
+    found = measured(Subject(model, training_sae(architecture, normalize="layer_norm")), corpus)
+    assert found["ce_explanation"].value == pytest.approx(found["ce_bias"].value, rel=1e-9)
+    assert found["recovered_explanation"].value == pytest.approx(found["recovered_bias"].value, abs=1e-9)
+
+
+def test_with_the_true_activation_put_back_the_loss_is_clean_after_the_last_block(model, corpus, cut, monkeypatch):
+    monkeypatch.setattr(MODULE, "decode_sparse", lambda subject, latents, x: x)
+    found = measured(Subject(model, training_sae("topk", hook="blocks.3.hook_resid_post")), corpus)
+    assert found["ce_explanation"].value == pytest.approx(found["ce_clean"].value, rel=1e-6)
+    assert found["recovered_explanation"].value == pytest.approx(1, abs=1e-6)
+    assert found["explained_variance"].value == 1
+    assert found["mse"].value == 0
+    # zeros there leave the unembedding's bias only
+    assert found["ce_zeroed"].value > found["ce_clean"].value + 1
+
+
+def test_which_latents_count_as_explained(model, corpus, cut):
+    """The stand-in gives latent i an F1 of i / 95."""
+    subject = Subject(model, training_sae("standard"))
+    everything = values(measured(subject, corpus, configured(min_f1=0)))
+    assert everything["ce_explained_latents"] == pytest.approx(everything["ce_reconstruction"], rel=1e-9)
+    subject.sae.W_enc.data[:, -1] = 0  # the one latent whose F1 is 1 never fires
+    subject.sae.b_enc.data[-1] = -1
+    nothing = values(measured(subject, corpus, configured(min_f1=1)))
+    assert nothing["ce_explained_latents"] == pytest.approx(nothing["ce_bias"], rel=1e-6)
+    some = values(measured(subject, corpus, configured(min_f1=0.5)))
+    assert some["ce_explained_latents"] != pytest.approx(some["ce_bias"], rel=1e-3)
+    assert some["ce_explained_latents"] != pytest.approx(some["ce_reconstruction"], rel=1e-3)
+
+
+def test_neither_the_batch_size_nor_the_memory_for_latents_changes_a_number(model, corpus, cut, monkeypatch):
+    subject = Subject(model, training_sae("standard"))
+    whole = measured(subject, corpus, configured(batch_size=10))
+    monkeypatch.setattr(Subject, "chunk", property(lambda self: 37))
+    parts = measured(subject, corpus, configured(batch_size=4))
+    assert whole.keys() == parts.keys()
+    for name, estimate in whole.items():
+        assert parts[name].value == pytest.approx(estimate.value, rel=1e-4, abs=1e-5), name
+        if estimate.stderr is not None:
+            assert parts[name].stderr == pytest.approx(estimate.stderr, rel=1e-3, abs=1e-6), name
+
+
+# --- every number from plain per-sequence losses -------------------------------------------------------------------------------
+
+
+def plain_activations(subject, corpus):
+    """Activations [sequences, pos, d_in], and which positions count."""
+    x = subject.model.run_with_cache(corpus.tokens, names_filter=[subject.hook_name])[1][subject.hook_name]
+    return x, ~torch.isin(corpus.tokens, subject.special_tokens)
+
+
+def plain_losses(subject, tokens, replacement=None, where=None):
+    """Loss of each prediction [sequences, pos - 1], by TransformerLens's own hooks."""
+    hooks = [] if replacement is None else [(subject.hook_name, lambda x, hook: torch.where(where[..., None], replacement, x))]
+    with torch.no_grad():
+        logits = subject.model.run_with_hooks(tokens, fwd_hooks=hooks)
+    return -logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
+
+
+def frame(tokens, counts, x=None):
+    """A row for each position that counts: the token, the one before it (-1 for none), and the activation."""
+    before = torch.nn.functional.pad(tokens, (1, 0), value=-1)[:, :-1]
+    rows = pd.DataFrame({"before": before[counts].numpy(), "token": tokens[counts].numpy()})
+    return rows if x is None else rows.join(pd.DataFrame(x[counts].double().numpy()).add_prefix("x"))
+
+
+def plain_means(train, test, kept_pairs=None):
+    """Baselines for the test rows, by pandas, and where the pair is unknown."""
+    columns = [name for name in train if name.startswith("x")]
+    overall = train[columns].mean().to_numpy()
+    tokens = train.groupby("token")[columns].mean()
+    pairs = train.groupby(["before", "token"])[columns].mean()
+    if kept_pairs is not None:
+        pairs = pairs[pairs.index.isin(kept_pairs)]
+    unigram = tokens.reindex(test["token"]).to_numpy()
+    unigram = np.where(np.isnan(unigram), overall, unigram)
+    bigram = pairs.reindex(pd.MultiIndex.from_frame(test[["before", "token"]])).to_numpy()
+    unknown = np.isnan(bigram[:, 0])
+    bigram = np.where(unknown[:, None], unigram, bigram)
+    means = {"mean": np.broadcast_to(overall, unigram.shape), "unigram": unigram, "bigram": bigram}
+    return {name: torch.tensor(mean, dtype=torch.float32) for name, mean in means.items()}, unknown
+
+
+def ratio(numerators, denominators, documents):
+    """Ratio of sums over sequences, and its standard error over documents (Cochran, section 6.3)."""
+    sums = pd.DataFrame({"a": numerators.double(), "b": denominators.double()}).groupby(documents.numpy()).sum()
+    value = sums["a"].sum() / sums["b"].sum()
+    residual = sums["a"] - value * sums["b"]
+    n = len(sums)
+    return value, math.sqrt(n / (n - 1) * (residual**2).sum()) / abs(sums["b"].sum())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "hook", "normalize"),
+    [("topk", "hook_resid_post", "none"), ("standard", "hook_mlp_out", "layer_norm"), ("abstopk", "hook_resid_pre", "none")],
+)
+def test_every_number_follows_from_plain_losses(architecture, hook, normalize, model, corpus):
+    subject = Subject(model, training_sae(architecture, hook=f"blocks.1.{hook}", normalize=normalize))
+    text, scoring = texts(subject, corpus, configured())
+    explained = explain(subject, text, configured())
+    f1 = score(explained, subject, text, scoring, configured()).f1
+    min_f1 = float(f1[f1 > 0].median())
+    found = measured(subject, corpus, configured(min_f1=min_f1))
+
+    # what is put in the place of each activation
+    (x_text, counts_text), (x, counts) = (plain_activations(subject, half) for half in (text, scoring))
+    z_text, z = subject.encode(x_text), subject.encode(x)
+    dense = []
+    for half in (text, scoring):
+        matches = explained.matcher().match(half.tokens, torch.isin(half.tokens, subject.special_tokens))
+        predicted = torch.zeros(half.tokens.numel(), D_SAE)
+        predicted[matches.position, matches.latent] = matches.value
+        dense.append(predicted.view(*half.tokens.shape, D_SAE))
+    s, a = dense[0][counts_text].double(), z_text[counts_text].double()
+    squares = s.square().sum(0)
+    scale = torch.where(squares > 0, (s * a).sum(0) / squares.clamp_min(1e-9), 0).float()
+    baselines, unknown = plain_means(frame(text.tokens, counts_text, x_text), frame(scoring.tokens, counts))
+    placed = {}
+    for name, mean in baselines.items():
+        placed[name] = torch.zeros_like(x)
+        placed[name][counts] = mean
+    placed |= {
+        "reconstruction": subject.decode(z, x),
+        "explanation": subject.decode(dense[1] * scale, x),
+        "explained_latents": subject.decode(z * (f1 >= min_f1), x),
+        "bias": subject.decode(torch.zeros_like(z), x),
+        "zeroed": torch.zeros_like(x),
+    }
+    everywhere = torch.ones_like(counts)
+    losses = {"clean": plain_losses(subject, scoring.tokens)} | {
+        name: plain_losses(subject, scoring.tokens, value, everywhere if name == "zeroed" else counts) for name, value in placed.items()
+    }
+    losses = {name: (loss * counts[:, :-1]).sum(1) for name, loss in losses.items()}
+    n = counts[:, :-1].sum(1)
+
+    # and what follows
+    expected = {f"ce_{name}": (loss, n) for name, loss in losses.items()}
+    for name in REPLACEMENTS:
+        if name != "zeroed":
+            expected[f"recovered_{name}"] = (losses["zeroed"] - losses[name], losses["zeroed"] - losses["clean"])
+    for other in ("bigram", "reconstruction"):
+        expected[f"explanation_minus_{other}"] = (losses["explanation"] - losses[other], n)
+    spread = ((x - x[counts].mean(0)).square().sum(-1) * counts).sum(1)
+    error = ((x - placed["explanation"]).square().sum(-1) * counts).sum(1)
+    expected["mse"] = (error, spread)
+    expected["explained_variance"] = (spread - error, spread)
+    backoff = torch.zeros(counts.shape)
+    backoff[counts] = torch.tensor(unknown).float()
+    expected["bigram_backoff"] = (backoff.sum(1), counts.sum(1))
+    assert set(found) == set(expected) | {"used", "unscaled", "bigram_overflow"}
+    assert 0 < unknown.mean() < 1
+    for name, (numerators, denominators) in expected.items():
+        value, stderr = ratio(numerators, denominators, scoring.documents)
+        assert found[name].value == pytest.approx(value, rel=1e-4, abs=2e-5), name
+        assert found[name].stderr == pytest.approx(stderr, rel=1e-3, abs=1e-5), name
+        assert (found[name].n, found[name].of) == (5, "documents")
+    has_patterns = torch.zeros(D_SAE, dtype=torch.bool)
+    has_patterns[explained.patterns.latent] = True
+    assert found["used"].value == (has_patterns & (scale != 0)).sum()
+    assert found["used"].value + found["unscaled"].value == has_patterns.sum()
+    assert (found["used"].n, found["bigram_overflow"].n) == (D_SAE, int(counts_text.sum()))
+    assert found["bigram_overflow"].value == 0
+
+
+def test_recovered_fractions_and_differences_fit_the_losses(model, corpus, cut):
+    found = values(measured(Subject(model, training_sae("topk")), corpus))
+    for name in REPLACEMENTS:
+        if name != "zeroed":
+            expected = (found["ce_zeroed"] - found[f"ce_{name}"]) / (found["ce_zeroed"] - found["ce_clean"])
+            assert found[f"recovered_{name}"] == pytest.approx(expected, rel=1e-6), name
+    for name in ("bigram", "reconstruction"):
+        assert found[f"explanation_minus_{name}"] == pytest.approx(found["ce_explanation"] - found[f"ce_{name}"], abs=1e-9)
+    assert found["explained_variance"] == pytest.approx(1 - found["mse"])
+    assert not {"recovered_zeroed", "recovered_clean"} & found.keys()
+
+
+def test_a_paired_difference_is_surer_than_its_parts(model, corpus, cut):
+    found = measured(Subject(model, training_sae("topk")), corpus)
+    unpaired = math.hypot(found["ce_explanation"].stderr, found["ce_bigram"].stderr)
+    assert 0 < found["explanation_minus_bigram"].stderr < unpaired
+
+
+def test_clean_and_zeroed_losses_are_saelenss_own(model, dataset, tokens, cut):
+    from sae_lens.evals import EvalConfig, run_evals
+    from sae_lens.training.activation_scaler import ActivationScaler
+
+    sae = inference_sae(training_sae("topk"))
+    tokenization = Tokenization(64, True, False, "bos")
+    config = EvalConfig(batch_size_prompts=8, n_eval_reconstruction_batches=2, compute_ce_loss=True)
+    theirs, _ = run_evals(sae, token_store(dataset, model, tokenization), model, ActivationScaler(), config)
+    scored = token_store(dataset, model, tokenization).get_batch_tokens(16)
+    corpus = Corpus.from_tokens(torch.cat([tokens[:16], scored]))
+    subject = Subject(model, sae)
+    assert torch.equal(texts(subject, corpus, configured())[1].tokens, scored)
+    found = values(measured(subject, corpus))
+    expected = theirs["model_performance_preservation"]
+    assert found["ce_clean"] == pytest.approx(expected["ce_loss_without_sae"], rel=1e-4)
+    assert found["ce_zeroed"] == pytest.approx(expected["ce_loss_with_ablation"], rel=1e-4)
+    assert found["ce_reconstruction"] == pytest.approx(expected["ce_loss_with_sae"], rel=1e-4)
+    assert found["recovered_reconstruction"] == pytest.approx(expected["ce_loss_score"], rel=1e-3)
+
+
+def test_a_slice_of_positions_is_replaced_and_counted_alone(model, corpus, cut):
+    subject = Subject(model, sliced(training_sae("topk"), 10, 40))
+    found = values(measured(subject, corpus))
+    _, scoring = texts(subject, corpus, configured())
+    x, counts = plain_activations(subject, scoring)
+    counts[:, :10] = counts[:, 40:] = False
+    for name, replacement in (("clean", None), ("bias", subject.decode(torch.zeros(*x.shape[:2], D_SAE), x))):
+        losses = plain_losses(subject, scoring.tokens, replacement, counts)
+        assert found[f"ce_{name}"] == pytest.approx(float(losses[counts[:, :-1]].double().mean()), rel=1e-5)
+
+
+# --- means given one or two tokens ---------------------------------------------------------------------------------------------
+
+
+def fitted(subject, train, test, batch_size=7, most=100_000):
+    means = TokenMeans(subject, most=most)
+    for batch in train.activations(subject, batch_size, progress=""):
+        means.learn(batch)
+    (batch,) = test.activations(subject, len(test), progress="")
+    return means, *means.predict(batch)
+
+
+def assert_means(predicted, expected):
+    assert predicted.keys() == expected.keys()
+    for name, mean in expected.items():
+        torch.testing.assert_close(predicted[name], mean, rtol=1e-5, atol=1e-5)
+
+
+def test_means_given_tokens_are_those_of_a_group_by(model, corpus):
+    subject = Subject(model, training_sae("topk"))
+    train, test = corpus.halves()
+    (x, counts), (_, counts_test) = (plain_activations(subject, half) for half in (train, test))
+    expected, unknown = plain_means(frame(train.tokens, counts, x), frame(test.tokens, counts_test))
+    means, predicted, backoff = fitted(subject, train, test)
+    assert_means(predicted, expected)
+    assert np.array_equal(backoff.numpy(), unknown.astype(np.float32))
+    assert means.overflow == 0
+    # on the training text itself nothing backs off, and the baselines get better with every token that they know
+    _, predicted, backoff = fitted(subject, train, train)
+    assert backoff.sum() == 0
+    error = {name: float((mean - x[counts]).square().sum()) for name, mean in predicted.items()}
+    assert error["bigram"] < error["unigram"] < error["mean"]
+
+
+@pytest.mark.parametrize("most", [1, 6, 12, 100])
+def test_the_first_token_of_a_sequence_has_a_pair_of_its_own(most):
+    """Without BOS; token 0 is a token like any other, and not the token before the first."""
+    rules = [fires_after(0), fires_after(0, 1), fires_after(None, 1, value=3.0), fires_after(2, None, 1), fires_on_first(1, value=0.5)]
+    subject = planted_subject(rules)
+    train = Corpus.from_tokens(planted_tokens(subject, 20, first=0, vocabulary=5))
+    # with tokens that the training text lacks
+    test = Corpus.from_tokens(planted_tokens(subject, 10, first=0, vocabulary=8, seed=1))
+    (batch,) = train.activations(subject, 20, progress="")
+    x = batch.x.view(20, 16, -1)
+    everywhere, there = torch.ones_like(train.tokens, dtype=torch.bool), torch.ones_like(test.tokens, dtype=torch.bool)
+    rows = frame(train.tokens, everywhere, x)
+    assert (rows["before"] == -1).sum() == 20
+    kept = rows[["before", "token"]].drop_duplicates().head(most)
+    expected, unknown = plain_means(rows, frame(test.tokens, there), pd.MultiIndex.from_frame(kept))
+    means, predicted, backoff = fitted(subject, train, test, most=most)
+    if most >= 5:  # as many as there are different tokens
+        assert_means(predicted, expected)
+    assert np.array_equal(backoff.numpy(), unknown.astype(np.float32))
+    left_out = ~pd.MultiIndex.from_frame(rows[["before", "token"]]).isin(pd.MultiIndex.from_frame(kept))
+    assert means.overflow == left_out.sum()
+    assert (means.overflow == 0) == (most == 100)
+
+
+def test_a_limit_on_pairs_leaves_the_means_of_single_tokens_alone(model, corpus):
+    subject = Subject(model, training_sae("topk"))
+    train, test = corpus.halves()
+    _, unlimited, _ = fitted(subject, train, test)
+    _, limited, _ = fitted(subject, train, test, most=20)
+    torch.testing.assert_close(limited["unigram"], unlimited["unigram"])
+
+
+@pytest.mark.parametrize("bigrams", [1, 50, 400])
+def test_pairs_beyond_the_limit_back_off_and_are_counted(bigrams, model, corpus, cut):
+    subject = Subject(model, training_sae("topk"))
+    found = measured(subject, corpus, configured(bigrams=bigrams))
+    text, scoring = texts(subject, corpus, configured())
+    (_, counts_text), (_, counts) = (plain_activations(subject, half) for half in (text, scoring))
+    pairs, wanted = (pd.MultiIndex.from_frame(f) for f in (frame(text.tokens, counts_text), frame(scoring.tokens, counts)))
+    kept = pairs.drop_duplicates()[:bigrams]
+    assert found["bigram_overflow"].value == pytest.approx((~pairs.isin(kept)).mean(), rel=1e-12)
+    assert found["bigram_backoff"].value == pytest.approx((~wanted.isin(kept)).mean(), rel=1e-9)
+    assert found["bigram_overflow"].stderr is None
+    assert found["bigram_overflow"].reason
+
+
+# --- planted latents that are n-grams exactly ----------------------------------------------------------------------------------
+
+
+class PlainTokenizer(PlantedTokenizer):
+    def batch_decode(self, pieces, clean_up_tokenization_spaces):
+        return [self.decode(piece) for piece in pieces]
+
+
+RULES = [
+    fires_after(1),
+    fires_after(2, 3, value=2.0),
+    fires_after(4, None, 5, value=0.5),
+    fires_after_any([(1, 6), (2, 6), (3, 6)], [0.5, 1.5, 2.5]),
+    fires_after(7, value=3.0),
+    fires_after(5, 8, value=1.5),
+    fires_after(9, 3, value=1.0),
+]
+
+
+def speaking(context=16):
+    """A planted subject, and text that it wrote itself: no other activations can predict that better."""
+    subject = planted_subject(RULES, d_vocab=12, context_size=context)
+    with torch.no_grad():
+        subject.model.W_U.mul_(1.5)
+        subject.model.W_U[:, PAD] = -2  # the padding token hardly comes
+    return subject
+
+
+def spoken(subject, sequences, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(0, 10, (sequences, 1), generator=generator)
+    for _ in range(subject.context_size - 1):
+        probabilities = subject.model(tokens)[:, -1].softmax(-1)
+        tokens = torch.cat([tokens, probabilities.multinomial(1, generator=generator)], 1)
+    return Corpus.from_tokens(tokens)
+
+
+def planted_config(**changes):
+    return configured(**({"batch_size": 100, "context": 16, "pad_token": PAD, "max_length": 4, "examples": 16} | changes))
+
+
+@pytest.fixture(scope="module")
+def planted_text():
+    return spoken(speaking(), 1200)
+
+
+@pytest.mark.parametrize("variant", ["released", "strict"])
+def test_latents_that_are_ngrams_are_simulated_perfectly(variant, planted_text):
+    found = values(measured(speaking(), planted_text, planted_config(variant=variant)))
+    assert found["ce_explanation"] == pytest.approx(found["ce_reconstruction"], abs=2e-3)
+    assert found["ce_reconstruction"] == pytest.approx(found["ce_clean"], abs=1e-5)
+    assert found["explained_variance"] > 0.998
+    assert found["recovered_explanation"] == pytest.approx(1, abs=0.01)
+    assert (found["used"], found["unscaled"]) == (len(RULES), 0)
+    assert found["ce_explained_latents"] == pytest.approx(found["ce_reconstruction"], abs=1e-5)
+    # most of the rules are about one or two tokens: the baselines are in their order, and below the explanations
+    order = [found[f"ce_{name}"] for name in ("explanation", "bigram", "unigram", "mean")]
+    assert order == sorted(order)
+    assert found["explanation_minus_bigram"] < 0
+
+
+def permuted(shift):
+    """Explanations handed on from one latent to another."""
+
+    def explained(subject, text, config):
+        right = explain(subject, text, config)
+        patterns = right.patterns
+        latent = (patterns.latent + shift) % subject.d_sae
+        order = latent.argsort(stable=True)
+        moved = Patterns(latent[order], patterns.tokens[order], patterns.at_start[order], patterns.value[order])
+        return dataclasses.replace(right, patterns=moved)
+
+    return explained
+
+
+@pytest.mark.parametrize("shift", range(1, len(RULES)))
+def test_explanations_of_other_latents_are_no_better_than_the_bias(shift, planted_text, monkeypatch):
+    right = measured(speaking(), planted_text, planted_config())
+    monkeypatch.setattr(MODULE, "explain", permuted(shift))
+    wrong = measured(speaking(), planted_text, planted_config())
+    assert wrong["ce_bias"] == right["ce_bias"]
+    # the rules end on different tokens, or exclude each other: nothing of a latent is predicted by what belongs to another
+    assert wrong["ce_explanation"].value == pytest.approx(wrong["ce_bias"].value, abs=1e-6)
+    assert wrong["used"].value == len(RULES)  # they fire, but not where the latents do
+    assert wrong["ce_explanation"].value > right["ce_explanation"].value + 5 * right["ce_explanation"].stderr
+    assert wrong["explained_variance"].value < 0.1
+
+
+# --- SAEs that SAELens trained -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TO_TRAIN)
+def test_explanations_of_a_trained_sae_tell_something_and_lose_something(name, trained):
+    rows = Dataset.from_dict({"text": list(standard_library_documents("held_out"))[:40]})
+    corpus = Corpus.from_dataset(rows, trained[name], tokens=8_192)
+    found = measured(trained[name], corpus, configured(max_length=8, examples=8, batch_size=32))
+    clean, reconstruction, simulated, zeroed = (found[f"ce_{it}"] for it in ("clean", "reconstruction", "explanation", "zeroed"))
+    assert clean.value <= reconstruction.value < simulated.value < zeroed.value
+    assert simulated.value < found["ce_bias"].value
+    assert found["explanation_minus_reconstruction"].value > 3 * found["explanation_minus_reconstruction"].stderr
+    assert found["explanation_minus_bigram"].stderr > 0
+    assert found["ce_unigram"].value < found["ce_mean"].value
+    assert found["used"].value > 100
+    for key, estimate in found.items():
+        assert estimate.stderr is not None or estimate.reason, key
+        assert estimate.of in ("documents", "latents", "tokens")
+
+
+# --- what is done once ---------------------------------------------------------------------------------------------------------
+
+
+def test_explanations_are_built_and_scored_once_for_both_metrics(model, corpus, monkeypatch):
+    calls = {"built": 0, "scored": 0}
+    build, scored = explanations.build_patterns, scores._Scoring.scores
+
+    def building(*args, **kwargs):
+        calls["built"] += 1
+        return build(*args, **kwargs)
+
+    def scoring(*args, **kwargs):
+        calls["scored"] += 1
+        return scored(*args, **kwargs)
+
+    monkeypatch.setattr(explanations, "build_patterns", building)
+    monkeypatch.setattr(scores._Scoring, "scores", scoring)
+    subject = Subject(model, training_sae("topk"))
+    config = configured(names=["n2g", "explanation"])
+    both = evaluate(subject, corpus, config)
+    assert calls == {"built": 1, "scored": 1}
+    again = evaluate(subject, corpus, dataclasses.replace(config, names=["explanation", "n2g"]))
+    assert calls == {"built": 1, "scored": 1}
+    assert both.flat() == again.flat()
+    # alone it says the same
+    alone = evaluate(Subject(model, training_sae("topk")), corpus, configured())
+    assert calls == {"built": 2, "scored": 2}
+    assert {key: value for key, value in both.flat().items() if key.startswith("explanation/")} == {
+        key: value for key, value in alone.flat().items() if key.startswith("explanation/")
+    }
+
+
+def test_explanations_from_a_folder_give_the_same_numbers(model, corpus, tmp_path, monkeypatch):
+    config = configured(folder=str(tmp_path))
+    first = measured(Subject(model, training_sae("topk")), corpus, config)
+    monkeypatch.setattr(explanations, "build_patterns", lambda *_, **__: pytest.fail("they were built again"))
+    assert measured(Subject(model, training_sae("topk")), corpus, config) == first
+
+
+# --- what cannot be ------------------------------------------------------------------------------------------------------------
+
+
+def printed(report):
+    out = StringIO()
+    print_reports({"one": report}, Console(file=out, width=150))
+    return out.getvalue()
+
+
+def test_fewer_explanations_than_latents_are_no_error_and_no_number(model, corpus, tmp_path):
+    report = evaluate(Subject(model, training_sae("topk")), corpus, configured(latents=D_SAE - 1))
+    estimate = report.metrics["explanation"].estimates["ce_explanation"]
+    assert estimate.value is None
+    assert "all 96 latents" in estimate.reason
+    assert "95 only" in estimate.reason
+    assert report.errors == {}
+    assert not any(key.startswith("explanation/") for key in report.flat())
+    assert Report.load(report.save(tmp_path / "report.json")).to_dict() == report.to_dict()
+    assert re.search(r"explanation/ce_explanation\W+-\W", printed(report))
+    assert "n2g.latents" in report.to_frame().query("metric == 'explanation'")["reason"].item()
+
+
+def test_as_many_explanations_as_latents_are_enough(model, corpus):
+    subject = Subject(model, training_sae("topk"))
+    few, many, every = (measured(subject, corpus, configured(latents=latents)) for latents in (D_SAE, D_SAE + 1, None))
+    assert few == many == every
+    assert every["ce_explanation"].value is not None
+
+
+def test_a_whole_report_is_saved_loaded_printed_and_flattened(model, corpus, tmp_path):
+    report = evaluate(Subject(model, training_sae("topk")), corpus, configured())
+    loaded = Report.load(report.save(tmp_path / "report.json"))
+    assert loaded.to_dict() == report.to_dict()
+    assert all(math.isfinite(value) for value in report.flat().values())
+    assert {f"explanation/ce_{name}" for name in ("clean", *REPLACEMENTS)} <= report.flat().keys()
+    assert {f"explanation/ce_{name}_stderr" for name in ("clean", *REPLACEMENTS)} <= report.flat().keys()
+    text = printed(report)
+    for name in ("ce_clean", "ce_reconstruction", "ce_explanation", "ce_bigram", "ce_zeroed", "explanation_minus_bigram"):
+        assert re.search(rf"explanation/{name}\W+\d[\d.]* ± [\d.]+|explanation/{name}\W+-?\d", text), name
+
+
+@pytest.mark.parametrize("sequences", [2, 3])
+def test_a_corpus_that_cannot_be_halved(sequences, model, tokens):
+    with pytest.raises(CorpusError, match="cannot be halved"):
+        evaluate(Subject(model, training_sae("topk")), Corpus.from_tokens(tokens[:sequences]), configured())
+
+
+def test_text_of_special_tokens_only(model):
+    bos = model.tokenizer.bos_token_id
+    report = evaluate(Subject(model, training_sae("topk")), Corpus.from_tokens(torch.full((8, 16), bos)), configured(context=16))
+    estimates = report.metrics["explanation"].estimates
+    assert estimates["ce_clean"].value is estimates["ce_explanation"].value is estimates["mse"].value is None
+    assert estimates["ce_clean"].reason
+    assert estimates["used"].value == 0
+
+
+def test_explanations_of_another_sae_under_this_ones_key(model, corpus, tmp_path):
+    config = configured(folder=str(tmp_path))
+    text = texts(Subject(model, training_sae("topk")), corpus, config)[0]
+    mine, other = (explain(Subject(model, training_sae("topk", seed=seed)), text, config) for seed in (0, 1))
+    (tmp_path / f"{other.key}.json").replace(tmp_path / f"{mine.key}.json")
+    with pytest.raises(ExplanationError, match=r"belong to something else: sae differ"):
+        evaluate(Subject(model, training_sae("topk")), corpus, config)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("min_f1", -0.01), ("min_f1", 1.01), ("min_f1", math.nan), ("bigrams", 0), ("bigrams", -5)])
+def test_settings_out_of_range(setting, value):
+    with pytest.raises(ConfigError, match=rf"explanation\.{setting} is {value}, expected"):
+        ExplanationConfig(**{setting: value})
+    with pytest.raises(ConfigError, match=setting):
+        MetricsConfig.from_dict({"explanation": {setting: value}})
+
+
+@pytest.mark.parametrize("hook", ["blocks.3.hook_resid_post", "blocks.0.hook_resid_pre"])
+def test_the_outermost_hooks(hook, model, corpus):
+    assert hook != HOOK
+    report = evaluate(Subject(model, training_sae("topk", hook=hook)), corpus, configured(max_length=2))
+    flat = report.flat()
+    assert flat["explanation/ce_clean"] < flat["explanation/ce_zeroed"]
+    assert flat["explanation/used"] > 0
+
+
+# --- memory --------------------------------------------------------------------------------------------------------------------
+
+MEASURE = """
+    import resource, sys, time, warnings
+    from pathlib import Path
+    warnings.filterwarnings("ignore")
+    sys.path.insert(0, TESTS)
+    from itertools import islice
+    import torch
+    torch.set_num_threads(1)
+    from datasets import Dataset
+    from sae_lens.saes.sae import SAEMetadata
+    from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
+    from sae_lens_metrics import Corpus, Subject
+    from sae_lens_metrics.demo.model import load_tiny_lm
+    from sae_lens_metrics.text.standard_library import standard_library_documents
+    from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
+    from test_simulation import cut_ngrams, explanations_of
+
+    def peak():
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return used / (2**30 if sys.platform == "darwin" else 2**20)
+
+    def now():
+        status = Path("/proc/self/statm")  # the peak may lie before what is measured: where there is this file, take what is used now
+        return int(status.read_text().split()[1]) * resource.getpagesize() / 2**30 if status.is_file() else peak()
+
+    torch.manual_seed(0)
+    metadata = SAEMetadata(hook_name="blocks.1.hook_resid_post", context_size=64, prepend_bos=True)
+    sae = TopKSAE(TopKSAEConfig(d_in=128, d_sae=32_768, k=32, metadata=metadata))
+    with torch.no_grad():
+        sae.W_dec.copy_(torch.nn.functional.normalize(torch.randn(32_768, 128), dim=1))
+        sae.W_enc.copy_(sae.W_dec.T)
+    subject = Subject(load_tiny_lm(), sae)
+    rows = Dataset.from_dict({"text": list(islice(standard_library_documents("train"), 150))})
+    corpus = Corpus.from_dataset(rows, subject, tokens=16_384)
+    explained = explanations_of(cut_ngrams(corpus.tokens[:, 1:], 32_768, each=4), 32_768)
+    simulation = Simulation(explained, subject)
+    before, start = now(), time.perf_counter()
+    # all of the text at once
+    (batch,) = corpus.activations(subject, len(corpus), progress="")
+    simulation.learn(batch)
+    latents = simulation.simulate(batch)
+    reconstruction = decode_sparse(subject, latents, batch.x)
+    seconds = time.perf_counter() - start
+    print(len(batch.x), len(latents.value), int((simulation.scale != 0).sum()), round(peak() - before, 2), round(seconds, 1))
+"""
+
+
+def test_simulating_many_latents_needs_little_memory():
+    """A dense array of them would take 2 GiB."""
+    pytest.importorskip("resource")
+    tests = repr(str(next(path for path in sys.path if path.endswith("tests"))))
+    code = textwrap.dedent(MEASURE).replace("TESTS", tests)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    activations, latents, used, gigabytes, seconds = (float(number) for number in re.findall(r"[\d.]+", done.stdout.splitlines()[-1]))
+    sys.stderr.write(f"{latents:.0f} latents simulated at {activations:.0f} positions in {seconds} s with {gigabytes} GiB more\n")
+    assert activations > 15_000
+    assert latents > 50 * activations
+    assert used > 100
+    assert gigabytes < 1

@@ -1,0 +1,461 @@
+"""The page in a browser: what a reader sees and does."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import LAPTOP, PHONE
+from report_data import HOSTILE, LONG, hostile_report, make_history, make_report
+
+from sae_lens_metrics.comparison.comparison import compare_reports
+from sae_lens_metrics.results import Estimate, Report
+from sae_lens_metrics.views.page import write_report
+
+ABSENT = "\N{EN DASH}"
+VIEWS = ["#/", "#/figures", "#/explore", "#/latents", "#/latent/first/3", "#/config"]
+
+
+@pytest.fixture(scope="module")
+def reports() -> dict[str, Report]:
+    return {"first": make_report(120), "second": make_report(120, seed=1, architecture="topk")}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, reports) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    return write_report(reports, path, histories={"run": make_history()}, comparison=compare_reports(reports))
+
+
+def column(tab: Any, number: int) -> list[str]:
+    return [cell.strip() for cell in tab.locator(f"table.latents tbody tr > :nth-child({number})").all_inner_texts()]
+
+
+def count(tab: Any, text: str) -> None:
+    tab.wait_for_function("text => document.querySelector('.count').textContent === text", arg=text)
+
+
+# --- numbers -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_shown_are_those_of_the_result(reader, page, reports):
+    tab = reader(page).open()
+    for metric, _ in reports["first"].results():
+        for row in tab.locator(f"#metric-{metric} table.numbers tbody tr").all():
+            name = row.locator("th").evaluate("cell => cell.firstChild.textContent").lower().replace(" ", "_")
+            for place, report in enumerate(reports.values()):
+                estimate = dict(report.results())[metric].estimates[name]
+                shown = row.locator("td").nth(place).inner_text().replace("\u2212", "-")
+                if estimate.value is None:
+                    assert shown == ABSENT
+                    assert estimate.reason in tab.inner_text(f"#metric-{metric}")
+                    continue
+                value, _, error = shown.partition(" ± ")
+                assert float(value) == pytest.approx(estimate.value, abs=0.051 * (estimate.stderr or 0), rel=5e-4)
+                assert (float(error) == pytest.approx(estimate.stderr, rel=0.06)) if estimate.stderr else not error
+        assert tab.locator(f"#metric-{metric} .big").count() == 2
+
+
+def test_many_saes_get_a_row_each(reader, tmp_path):
+    many = {f"sae {i}": make_report(4, seed=i) for i in range(7)}
+    opened = reader(write_report(many, tmp_path / "r.html"))
+    tab = opened.open()
+    table = tab.locator("#metric-n2g table")
+    assert table.locator("tbody tr").count() == 7
+    table.get_by_role("button", name="F1").click()
+    best = max(many, key=lambda name: many[name].metrics["n2g"].estimates["f1"].value)
+    assert table.locator("tbody tr").first.locator("td").first.inner_text() == best
+    tab = opened.open("#/config?sae=sae%203")
+    assert tab.locator("#config-sae").input_value() == "sae 3"
+    assert str(2**63 - 25 + 3) in tab.inner_text("#main")
+
+
+def test_training_alone(reader, tmp_path):
+    opened = reader(write_report({}, tmp_path / "r.html", histories={"run": make_history()}))
+    for view in VIEWS:
+        assert opened.open(view).inner_text("h1") != "This view cannot be shown"
+    opened.open("#/explore").wait_for_selector(".plot.drawn .points path")
+
+
+def test_a_comparison_says_what_differs(reader, page, reports):
+    tab = reader(page).open()
+    tested = [each for each in compare_reports(reports).differences if each.p is not None]
+    assert tab.locator("#comparison table").first.locator("tbody tr").count() == len(tested)
+    verdicts = tab.locator("#comparison table").first.locator(".verdict").all_inner_texts()
+    assert sorted(text.lstrip("▲▼ ") for text in verdicts) == sorted(each.verdict for each in tested)
+
+
+@pytest.mark.parametrize("form", ["file", "folder"])
+def test_the_downloaded_result_is_the_result(reader, reports, tmp_path, page, form):
+    if form == "folder":
+        page = write_report(reports, tmp_path / "folder", folder=True)
+    tab = reader(page).open("#/config")
+    for place, report in enumerate(reports.values()):
+        with tab.expect_download() as download:
+            tab.locator("[data-download=json]").nth(place).click()
+        got = Path(download.value.path()).read_text(encoding="utf-8")
+        saved = report.save(tmp_path / "saved.json").read_text(encoding="utf-8")
+        assert json.loads(got) == json.loads(saved)
+    with tab.expect_download() as download:
+        tab.locator("[data-download=csv]").first.click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0] == ",".join(reports["first"].to_frame().columns)
+    assert len(lines) == 1 + len(reports["first"].to_frame())
+
+
+def test_an_error_is_one_standard_error_long(reader, page, reports):
+    tab = reader(page).open()
+    first, second = (report.metrics["n2g"].estimates["f1"] for report in reports.values())
+    at = [float(each.get_attribute("cx") or 0) for each in tab.locator("#metric-n2g .dot circle").all()]
+    line = tab.locator("#metric-n2g .dot .error").first
+    length = float(line.get_attribute("x2") or 0) - float(line.get_attribute("x1") or 0)
+    assert length / (at[1] - at[0]) == pytest.approx(2 * first.stderr / (second.value - first.value))
+
+
+def test_numbers_with_tiny_errors(reader, tmp_path):
+    report = make_report(4)
+    shown = {"ratio": (3.04e-8, 1.23e-9), "gamma": (0.12345678, 4.5e-7)}
+    report.metrics["shrinkage"].estimates.update({name: Estimate(*both, 8, "documents") for name, both in shown.items()})
+    tab = reader(write_report({"made": report}, tmp_path / "r.html")).open()
+    texts = [text.replace("\u2212", "-") for text in tab.locator("#metric-shrinkage .numbers .value").all_inner_texts()]
+    assert {"3.04e-8 ± 1.2e-9", "0.123 ± 4.5e-7"} <= {*texts}
+
+
+def test_saes_that_were_evaluated_differently_are_said(reader, tmp_path):
+    alike = {name: make_report(4, seed=seed) for seed, name in enumerate(("a", "b", "c"))}
+    for report in alike.values():
+        report.provenance["corpus"]["tokens_sha256"] = "0"
+        report.provenance["sae"]["model_name"] = "gpt2"
+        report.provenance["config"]["probe"] = {"tasks": ["generated"]}
+    tab = reader(write_report(alike, tmp_path / "alike.html")).open()
+    assert tab.locator("p.warning").count() == 0
+    alike["b"].provenance["corpus"]["tokens_sha256"] = "1"
+    alike["c"].provenance["config"]["probe"] = {"tasks": ["generated", "gpt2"]}
+    tab = reader(write_report(alike, tmp_path / "other.html")).open()
+    text, tasks = tab.locator("p.warning").all_inner_texts()
+    assert text.startswith("These SAEs were not all evaluated on the same text: a, c; b.")
+    assert tasks.startswith("These SAEs were not all evaluated on the same probe tasks: a, b; c.")
+
+
+def test_a_part_that_two_want_at_once_reaches_both(reader, reports, tmp_path):
+    tab = reader(write_report(reports, tmp_path / "folder", folder=True)).open("#/config")
+    with tab.expect_download(timeout=5_000) as download:
+        tab.evaluate("""() => {
+          document.querySelector("[data-download=json]").click();
+          window.dispatchEvent(new HashChangeEvent("hashchange")); // the view is made again, of the same part
+        }""")
+    assert json.loads(Path(download.value.path()).read_text(encoding="utf-8")) == reports["first"].to_dict()
+    tab.wait_for_selector("#main:not([aria-busy])", timeout=5_000)
+
+
+# --- latents -----------------------------------------------------------------------------------------------------------------
+
+
+def test_sorting_by_mouse_and_keyboard(reader, page, reports):
+    tab = reader(page).open("#/latents?sae=first")
+    rows = reports["first"].metrics["n2g"].tables["latents"]
+    heading = tab.locator("button[data-key=f1]")
+    heading.click()
+    best = sorted(rows, key=lambda row: -row["f1"])
+    assert column(tab, 1) == [str(row["latent"]) for row in best[:50]]
+    assert tab.locator("th", has=heading).get_attribute("aria-sort") == "descending"
+    assert tab.evaluate("document.activeElement.dataset.key") == "f1"
+    tab.keyboard.press("Enter")
+    assert column(tab, 1) == [str(row["latent"]) for row in best[::-1][:50]]
+    assert tab.locator("th", has=heading).get_attribute("aria-sort") == "ascending"
+    assert "sort=f1" in tab.url
+    tab.locator("button[data-key=precision]").click()
+    tab.get_by_role("button", name="Last").click()
+    assert column(tab, 4)[-1] == ABSENT, "absent values are last"
+    tab.locator("button[data-key=precision]").click()
+    tab.get_by_role("button", name="Last").click()
+    assert column(tab, 4)[-1] == ABSENT, "in both directions"
+
+
+def test_filtering_by_text_range_and_kind(reader, page, reports):
+    tab = reader(page).open("#/latents")
+    metrics = reports["first"].metrics
+    rows = metrics["n2g"].tables["latents"]
+    tasks = {row["latent"]: row["task"] for row in metrics["probe"].tables["tasks"]}
+    tab.fill("#latents-q", "DEF")
+    with_def = [row for row in rows if "def" in row["explanation"]]
+    count(tab, f"{len(with_def)} of 120 latents")
+    assert "q=DEF" in tab.url
+    tab.fill("#latents-q", "")
+    tab.locator(".ranges summary").click()
+    tab.fill("[data-range=f1-0]", "0.5")
+    tab.fill("[data-range=density-1]", "0.01")
+    count(tab, f"{sum(row['f1'] >= 0.5 and row['density'] <= 0.01 for row in rows)} of 120 latents")
+    reopened = reader(page).open(tab.url[tab.url.index("#") :])
+    count(reopened, f"{sum(row['f1'] >= 0.5 and row['density'] <= 0.01 for row in rows)} of 120 latents")
+    tab = reader(page).open("#/latents?only=tasks")
+    assert column(tab, 1) == [str(latent) for latent in sorted(tasks)]
+    tab.fill("#latents-q", "python_code")
+    count(tab, "1 of 120 latents")
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Download as CSV").click()
+    assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_a_latent_has_its_own_address_and_the_back_button_works(reader, page, reports):
+    tab = reader(page).open("#/latent/second/7")
+    assert tab.inner_text("h1") == "Latent 7"
+    mine = [each for each in reports["second"].metrics["n2g"].examples if each.latent == 7]
+    assert tab.locator(".examples .example").count() == len(mine)
+    assert tab.locator(".examples h3").all_inner_texts() == [
+        "Largest activations (second half of the text)",
+        "Random activations (first half)",
+        "Random predictions (second half)",
+    ]
+    assert tab.locator(".example span.at").count() == len(mine)
+    firing = sum(activation != 0 for each in mine for activation in each.activations)
+    assert tab.locator(".example span.fires").count() == firing
+    rank = 1 + sum(
+        row["f1"] > reports["second"].metrics["n2g"].tables["latents"][7]["f1"]
+        for row in reports["second"].metrics["n2g"].tables["latents"]
+    )
+    assert f"rank {rank} of 120" in tab.inner_text(".stats")
+    assert tab.get_by_role("link", name="on Neuronpedia").get_attribute("href") == "https://neuronpedia.org/gpt2-small/2-res-jb/7"
+    tab.get_by_role("link", name="Next").click()
+    tab.wait_for_function("() => document.querySelector('h1').textContent === 'Latent 8'")
+    assert "Raised" in tab.inner_text("#main")
+    assert "summed over the tokens from there on, around the median" in tab.inner_text("#main")
+    tab.go_back()
+    tab.wait_for_function("() => document.querySelector('h1').textContent === 'Latent 7'")
+    tab.locator("#random").click()
+    tab.wait_for_function("() => document.querySelector('h1').textContent !== 'Latent 7'")
+
+
+def test_a_latent_says_which_text_its_counts_are_of(reader, tmp_path):
+    report = make_report(8)
+    report.provenance["config"]["ablation"] = {"tokens": 16}
+    row, effects = report.metrics["n2g"].tables["latents"][2], report.metrics["ablation"].tables["latents"][1]
+    row.update(fired=1234, predicted=56)
+    effects.update(ablations=7, tokens_affected=0.25)
+    tab = reader(write_report({"made": report}, tmp_path / "r.html")).open("#/latent/made/2")
+    text = tab.inner_text("#main")
+    assert "fires on 1,234 and predicted on 56 tokens of the second half" in text
+    assert "touches 25 % of the 16 tokens from there on" in text
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_ends_of_a_histogram_stand_apart(reader, page, width):
+    tab = reader(page, viewport={"width": width, "height": 800}).open("#/latent/first/4")
+    ends = tab.locator(".ends")
+    assert ends.count() == 6
+    for each in ends.all():
+        boxes = each.locator("span").evaluate_all("all => all.map(span => span.getBoundingClientRect().toJSON())")
+        assert boxes[1]["left"] - boxes[0]["right"] >= 8
+        assert boxes[0]["top"] == boxes[1]["top"]
+        assert all(box["top"] >= boxes[0]["bottom"] - 4 for box in boxes[2:])
+
+
+@pytest.mark.parametrize("address", ["#/latent/third/3", "#/latents?sae=third", "#/config?sae=third"])
+def test_an_sae_that_is_not_there_is_no_other_one(reader, page, address):
+    opened = reader(page)
+    opened.open(address)
+    assert "There is no SAE third on this page." in opened.text()
+
+
+@pytest.mark.parametrize("address", ["#/constructor", "#/__proto__/x", "#/nonsense"])
+def test_an_unknown_view_is_the_overview(reader, page, address):
+    assert reader(page).open(address).inner_text("h1") == "2 SAEs"
+
+
+def test_addresses_of_nothing(reader, page):
+    opened = reader(page)
+    for address in (
+        "#/latent/first/99999",
+        "#/latent/first/x",
+        "#/latent",
+        "#/nonsense",
+        "#/latents?sort=-nope&page=99&f1=a..b",
+        "#/explore?x=__proto__&by=constructor",
+        "#/latent/%E0%A4%A/1",
+    ):
+        opened.open(address)
+        assert opened.tab.inner_text("h1") != "This view cannot be shown"
+
+
+def test_examples_of_older_results(reader, tmp_path):
+    data = make_report(4, examples=0).to_dict()
+    data["metrics"]["n2g"]["tables"]["examples"] = [{"latent": 1, "kind": "recall", "text": "a«\n»c", "activation": 1.25, "predicted": 0.5}]
+    tab = reader(write_report({"old": Report.from_dict(data)}, tmp_path / "r.html")).open("#/latent/old/1")
+    assert tab.inner_text(".examples .example") == "a↵c"
+    assert tab.inner_text(".examples .at") == "↵"
+    assert "1.25" in tab.inner_text(".examples")
+
+
+# --- the whole page ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_fits_and_is_silent(reader, page, viewport, scheme):
+    opened = reader(page, viewport=viewport, color_scheme=scheme)
+    for view in VIEWS:
+        tab = opened.open(view)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"], view
+        levels = [int(tag[1]) for tag in tab.locator("#main :is(h1,h2,h3,h4)").evaluate_all("all => all.map(each => each.tagName)")]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels)), view
+
+
+def test_figures_are_drawn_when_they_come_into_view(reader, page):
+    tab = reader(page).open("#/figures")
+    tab.wait_for_selector(".plot.drawn svg.main-svg")
+    plots = tab.locator(".plot")
+    assert tab.locator(".plot.drawn").count() < plots.count(), "not all at once"
+    plots.last.scroll_into_view_if_needed()
+    tab.wait_for_function("() => [...document.querySelectorAll('.plot')].at(-1).classList.contains('drawn')")
+
+
+def test_exploring_training(reader, page):
+    tab = reader(page).open("#/explore?from=training&x=step&y=sanity/l0")
+    tab.wait_for_selector(".plot.drawn .points path")
+    assert tab.locator(".plot .points path").count() == 3
+    assert tab.locator("table tbody tr").count() == 3
+    tab.select_option("#explore-y", "sanity/explained_variance")
+    tab.wait_for_function("() => location.hash.includes('explained_variance')")
+    tab.focus("#explore-logx")
+    tab.keyboard.press("Space")
+    tab.wait_for_function("() => location.hash.includes('logx=1')")
+    tab.wait_for_function("() => document.activeElement.id === 'explore-logx' && document.activeElement.checked")
+
+
+def test_runs_are_never_joined_by_a_line(reader, tmp_path):
+    opened = reader(write_report({}, tmp_path / "r.html", histories={"one": make_history(), "other": make_history(4)}))
+    for by in ("none", "run"):
+        tab = opened.open(f"#/explore?from=training&by={by}")
+        tab.wait_for_selector(".plot.drawn .points path")
+        assert tab.locator(".scatterlayer .trace").count() == 2
+        assert tab.locator(".scatterlayer .trace").first.locator(".points path").count() == 3
+    assert len({*tab.locator(".scatterlayer .trace .js-line").evaluate_all("all => all.map(each => each.style.stroke)")}) == 2
+    tab = opened.open("#/explore?from=training&by=architecture")
+    tab.wait_for_selector(".plot.drawn .points path")
+    assert tab.input_value("#explore-by") == "run"
+    assert tab.locator(".legend .traces").count() == 2
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen_and_is_remembered(reader, page):
+    opened = reader(page, color_scheme="dark")
+    tab = opened.open()
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    tab.click("#theme")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "light"
+    tab = opened.open("#/config")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+def test_without_storage_the_theme_can_be_switched_all_the_same(reader, page):
+    opened = reader(page, color_scheme="light")
+    opened.tab.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('no storage') } })")
+    tab = opened.open()
+    tab.click("#theme")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+_CONTRAST = """() => {
+  const channels = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = (rgb) => rgb.slice(0, 3).map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = channels(getComputedStyle(at).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const bad = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility() || element.closest(".plot, svg, .example, :disabled, script, .hidden, .skip")) continue;
+    const [a, b] = [light(channels(getComputedStyle(element).color)), light(behind(element))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) bad.push(`${element.tagName}.${element.className} "${element.textContent.slice(0, 30)}" ${contrast.toFixed(2)}`);
+  }
+  return bad;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_enough_contrast(reader, page, scheme):
+    opened = reader(page, color_scheme=scheme)
+    for view in VIEWS:
+        assert opened.open(view).evaluate(_CONTRAST) == [], view
+
+
+def test_controls_have_names_and_the_keyboard_reaches_the_content(reader, page):
+    opened = reader(page)
+    for view in VIEWS:
+        tab = opened.open(view)
+        unnamed = tab.locator("input, select").evaluate_all(
+            "all => all.filter(each => !each.labels.length && !each.getAttribute('aria-label')).map(each => each.outerHTML)"
+        )
+        assert unnamed == [], view
+        assert (
+            tab.locator("button").evaluate_all(
+                "all => all.filter(each => !each.textContent.trim() && !each.getAttribute('aria-label')).length"
+            )
+            == 0
+        )
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.id") == "skip"
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.activeElement.id") == "main"
+    assert tab.evaluate("document.documentElement.lang") == "en"
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "long"])
+def test_hostile_text_is_text(reader, tmp_path, name):
+    text = HOSTILE.get(name, LONG)
+    opened = reader(write_report({text: hostile_report(text), "other": hostile_report(text)}, tmp_path / "r.html"))
+    opened.open()
+    links = opened.tab.locator("table a").evaluate_all("all => all.map(each => each.hash)")
+    for view in ("#/", "#/latents", "#/config", links[0], links[0].replace("#/config?sae=", "#/latent/") + "/0", "#/latent/other/1"):
+        tab = opened.open(view)
+        assert tab.inner_text("h1") != "This view cannot be shown", view
+        assert tab.evaluate("[window.hacked, document.querySelectorAll('main :is(img, script, i)').length]") == [
+            None,
+            0,
+        ], view
+        assert tab.evaluate("document.documentElement.scrollWidth") <= LAPTOP["width"], view
+        assert not {"\x00", "\u202e", "\x1b"} & {*tab.evaluate("document.getElementById('main').textContent")}
+    assert tab.inner_text("h1") == "Latent 1"
+    if name == "closing":
+        assert text in opened.text()
+    tab = opened.open("#/config")
+    with tab.expect_download() as download:
+        tab.locator("[data-download=json]").last.click()
+    assert json.loads(Path(download.value.path()).read_text(encoding="utf-8")) == hostile_report(text).to_dict()
+
+
+def test_a_damaged_part_is_said_and_leaves_the_other_views(reader, page, tmp_path):
+    text = page.read_text(encoding="utf-8")
+    start = text.index('id="part-histories">') + len('id="part-histories">')
+    broken = tmp_path / "broken.html"
+    broken.write_text(text[:start] + "AAAA" + text[text.index("</script>", start) :], encoding="utf-8")
+    opened = reader(broken)
+    opened.open("#/explore")
+    assert opened.tab.inner_text("h1") == "This view cannot be shown"
+    opened.problems.clear()
+    assert opened.open("#/").inner_text("h1") == "2 SAEs"
+
+
+def test_a_folder_opens_from_disk_and_loads_what_is_looked_at(reader, reports, tmp_path):
+    opened = reader(write_report(reports, tmp_path / "folder", folder=True))
+    loaded = []
+    opened.context.on("request", lambda request: loaded.append(request.url.rsplit("/", 1)[-1]))
+    opened.open("#/latents")
+    assert "sae-0-table-2-0.js" in loaded
+    assert "plotly.js" not in loaded
+    opened.open("#/latent/first/3")
+    assert "sae-0-examples-2-0.js" in loaded
+    opened.open("#/figures").wait_for_selector(".plot.drawn")
+    assert "plotly.js" in loaded
+    (tmp_path / "folder" / "data" / "figures.js").unlink()
+    opened.open("#/figures")
+    assert "data/figures.js is missing" in opened.text()
+    opened.problems.clear()

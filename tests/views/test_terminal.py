@@ -1,0 +1,93 @@
+"""Reports on the terminal: every number shown is the report's, with bars on a terminal and without anywhere else."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from sae_lens_metrics import Estimate, Report
+from sae_lens_metrics.metrics.guide import GUIDE, guide_to
+from sae_lens_metrics.results import MetricResult
+from sae_lens_metrics.views.terminal import print_reports, print_sweep
+
+BLOCKS = set("▏▎▍▌▋▊▉█▐▕")
+
+
+def report(f1=0.25, **own):
+    explained = Estimate.absent("no latent fires", of="latents") if f1 is None else Estimate(f1, 0.01, 9, "latents")
+    probe = {"loss": 0.4, "channels_loss": 0.5, "random_loss": 0.45, "shuffled_loss": 0.8}
+    return Report(
+        sanity=MetricResult({"l0": Estimate(16.25, 0.5, 8, "sequences"), "explained_variance": Estimate(0.75, 0.01, 8, "sequences")}),
+        metrics={
+            "probe": MetricResult({name: Estimate(value, 0.01, 9, "tasks") for name, value in probe.items()}),
+            "n2g": MetricResult({"f1": explained}),
+            **{name: MetricResult({"mine": Estimate(value, None, 1, "runs", "exact")}) for name, value in own.items()},
+        },
+    )
+
+
+def printed(reports, *, width=160, terminal=False):
+    out = io.StringIO()
+    print_reports(reports, Console(file=out, width=width, force_terminal=terminal, color_system="truecolor" if terminal else None))
+    return out.getvalue()
+
+
+def lines(text):
+    """The table's rows by their first cell, without colours."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    cells = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in plain.split("\n") if line.startswith("│")]
+    return {row[0]: row[1:] for row in cells if row[0]}
+
+
+def test_plain_where_it_is_no_terminal():
+    text = printed({"one": report(), "two": report(f1=None)})
+    assert "\x1b" not in text
+    assert not BLOCKS & set(text)
+    rows = lines(text)
+    assert rows["sanity/explained_variance"][:2] == ["0.750 ± 0.010", "0.750 ± 0.010"]
+    assert rows["n2g/f1"][:2] == ["0.250 ± 0.010", "-"]
+    assert "absent, two, n2g/f1: no latent fires" in text
+
+
+def test_bars_on_a_terminal_are_as_long_as_the_numbers():
+    rows = lines(printed({"one": report()}, terminal=True))
+    length = {name: sum({"█": 1.0}.get(c, 0.5) for c in cells[1]) for name, cells in rows.items()}
+    assert length["sanity/explained_variance"] == 6  # three quarters of eight characters: a share of a whole
+    assert length["n2g/f1"] == 2
+    assert length["probe/loss"] == 4  # against the largest of the baselines
+    assert length["probe/shuffled_loss"] == 8
+    assert length["sanity/l0"] == 0
+
+
+@pytest.mark.parametrize("width", [40, 72, 90, 110, 130, 200])
+def test_no_line_is_wider_than_the_terminal(width):
+    text = re.sub(r"\x1b\[[0-9;]*m", "", printed({"one": report(), "two": report()}, width=width, terminal=True))
+    assert max(map(len, text.split("\n"))) <= width
+    assert bool(BLOCKS & set(text)) == (width >= 110)
+
+
+def test_a_metric_of_another_package_shows_every_number():
+    assert lines(printed({"one": report(other=3.5)}))["other/mine"][0] == "3.5"
+
+
+def test_a_bar_never_leaves_its_column():
+    strange = report()
+    strange.sanity.estimates["explained_variance"] = Estimate(-3.0, 0.1, 8, "sequences")
+    assert lines(printed({"one": strange}, terminal=True))["sanity/explained_variance"][:2] == ["-3.00 ± 0.10", ""]
+
+
+def test_many_saes_are_a_row_each():
+    reports = {f"folder/{i}": report(f1=i / 10) for i in range(8)}
+    out = io.StringIO()
+    print_sweep(list(reports), reports, {}, Console(file=out, width=140))
+    rows = lines(out.getvalue())
+    assert [rows[str(i) if str(i) in rows else f"folder/{i}"][2] for i in range(8)] == [f"{i / 10:.3f} ± 0.010" for i in range(8)]
+
+
+def test_the_guide_knows_what_it_speaks_of():
+    for metric, guide in GUIDE.items():
+        assert guide.headline in guide.numbers
+        assert guide_to(metric, {}) is guide
+        assert guide.meaning.endswith(".")
+        assert guide.trust.endswith(".")
