@@ -1,10 +1,10 @@
 """Explanation reconstruction: planted latents with known answers, plain references on a real model, and SAEs that SAELens trained."""
 
 import dataclasses
+import importlib
 import math
 import re
 import subprocess
-import sys
 import textwrap
 from io import StringIO
 from types import SimpleNamespace
@@ -35,7 +35,7 @@ from sae_lens_metrics.text.standard_library import standard_library_documents
 from sae_lens_metrics.text.tokenization import Tokenization, token_store
 from sae_lens_metrics.views.terminal import print_reports
 
-MODULE = sys.modules["sae_lens_metrics.metrics.explanation.compute"]  # the package has a function of this name
+MODULE = importlib.import_module("sae_lens_metrics.metrics.explanation.compute")
 REPLACEMENTS = ["reconstruction", "explanation", "explained_latents", "bias", "zeroed", "mean", "unigram", "bigram"]
 PAD = 11
 
