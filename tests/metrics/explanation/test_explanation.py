@@ -5,6 +5,7 @@ import importlib
 import math
 import re
 import subprocess
+import sys
 import textwrap
 from io import StringIO
 from types import SimpleNamespace
@@ -686,7 +687,7 @@ MEASURE = """
 def test_simulating_many_latents_needs_little_memory():
     """A dense array of them would take 2 GiB."""
     pytest.importorskip("resource")
-    tests = repr(str(next(path for path in sys.path if path.endswith("tests"))))
+    tests = repr(str(next(path for path in sys.path if path.endswith("support"))))
     code = textwrap.dedent(MEASURE).replace("TESTS", tests)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
