@@ -1,25 +1,34 @@
 import itertools
+import math
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.integrate import quad
 
 from sae_lens_metrics.functional.significance import holm, student_p, welch_degrees_of_freedom
 
 
-@pytest.mark.parametrize("df", [0.3, 1, 1.5, 2, 3, 7, 30.7, 100, 1e3, 1e5])
-@pytest.mark.parametrize("t", [1e-9, 0.01, 0.5, 1.0, 1.5, 1.7, 1.73, 1.74, 2.0, 3.0, 10.0, 37.0, 1e4])
-def test_the_tail_is_scipys(t, df):
-    expected = 2 * stats.t.sf(t, df)
-    assert student_p(t, df) == pytest.approx(expected, rel=1e-8, abs=1e-300)
-    assert student_p(-t, df) == student_p(t, df)
+@pytest.mark.parametrize("t", [1e-9, 0.01, 0.5, 1.0, 1.7, 3.0, 10.0, 37.0, 1e4])
+def test_the_tail_is_that_of_the_closed_forms(t):
+    """One and two degrees of freedom have a closed form each (Cauchy's distribution is the first), written so that no digit cancels."""
+    root = math.sqrt(t * t + 2)
+    for df, expected in ((1, 2 / math.pi * math.atan2(1, t)), (2, 2 / (root * (root + t)))):
+        assert student_p(t, df) == pytest.approx(expected, rel=1e-9)
+        assert student_p(-t, df) == student_p(t, df)
 
 
-@given(st.floats(-50, 50), st.floats(0.5, 1e4))
-def test_the_tail_is_scipys_anywhere(t, df):
-    assert student_p(t, df) == pytest.approx(2 * stats.t.sf(abs(t), df), rel=1e-8, abs=1e-300)
+@given(st.floats(0, 50), st.floats(0.5, 1e4))
+def test_the_tail_is_the_integral_of_the_density(t, df):
+    log_scale = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - math.log(df * math.pi) / 2
+
+    def density(x):
+        return math.exp(log_scale - (df + 1) / 2 * math.log1p(x * x / df))
+
+    inside = sum(quad(density, *ends, epsabs=1e-12)[0] for ends in itertools.pairwise([*(edge for edge in (0, 2, 8) if edge < t), t]))
+    assert student_p(t, df) == pytest.approx(1 - 2 * inside, abs=1e-9)
 
 
 def test_ends_of_the_tail():
