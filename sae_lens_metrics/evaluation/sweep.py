@@ -331,7 +331,7 @@ def _evaluate(
     if kept is not None:
         return Outcome(kept, path, was_there=True)
     report = make_report(subject, corpus, config, on_error=on_error)
-    report = replace(report, warnings=[*job.info.remarks, *report.warnings])
+    report = report.with_warnings(*job.info.remarks, first=True)
     return Outcome(report, report.save(path))
 
 

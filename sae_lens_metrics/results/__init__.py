@@ -2,7 +2,7 @@
 
 from sae_lens_metrics.results.estimate import Estimate
 from sae_lens_metrics.results.files import write_atomically
-from sae_lens_metrics.results.metric_result import Example, Histogram, MetricResult, Row
+from sae_lens_metrics.results.metric_result import FiringExample, Histogram, MetricResult, Row
 from sae_lens_metrics.results.report import Report, summary
 
-__all__ = ["Estimate", "Example", "Histogram", "MetricResult", "Report", "Row", "summary", "write_atomically"]
+__all__ = ["Estimate", "FiringExample", "Histogram", "MetricResult", "Report", "Row", "summary", "write_atomically"]

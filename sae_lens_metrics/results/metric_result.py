@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sae_lens_metrics.results.estimate import Estimate
 
-__all__ = ["Example", "Histogram", "MetricResult", "Row", "Scalar"]
+__all__ = ["FiringExample", "Histogram", "MetricResult", "Row", "Scalar"]
 
 Scalar = str | int | float | bool | None
 Row = dict[str, Scalar]
@@ -21,7 +21,7 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Example:
+class FiringExample:
     """A stretch of text, with what one latent is on each of its tokens and what its explanation predicts there."""
 
     latent: int
@@ -49,7 +49,7 @@ class MetricResult:
     """Tables by name; every row of a table has the same columns."""
     histograms: dict[str, Histogram] = field(default_factory=dict, repr=False)
     """Distributions by name."""
-    examples: list[Example] = field(default_factory=list, repr=False)
+    examples: list[FiringExample] = field(default_factory=list, repr=False)
     """Text on which latents fire, latent by latent."""
     notes: list[str] = field(default_factory=list)
     """Choices and warnings that belong to the numbers."""

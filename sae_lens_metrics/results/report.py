@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results.estimate import Estimate
 from sae_lens_metrics.results.files import readable_json, write_atomically
-from sae_lens_metrics.results.metric_result import Example, Histogram, MetricResult
+from sae_lens_metrics.results.metric_result import FiringExample, Histogram, MetricResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +60,24 @@ class Report:
         return replace(
             self, sanity=_without(self.sanity, parts), metrics={name: _without(each, parts) for name, each in self.metrics.items()}
         )
+
+    def with_warnings(self, *texts: str, first: bool = False) -> "Report":
+        """The report with further warnings, but for those that it has already.
+
+        Args:
+            texts: What a reader of the numbers must know.
+            first: Whether to put them in front of the others.
+        """
+        new = [text for text in dict.fromkeys(texts) if text not in self.warnings]
+        return replace(self, warnings=[*new, *self.warnings] if first else [*self.warnings, *new])
+
+    def with_provenance(self, **more: Any) -> "Report":
+        """The report with more about what it depends on.
+
+        Args:
+            more: Entries of ``provenance``, as JSON types; a dictionary is merged into the one that is there under its name.
+        """
+        return replace(self, provenance=_merged(self.provenance, more))
 
     def flat(self) -> dict[str, float]:
         """The present values by full name, and their standard errors under the same name with ``_stderr``."""
@@ -149,6 +167,15 @@ def summary(reports: Mapping[str, Report]) -> "pd.DataFrame":
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, in new dictionaries; where both have an entry the new one counts, unless both are dictionaries."""
+    merged = dict(old)
+    for name, value in new.items():
+        before = merged.get(name)
+        merged[name] = _merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
 def _without(result: MetricResult, parts: Collection[Part]) -> MetricResult:
     changes: dict[str, Any] = {"tables": {}, "histograms": {}, "examples": []}
     changes["estimates"] = {name: replace(estimate, influence=None) for name, estimate in result.estimates.items()}
@@ -174,11 +201,11 @@ def _metric_result(data: Mapping[str, Any]) -> MetricResult:
     )
 
 
-def _example(data: Mapping[str, Any]) -> Example:
+def _example(data: Mapping[str, Any]) -> FiringExample:
     # a token occurs in many examples, and most numbers are zero: one object for all of them is a third of the memory
     tokens = [sys.intern(token) for token in data["tokens"]]
     numbers = {name: [value or 0.0 for value in data[name]] for name in ("activations", "predictions")}
-    return _known(Example, {**data, "tokens": tokens, **numbers})
+    return _known(FiringExample, {**data, "tokens": tokens, **numbers})
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> Any:

@@ -268,10 +268,8 @@ class _TrainingMetrics:
         subject = Subject(self._runner.model, inference_sae(sae, scaler), model_kwargs=self._runner.cfg.model_kwargs)
         report = make_report(subject, self._held_out.corpus, self._config, on_error=self._warn)
         held_out = self._held_out.still_held_out(self._runner.activations_store)
-        report.provenance["corpus"]["held_out"] = held_out
-        if not held_out and NOT_HELD_OUT not in report.warnings:
-            report.warnings.append(NOT_HELD_OUT)
-        return report
+        report = report.with_provenance(corpus={"held_out": held_out})
+        return report if held_out else report.with_warnings(NOT_HELD_OUT)
 
     def _warn(self, what: str, error: Exception) -> None:
         """Warns once about each kind of error; a signal to stop is none."""

@@ -1,13 +1,14 @@
 import json
 import math
 import random
+from dataclasses import FrozenInstanceError
 
 import pandas as pd
 import pytest
 
 from sae_lens_metrics import Estimate, Report
 from sae_lens_metrics.errors import ResultError
-from sae_lens_metrics.results import Example, Histogram, MetricResult, write_atomically
+from sae_lens_metrics.results import FiringExample, Histogram, MetricResult, write_atomically
 
 
 def report():
@@ -166,7 +167,7 @@ def test_lists_of_numbers_are_on_one_line_and_strings_are_left_alone(tmp_path):
 def test_an_example_takes_one_line_whatever_its_tokens_hold(tmp_path):
     words = ["a", '"', "\\", "],", "[\n  1", '",\n "', " indented", "", "\x00", "\u2028", "é", "</script>"]
     numbers = [0.0, -1.5, 1e-9, 3.25] * 3
-    example = Example(3, "top", 1, words, numbers, numbers)
+    example = FiringExample(3, "top", 1, words, numbers, numbers)
     report = Report(sanity=MetricResult({}, examples=[example]), metrics={})
     path = report.save(tmp_path / "r.json")
     assert json.loads(path.read_text()) == json.loads(json.dumps(report.to_dict()))
@@ -176,7 +177,7 @@ def test_an_example_takes_one_line_whatever_its_tokens_hold(tmp_path):
 
 
 def test_what_takes_memory_can_be_left_out():
-    example = Example(0, "top", 0, ["a"], [1.0], [0.0])
+    example = FiringExample(0, "top", 0, ["a"], [1.0], [0.0])
     estimates = {"x": Estimate(1.0, 0.1, 2, "latents", influence=[0.1, -0.1])}
     result = MetricResult(estimates, {"t": [{"latent": 0}]}, {"h": Histogram([0.0, 1.0], [2])}, [example], ["a note"])
     whole = Report(sanity=result, metrics={"m": result}, warnings=["w"])
@@ -193,7 +194,22 @@ def test_what_takes_memory_can_be_left_out():
     assert whole.sanity.estimates["x"].influence == [0.1, -0.1]
 
 
+def test_a_report_is_changed_by_making_another():
+    before = report()
+    after = (
+        before.with_provenance(config={"tokens": 8, "seed": 2}, seconds=3.0)
+        .with_warnings("later", "mind")
+        .with_warnings("soon", first=True)
+    )
+    assert before == report()
+    assert after.provenance == {"config": {"seed": 2, "tokens": 8}, "seconds": 3.0}
+    assert after.warnings == ["soon", "mind", "later"]
+    assert (after.metrics, after.sanity, after.errors) == (before.metrics, before.sanity, before.errors)
+    with pytest.raises(FrozenInstanceError):
+        before.warnings = []
+
+
 def test_a_report_does_not_flood_a_notebook():
-    example = Example(0, "top", 0, ["a"] * 9, [1.0] * 9, [0.0] * 9)
+    example = FiringExample(0, "top", 0, ["a"] * 9, [1.0] * 9, [0.0] * 9)
     result = MetricResult({"x": Estimate(1.0, 0.1, 2, "latents")}, {"t": [{"latent": i} for i in range(999)]}, examples=[example] * 999)
     assert len(repr(Report(sanity=result, metrics={"m": result}))) < 500

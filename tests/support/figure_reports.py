@@ -3,7 +3,7 @@
 import numpy as np
 
 from sae_lens_metrics.metrics.guide import GUIDE
-from sae_lens_metrics.results import Estimate, Example, Histogram, MetricResult, Report
+from sae_lens_metrics.results import Estimate, FiringExample, Histogram, MetricResult, Report
 from sae_lens_metrics.results.history import History, Point
 
 HOSTILE = [
@@ -52,7 +52,7 @@ def _metric(metric, rng, tasks, latents, place):
         return MetricResult(estimates, tables=_probe_tables(rng, tasks, place))
     if metric == "n2g":
         return MetricResult(
-            estimates, {"latents": _latents(rng, latents)}, examples=[Example(0, "top", 1, ["a", "b"], [0.0, 2.0], [0.0, 1.0])]
+            estimates, {"latents": _latents(rng, latents)}, examples=[FiringExample(0, "top", 1, ["a", "b"], [0.0, 2.0], [0.0, 1.0])]
         )
     if metric == "ablation":
         estimates["gaussian"] = Estimate(2 / np.pi, None, 0, "sequences", "a constant")

@@ -2,7 +2,7 @@
 
 import random
 
-from sae_lens_metrics.results import Estimate, Example, Histogram, MetricResult, Report
+from sae_lens_metrics.results import Estimate, FiringExample, Histogram, MetricResult, Report
 from sae_lens_metrics.results.history import History, Point
 
 HOSTILE = {
@@ -83,8 +83,8 @@ def hostile_report(text: str) -> Report:
         "raised": f"{text!r} +0.5",
         "lowered": text,
     }
-    example = Example(0, "top", 1, [text, text, "end"], [0.0, 2.0, 1.0], [0.5, 0.0, 0.0])
-    other = Example(0, text, 0, [text], [1.0], [1.0])
+    example = FiringExample(0, "top", 1, [text, text, "end"], [0.0, 2.0, 1.0], [0.5, 0.0, 0.0])
+    other = FiringExample(0, text, 0, [text], [1.0], [1.0])
     metrics = {
         "n2g": MetricResult({"f1": Estimate.absent(text, of=text)}, {"latents": [row, free]}, examples=[example, other], notes=[text]),
         "probe": MetricResult({"loss": Estimate(0.5, 0.1, 2, text, text)}, {"tasks": tasks}, notes=[text]),
@@ -152,11 +152,11 @@ def _n2g(draw: random.Random, latents: int, examples: int, tokens: int) -> Metri
     )
 
 
-def _example(draw: random.Random, latent: int, kind: str, tokens: int) -> Example:
+def _example(draw: random.Random, latent: int, kind: str, tokens: int) -> FiringExample:
     at = tokens * 2 // 3
     activations = [round(draw.expovariate(1), 3) if i == at or draw.random() < 0.1 else 0.0 for i in range(tokens)]
     predictions = [round(draw.expovariate(1), 3) if draw.random() < 0.1 else 0.0 for _ in range(tokens)]
-    return Example(latent, kind, at, [draw.choice(WORDS) for _ in range(tokens)], activations, predictions)
+    return FiringExample(latent, kind, at, [draw.choice(WORDS) for _ in range(tokens)], activations, predictions)
 
 
 def _ablation(draw: random.Random, latents: int) -> MetricResult:

@@ -10,7 +10,7 @@ from torch import Tensor
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.n2g.explanations import Explanations
 from sae_lens_metrics.metrics.n2g.scores import Scores
-from sae_lens_metrics.results import Example
+from sae_lens_metrics.results import FiringExample
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.text.token_text import TokenText
@@ -42,7 +42,7 @@ class _Chosen(NamedTuple):
 
 def examples(
     explanations: Explanations, scores: Scores, subject: Subject, text: Corpus, scoring: Corpus, config: MetricsConfig
-) -> list[Example]:
+) -> list[FiringExample]:
     """Shows where latents fire and where their explanations say so, latent by latent.
 
     Of each latent up to ``config.n2g.shown`` examples of each kind: its largest activations on the scoring text, of different sequences
@@ -114,7 +114,7 @@ def _apart(position: Int[Tensor, "latents n"], length: int) -> Int[Tensor, "late
     return position.gather(1, (position < 0).int().argsort(dim=1, stable=True))
 
 
-def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen: _Chosen, config: MetricsConfig) -> Iterator[Example]:
+def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen: _Chosen, config: MetricsConfig) -> Iterator[FiringExample]:
     """An example for each token chosen."""
     special = subject.special(corpus.tokens).cpu()
     around = windows(corpus.tokens, special, chosen.position)
@@ -130,7 +130,7 @@ def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen:
         for kind, of, place, inside, activation, prediction in zip(chosen.kind[some], *columns, strict=True):
             there = slice(inside.index(True), len(inside) - inside[::-1].index(True))
             values = ([_rounded(value) for value in row[there]] for row in (activation, prediction))
-            yield Example(of, kind, _BEFORE - there.start, [words[i] for i in place[there]], *values)
+            yield FiringExample(of, kind, _BEFORE - there.start, [words[i] for i in place[there]], *values)
 
 
 def _activations(subject: Subject, corpus: Corpus, latent: Int[Tensor, "n"], around: Windows, batch_size: int) -> Float[Tensor, "n width"]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sae_lens_metrics.metrics.guide import guide_to
-from sae_lens_metrics.results import Example, Report, Row
+from sae_lens_metrics.results import FiringExample, Report, Row
 from sae_lens_metrics.results.history import History
 from sae_lens_metrics.views.page.parts import Part
 
@@ -79,7 +79,7 @@ def _columns(rows: list[Row]) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def _example_parts(sae: SAEParts, prefix: str, metric: str, examples: Sequence[Example]) -> Iterator[Part]:
+def _example_parts(sae: SAEParts, prefix: str, metric: str, examples: Sequence[FiringExample]) -> Iterator[Part]:
     """Examples by latents; each part has their places in the report's list, whatever order that is in."""
     places: dict[int, list[int]] = {}
     for place, example in enumerate(examples):

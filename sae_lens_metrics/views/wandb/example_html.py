@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sae_lens_metrics.results import Example, MetricResult, Row
+from sae_lens_metrics.results import FiringExample, MetricResult, Row
 from sae_lens_metrics.results.in_words import printable
 
 __all__ = ["examples_html"]
@@ -99,7 +99,7 @@ def examples_html(result: MetricResult) -> str:
     return template.render(latents=latents, of=len(examples), by_f1=any(_f1(rows, latent) is not None for latent in chosen))
 
 
-def _spread(examples: Mapping[int, list[Example]], rows: Mapping[Any, Row]) -> list[int]:
+def _spread(examples: Mapping[int, list[FiringExample]], rows: Mapping[Any, Row]) -> list[int]:
     """A bounded number of latents, from the best explained to the worst; latents without a score come last, in their order."""
 
     def order(latent: int) -> tuple[bool, float]:
@@ -121,7 +121,7 @@ def _numbers(row: Row) -> str:
     return ", ".join(f"{name} {value:.2g}" for name, value in named.items() if isinstance(value, int | float))
 
 
-def _drawn(examples: list[Example]) -> Iterator[dict[str, Any]]:
+def _drawn(examples: list[FiringExample]) -> Iterator[dict[str, Any]]:
     """One latent's examples on common scales."""
     most = max((abs(value) for example in examples for value in example.activations), default=0.0)
     most_predicted = max((abs(value) for example in examples for value in example.predictions), default=0.0)

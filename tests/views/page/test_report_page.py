@@ -16,7 +16,7 @@ from report_data import HOSTILE, hostile_report, make_history, make_report
 
 from sae_lens_metrics.comparison.comparison import compare_reports
 from sae_lens_metrics.errors import ResultError
-from sae_lens_metrics.results import Example, MetricResult, Report
+from sae_lens_metrics.results import FiringExample, MetricResult, Report
 from sae_lens_metrics.views.page import write_report
 from sae_lens_metrics.views.page.parts import Part, decode, encode
 
@@ -73,7 +73,7 @@ def test_the_page_holds_exactly_what_the_result_file_holds(tmp_path, latents):
 
 
 def test_uneven_tables_and_examples_in_any_order_are_kept(tmp_path):
-    examples = [Example(latent, "top", 0, ["x"], [1.0], [0.0]) for latent in (700, 3, 700, 256, 0)]
+    examples = [FiringExample(latent, "top", 0, ["x"], [1.0], [0.0]) for latent in (700, 3, 700, 256, 0)]
     odd = MetricResult({}, {"uneven": [{"a": 1}, {"b": None}], "empty": [], "same": [{"a": 1}, {"a": 2}]}, examples=examples)
     report = replace(make_report(2), metrics={"odd": odd})
     parts = parts_of(write_report({"a": report}, tmp_path / "report.html"))

@@ -13,7 +13,7 @@ from saes import training_sae
 
 from sae_lens_metrics import Corpus, Estimate, Report, Subject, evaluate
 from sae_lens_metrics.views.wandb.example_html import examples_html
-from sae_lens_metrics.results import Example, MetricResult
+from sae_lens_metrics.results import FiringExample, MetricResult
 from sae_lens_metrics.views.wandb.log import log_report, loggable, wandb_run
 
 ALL = ["probe", "n2g", "explanation", "ablation", "shrinkage"]
@@ -214,7 +214,7 @@ def test_drawing_leaves_matplotlib_as_it_was(report):
 
 
 def example(latent, tokens, activations=None, predictions=None, at=0):
-    return Example(latent, "top", at, tokens, activations or [1.0] * len(tokens), predictions or [0.0] * len(tokens))
+    return FiringExample(latent, "top", at, tokens, activations or [1.0] * len(tokens), predictions or [0.0] * len(tokens))
 
 
 def test_hostile_tokens_are_text(report, tmp_path, monkeypatch):
