@@ -14,6 +14,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+PROVIDERS = packages_distributions()  # by module, which reads the metadata of all that is installed
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sae_lens_metrics"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -36,13 +37,12 @@ def imports(node: ast.AST, lazy: bool = False) -> Iterator[tuple[str, bool]]:
 def test_what_is_imported_is_declared():
     required = names(PROJECT["dependencies"])
     optional = names(line for lines in PROJECT["optional-dependencies"].values() for line in lines)
-    distributions = packages_distributions()
     undeclared = {}
     for path in PACKAGE.rglob("*.py"):
         for module, lazy in imports(ast.parse(path.read_text(encoding="utf-8"))):
             if module in sys.stdlib_module_names or module == PACKAGE.name:
                 continue
-            providers = {canonicalize_name(name) for name in distributions.get(module, [module])}
+            providers = {canonicalize_name(name) for name in PROVIDERS.get(module, [module])}
             if not providers & (required | optional if lazy else required):
                 undeclared.setdefault(module, []).append(str(path.relative_to(ROOT)))
     assert not undeclared
@@ -51,5 +51,5 @@ def test_what_is_imported_is_declared():
 def test_what_is_declared_is_imported():
     """Nothing is asked for in vain."""
     imported = {module for path in PACKAGE.rglob("*.py") for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
-    providers = {canonicalize_name(name) for module in imported for name in packages_distributions().get(module, [])}
+    providers = {canonicalize_name(name) for module in imported for name in PROVIDERS.get(module, [])}
     assert names(PROJECT["dependencies"]) <= providers

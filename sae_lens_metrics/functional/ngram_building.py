@@ -27,11 +27,11 @@ from sae_lens_metrics.errors import ExplanationError
 from sae_lens_metrics.functional.ngrams import ABSENT, WILDCARD, NGram, Patterns, Variant
 from sae_lens_metrics.functional.statistics import widest_float
 
-__all__ = ["Activate", "Examples", "Rows", "build_explanation", "build_patterns"]
+__all__ = ["QUESTIONS", "Activate", "Examples", "Rows", "build_explanation", "build_patterns"]
 
 _HALF = 0.5
 _NOT_MASKED = -1
-_QUESTIONS = 2**21
+QUESTIONS = 2**21
 """How many padded positions are asked about at once: some hundred megabytes of bookkeeping."""
 
 
@@ -267,7 +267,7 @@ def _steps(suffixes: _Suffixes) -> Iterator[_Step]:
     longest = int(lengths.max()) if len(lengths) else 0
     for length in range(1, longest + 2):
         shorter, full = (lengths == length - 1).nonzero()[:, 0], (lengths == length).nonzero()[:, 0]
-        for part in full.split(max(1, _QUESTIONS // length)):
+        for part in full.split(max(1, QUESTIONS // length)):
             if len(shorter) + len(part):
                 yield _Step(length, shorter, part)
             shorter = shorter[:0]

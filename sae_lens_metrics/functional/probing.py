@@ -13,8 +13,10 @@ from sae_lens_metrics.functional.threads import chunk_threads
 
 __all__ = ["LogisticFit", "ProbeInputError", "accuracy", "auc", "fit_logistic_1d", "label_entropy", "logistic_loss"]
 
-_CHUNK_ELEMENTS = {"cpu": 2**19}  # small enough for a processor's cache, large enough to hide the cost of a call
-_CHUNK_ELEMENTS_ELSEWHERE = 2**25
+CHUNK_ELEMENTS = {"cpu": 2**19}
+"""Activations of a chunk by type of device: small enough for a processor's cache, large enough to hide the cost of a call."""
+CHUNK_ELEMENTS_ELSEWHERE = 2**25
+"""The same where nothing is known about the device."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def fit_logistic_1d(
     *,
     tolerance: float = 1e-8,
     max_iterations: int = 100,
+    chunk_elements: int | None = None,
 ) -> LogisticFit:
     r"""Fits an unpenalised logistic regression of the labels on each latent alone (Gao et al. 2024, equation 4).
 
@@ -69,6 +72,7 @@ def fit_logistic_1d(
         y: The labels, each 0 or 1.
         tolerance: Bound, in nats, on what the loss may exceed the optimum by (float32's rounding of the mean comes on top).
         max_iterations: Evaluations of the gradient after which a latent is given up as not converged; 1 to 4 is usual.
+        chunk_elements: Activations that a thread works on at a time, by default ``CHUNK_ELEMENTS``; no result depends on it.
 
     Returns:
         One probe per latent.
@@ -85,7 +89,9 @@ def fit_logistic_1d(
     order = torch.cat([positive.nonzero()[:, 0], (~positive).nonzero()[:, 0]])
     n_positive = int(positive.sum())
     dtype = torch.float64 if z.dtype == torch.float64 else torch.float32
-    width = max(1, _CHUNK_ELEMENTS.get(z.device.type, _CHUNK_ELEMENTS_ELSEWHERE) // len(order))
+    if chunk_elements is None:
+        chunk_elements = CHUNK_ELEMENTS.get(z.device.type, CHUNK_ELEMENTS_ELSEWHERE)
+    width = max(1, chunk_elements // len(order))
     size = len(order) * min(width, z.shape[1])
     idle: list[Tensor] = []  # the memory of threads that have finished a chunk
 

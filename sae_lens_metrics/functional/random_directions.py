@@ -28,6 +28,11 @@ class RandomDirections:
         self._most_kept = keep_bytes // (4 * BLOCK * d_in)
         self._kept: dict[int, Tensor] = {}
 
+    @property
+    def kept(self) -> list[int]:
+        """The numbers of the blocks of directions that are in memory."""
+        return sorted(self._kept)
+
     def columns(self, wanted: slice) -> Float[Tensor, "d_in wanted"]:
         """Some of the directions, each a column of length 1; start and stop of the slice must be given, its step must not."""
         first, last = wanted.start // BLOCK, (wanted.stop - 1) // BLOCK

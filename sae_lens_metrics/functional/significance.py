@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from scipy.special import stdtr
 
 __all__ = ["holm", "student_p", "welch_degrees_of_freedom"]
@@ -52,4 +53,4 @@ def holm(p_values: Sequence[float]) -> list[float]:
         return []
     from statsmodels.stats.multitest import multipletests  # takes a second to import, and most programs compare nothing
 
-    return multipletests(p_values, method="holm")[1].tolist()
+    return np.asarray(multipletests(p_values, method="holm")[1]).tolist()

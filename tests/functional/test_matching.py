@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sae_lens_metrics.functional import matching
-from sae_lens_metrics.functional.matching import Matcher
+from sae_lens_metrics.functional.matching import Matcher, MatchLimits
 from sae_lens_metrics.functional.ngrams import NGram, Patterns
+from sae_lens_metrics.functional.trie_walks import Walker
 
 VARIANTS = ("released", "strict")
 VALUE, START = "value", "start"
@@ -93,8 +93,8 @@ def dense(result, positions, latents):
     return table
 
 
-def check(ngrams, tokens, special, variant):
-    matcher = Matcher(Patterns.from_ngrams(ngrams), variant=variant)
+def check(ngrams, tokens, special, variant, limits=None):
+    matcher = Matcher(Patterns.from_ngrams(ngrams), variant=variant, limits=limits)
     result = matcher.match(tokens, special)
     assert as_list(result) == oracle(ngrams, tokens, special, variant)
     latents = max(ngrams, default=0) + 2
@@ -131,22 +131,15 @@ def test_as_the_oracle(variant, problem):
 @settings(max_examples=100, deadline=None)
 @given(problem=problems(), positions=st.integers(1, 5), entries=st.integers(1, 20), key_bits=st.integers(8, 12))
 def test_chunks_do_not_matter(variant, problem, positions, entries, key_bits):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching, "_POSITIONS", positions)
-        patch.setattr(matching, "_PAIRS", positions)
-        patch.setattr(matching, "_ENTRIES", entries)
-        patch.setattr(matching, "_CANDIDATES", entries)
-        patch.setattr(matching, "_KEY_BITS", key_bits)
-        check(*problem, variant)
+    check(*problem, variant, MatchLimits(positions, positions, entries, entries, key_bits))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_threads_do_not_matter(variant, tokens, monkeypatch):
+def test_threads_do_not_matter(variant, tokens):
     special = tokens == 0
-    matcher = Matcher(Patterns.from_ngrams(from_text(tokens, 50, seed=3)), variant=variant)
-    alone = matcher.match(tokens, special)
-    monkeypatch.setattr(matching, "_POSITIONS", 100)
-    monkeypatch.setattr(matching, "_PAIRS", 1000)
+    patterns = Patterns.from_ngrams(from_text(tokens, 50, seed=3))
+    alone = Matcher(patterns, variant=variant).match(tokens, special)
+    matcher = Matcher(patterns, variant=variant, limits=MatchLimits(positions=100, pairs=1000))
     torch.set_num_threads(2)
     try:
         together, predicted = matcher.match(tokens, special), everywhere(matcher, tokens, special, 50)
@@ -256,17 +249,16 @@ def test_wildcards_everywhere_stay_within_the_bound(variant, monkeypatch):
     """Every latent predicts at every position: what is worked on at once stays bounded, as far as one position allows."""
     latents, tokens = 500, torch.arange(4096).view(64, 64) % 50
     ngrams = {latent: [NGram((None,), False, float(latent)), NGram((None, None), False, float(-latent))] for latent in range(latents)}
-    matcher = Matcher(Patterns.from_ngrams(ngrams), variant=variant)
+    matcher = Matcher(Patterns.from_ngrams(ngrams), variant=variant, limits=MatchLimits(candidates=10_000))
     sizes = []
-    patterns_at = matching._Walker.patterns_at
+    patterns_at = Walker.patterns_at
 
     def watched(self, hits):
         candidates = patterns_at(self, hits)
         sizes.append(len(candidates.entry))
         return candidates
 
-    monkeypatch.setattr(matching._Walker, "patterns_at", watched)
-    monkeypatch.setattr(matching, "_CANDIDATES", 10_000)
+    monkeypatch.setattr(Walker, "patterns_at", watched)
     result = matcher.match(tokens, torch.zeros_like(tokens, dtype=torch.bool))
     assert max(sizes) < 10_000 + 2 * latents
     assert sum(sizes) >= len(result.value) == latents * tokens.numel()
@@ -275,9 +267,9 @@ def test_wildcards_everywhere_stay_within_the_bound(variant, monkeypatch):
     assert torch.equal(result.value.view(4096, latents), sign[:, None] * torch.arange(latents))
 
 
-def test_long_walks_of_wildcards_stay_within_the_bound(monkeypatch):
+def test_long_walks_of_wildcards_stay_within_the_bound():
     """Every pattern of a's and wildcards: a text of a's reaches all nodes of the trie at every position."""
     spellings = [tuple(None if bits >> i & 1 else 1 for i in range(8)) for bits in range(256)]
     ngrams = {0: [NGram(spelling, False, float(i)) for i, spelling in enumerate(spellings)]}
-    monkeypatch.setattr(matching, "_ENTRIES", 1000)
-    check(ngrams, torch.ones(3, 12, dtype=torch.long), torch.zeros(3, 12, dtype=torch.bool), "strict")
+    text = torch.ones(3, 12, dtype=torch.long)
+    check(ngrams, text, torch.zeros_like(text, dtype=torch.bool), "strict", MatchLimits(entries=1000))

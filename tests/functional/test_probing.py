@@ -211,11 +211,10 @@ def test_nearly_constant_latents():
     assert (fit_logistic_1d(flat, y).loss - fit_logistic_1d((z > 1).float(), y).loss).abs().max() < 1e-6
 
 
-def test_chunks_do_not_matter(monkeypatch):
+def test_chunks_do_not_matter():
     z, y = activations("sparse")
     whole = fit_logistic_1d(z, y)
-    monkeypatch.setattr("sae_lens_metrics.functional.probing._CHUNK_ELEMENTS", {"cpu": 5 * len(y)})
-    torch.testing.assert_close(fit_logistic_1d(z, y).loss, whole.loss, atol=5e-7, rtol=0)
+    torch.testing.assert_close(fit_logistic_1d(z, y, chunk_elements=5 * len(y)).loss, whole.loss, atol=5e-7, rtol=0)
 
 
 def test_arguments_are_left_alone_and_layouts_do_not_matter():

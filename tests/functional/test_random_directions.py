@@ -12,7 +12,7 @@ def test_they_do_not_depend_on_how_they_are_asked_for(width):
     directions = RandomDirections(6, 3, CPU, keep_bytes=4 * BLOCK * 6)
     for start in range(BLOCK - 20, BLOCK + 20, width):
         assert torch.equal(directions.columns(slice(start, start + width)), whole[:, start : start + width])
-    assert list(directions._kept) == [0]  # there is room for one block
+    assert directions.kept == [0]  # there is room for one block
 
 
 def test_they_are_unit_vectors_in_all_directions():
@@ -29,5 +29,5 @@ def test_nothing_is_kept_without_memory_and_the_global_state_is_untouched():
     before = torch.get_rng_state()
     directions = RandomDirections(8, 0, CPU, keep_bytes=100)
     directions.columns(slice(0, 10))
-    assert not directions._kept
+    assert not directions.kept
     assert torch.equal(before, torch.get_rng_state())

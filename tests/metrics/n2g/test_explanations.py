@@ -310,8 +310,8 @@ def test_threads_change_nothing(model, text, built):
 def test_rows_in_small_blocks_are_answered_alike(model, text, monkeypatch):
     whole = explain(subject_of(model), text, settings(latents=20, examples=8))
     monkeypatch.setattr("sae_lens_metrics.metrics.n2g.short_runs._POSITIONS", {"cpu": 10})
-    monkeypatch.setattr("sae_lens_metrics.functional.ngram_building._QUESTIONS", 7)
-    monkeypatch.setattr("sae_lens_metrics.functional.nonzeros._AT_ONCE", 5)
+    monkeypatch.setattr("sae_lens_metrics.functional.ngram_building.QUESTIONS", 7)
+    monkeypatch.setattr("sae_lens_metrics.functional.nonzeros.AT_ONCE", 5)
     monkeypatch.setattr("sae_lens_metrics.metrics.n2g.explanations._EXAMPLES_AT_ONCE", 3)
     blocks = explain(subject_of(model), text, settings(latents=20, examples=8))
     assert torch.equal(whole.held_out, blocks.held_out)
