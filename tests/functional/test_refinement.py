@@ -3,16 +3,10 @@ import pytest
 import torch
 from scipy.optimize import nnls
 
-from sae_lens_metrics.functional import refinement
 from sae_lens_metrics.functional.nnls import block_pivot, lawson_hanson, natural_residual
-from sae_lens_metrics.functional.refinement import (
-    RefinementInputError,
-    kkt_residual,
-    kkt_residual_on_support,
-    refine_activations,
-    refine_on_support,
-    to_support,
-)
+from sae_lens_metrics.functional.refinement import kkt_residual, kkt_residual_on_support, refine_activations, refine_on_support
+from sae_lens_metrics.functional.refinement_checks import RefinementInputError
+from sae_lens_metrics.functional.supports import to_support
 
 DECODERS = ("random", "correlated", "nearly_collinear", "duplicate_rows", "low_rank", "unequal_lengths", "positive")
 
@@ -198,14 +192,13 @@ def test_sparse_form_with_gaps_in_any_order_gives_the_same():
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-def test_looking_up_inner_products_and_computing_them_agree(monkeypatch, kind):
+def test_looking_up_inner_products_and_computing_them_agree(kind):
     x, decoder, acts = problem(kind, n=200, largest=12, signed=True)
     looked_up = refine_activations(x, decoder, acts)
-    monkeypatch.setattr(refinement, "_TABLE_BYTES", 0)
-    assert_as_good(x, decoder, refine_activations(x, decoder, acts), looked_up)
+    assert_as_good(x, decoder, refine_activations(x, decoder, acts, table_bytes=0), looked_up)
 
 
-def test_chunks_and_threads_change_nothing(monkeypatch):
+def test_chunks_and_threads_change_nothing():
     x, decoder, acts = problem(n=3000, signed=True)
     threads = torch.get_num_threads()
     together = refine_activations(x, decoder, acts)

@@ -3,7 +3,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import quad
@@ -65,6 +65,7 @@ def stepwise_rejections(p_values, alpha):
     return rejected
 
 
+@settings(max_examples=30, deadline=None)  # the library collects garbage at each call
 @given(st.lists(st.one_of(st.floats(0, 1), st.floats(0, 0.05), st.just(0.01)), max_size=12), st.floats(0.001, 0.5))
 def test_holm_rejects_what_the_stepwise_procedure_does(p_values, alpha):
     corrected = holm(p_values)

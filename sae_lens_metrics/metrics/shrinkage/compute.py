@@ -5,8 +5,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from sae_lens_metrics.functional.refinement import Solver, kkt_residual_on_support, refine_on_support, to_support
+from sae_lens_metrics.functional.refinement import Solver, kkt_residual_on_support, refine_on_support
 from sae_lens_metrics.functional.statistics import histogram
+from sae_lens_metrics.functional.supports import to_support
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.replacements import replacement_losses
 from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
