@@ -67,6 +67,22 @@ def reader(browser):
         assert each.problems == []
 
 
+@pytest.fixture
+def metric():
+    """Registers metrics for one test."""
+    from sae_lens_metrics.metrics.registry import register_metric, unregister_metric
+
+    names = []
+
+    def add(name, function, **about):
+        register_metric(name, function, **about)
+        names.append(name)
+
+    yield add
+    for name in names:
+        unregister_metric(name)
+
+
 @pytest.fixture(autouse=True)
 def _quiet(tmp_path, monkeypatch):
     for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):

@@ -14,7 +14,9 @@ from simple_parsing import ArgumentGenerationMode, ArgumentParser, DashVariant, 
 
 from sae_lens_metrics.errors import ConfigError, MetricsError
 from sae_lens_metrics.integrations.interrupts import interrupts
-from sae_lens_metrics.metrics.config import MetricsConfig, N2GConfig, ProbeConfig
+from sae_lens_metrics.metrics.config import MetricsConfig, options_dataclass
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.results.sae_names import ending, without_shared_folders
 
 if TYPE_CHECKING:
@@ -200,11 +202,11 @@ def _evaluate_options(arguments: list[str]) -> tuple[argparse.Namespace, Metrics
     )
     parser.add_argument("--strict", action="store_true", default=None, help="a task that cannot be loaded is an error (--probe.strict)")
     preset, names, arguments = _preset(parser, "--preset", "default", arguments)
-    parser.add_arguments(MetricsConfig, dest="config", default=preset)
+    parser.add_arguments(options_dataclass(), dest="config", default=preset.options())
     options = parser.parse_args(arguments)
     if not (options.targets or options.list):
         parser.error("nothing to evaluate: give RELEASE SAE_ID, folders, or --list FILE")
-    config = options.config
+    config = MetricsConfig(**vars(options.config))
     tasks = None if options.tasks is None else [options.tasks]
     return options, dataclasses.replace(
         _with_names(config, names),
@@ -229,7 +231,7 @@ def _train(arguments: list[str]) -> None:
         nested=NestedMode.DEFAULT,
     )
     preset, names, arguments = _preset(parser, "--metrics.preset", "train", arguments)
-    parser.add_arguments(MetricsConfig, dest="metrics", default=preset)
+    parser.add_arguments(options_dataclass(), dest="metrics", default=preset.options())
     asks_for_help = not arguments or any(argument in ("-h", "--help") for argument in arguments)
     if asks_for_help:
         parser.print_help()
@@ -242,7 +244,7 @@ def _train(arguments: list[str]) -> None:
 
     from sae_lens_metrics.training.attach import MetricsRunnerConfig, MetricsTrainingRunner
 
-    metrics = _with_names(ours.metrics if ours else preset, names)
+    metrics = _with_names(MetricsConfig(**vars(ours.metrics)) if ours else preset, names)
     _check_names(metrics)
     cfg = _parse_cfg_args(rest)
     checkpoint_path, verbose = cfg.checkpoint_path, cfg.verbose
@@ -333,13 +335,7 @@ def _check_names(config: MetricsConfig) -> None:
     Raises:
         ConfigError: If there is no such metric or probe task.
     """
-    from sae_lens_metrics.metrics.probe.tasks import select_tasks
-    from sae_lens_metrics.metrics.registry import get_metric
-
-    for metric in config.names:
-        get_metric(metric)
-    if "probe" in config.names:
-        select_tasks(config.probe.tasks, config.probe.task_files)
+    config.require_known()
 
 
 def _writable(folder: Path) -> Path:

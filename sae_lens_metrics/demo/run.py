@@ -13,9 +13,12 @@ from sae_lens.saes.sae import TrainingSAEConfig
 
 from sae_lens_metrics.demo.model import load_tiny_lm
 from sae_lens_metrics.demo.options import DemoOptions
-from sae_lens_metrics.evaluation.evaluate import make_report
+from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.loading.pretrained import load_pretrained
-from sae_lens_metrics.metrics.config import MetricsConfig, N2GConfig, ProbeConfig, ShrinkageConfig
+from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.results import Report, summary, write_atomically
 from sae_lens_metrics.results.history import METRICS_FILENAME, History, read_histories
 from sae_lens_metrics.text.corpus import Corpus
@@ -73,7 +76,7 @@ def run_demo(options: DemoOptions) -> dict[str, Report]:
     reports: dict[str, Report] = {}
     for name, subject in subjects.items():
         print(f"evaluating the {name} SAE on held-out files of the standard library", flush=True)
-        reports[name] = make_report(subject, corpus, _evaluation_config(options))
+        reports[name] = EvaluationRun(subject, corpus, _evaluation_config(options)).report()
         reports[name].save(output / f"{name}.json")
     write_atomically(output / "summary.csv", summary(reports).to_csv())
     write_report(reports, output / "report.html", histories=histories, title="Two SAEs of the demo")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sae_lens_metrics.errors import ResultError
-from sae_lens_metrics.evaluation.evaluate import dependencies
+from sae_lens_metrics.evaluation.provenance import packages
 from sae_lens_metrics.metrics.config import MetricsConfig
-from sae_lens_metrics.metrics.probe.tasks.user_files import split_positive
+from sae_lens_metrics.metrics.registry import metric_spec
 from sae_lens_metrics.results import Report
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
@@ -26,17 +26,23 @@ _LONGEST = 150
 def identity(subject: Subject, corpus: Corpus, config: MetricsConfig) -> dict[str, Any]:
     """Everything that a result depends on, as JSON types, known before any metric has run.
 
+    Of the configuration that is the seed, and the settings that move numbers of the metrics that are asked for. The number of tokens,
+    the data set and its split are told by the text itself; memory, overhead, folders and batch sizes move nothing.
+
     Args:
         subject: The model and SAE.
         corpus: The text.
         config: What to compute.
     """
-    own_tasks = config.probe.task_files if "probe" in config.names else []
+    files = [path for spec in map(metric_spec, config.names) if spec.files is not None for path in spec.files(config.settings[spec.name])]
     return {
-        **dependencies(subject, corpus, config),
+        "config": config.moving_numbers(),
+        "sae": subject.describe(),
+        "corpus": corpus.describe(),
+        "versions": packages(),
         "settings": subject.settings(),
         "model": subject.model_hash(),
-        "task_files": {given: _contents(split_positive(given)[0]) for given in own_tasks},
+        "files": {str(path): _contents(path) for path in files},
     }
 
 

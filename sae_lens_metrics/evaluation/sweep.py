@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sae_lens_metrics.errors import CorpusError, MetricsError, SubjectError
-from sae_lens_metrics.evaluation.evaluate import make_report
 from sae_lens_metrics.evaluation.identity import finished, identity, result_path
+from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.pretrained import ModelSpec, SAEInfo, load_spec, load_subject, read_info
@@ -330,7 +330,7 @@ def _evaluate(
     kept = None if overwrite else finished(path)
     if kept is not None:
         return Outcome(kept, path, was_there=True)
-    report = make_report(subject, corpus, config, on_error=on_error)
+    report = EvaluationRun(subject, corpus, config).report(on_error=on_error)
     report = report.with_warnings(*job.info.remarks, first=True)
     return Outcome(report, report.save(path))
 

@@ -1,128 +1,26 @@
-"""What to evaluate and how: one dataclass per metric, and presets."""
+"""What to evaluate and how: what all metrics have in common, the settings of each, and presets. Needs no torch."""
 
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.metrics.registry import SANITY, built_in_metrics, metric_names, metric_spec
 
-__all__ = ["AblationConfig", "ExplanationConfig", "MetricsConfig", "N2GConfig", "Preset", "ProbeConfig", "ShrinkageConfig"]
+__all__ = ["CommonConfig", "MetricsConfig", "Preset", "options_dataclass"]
 
 Preset = Literal["train", "default", "paper"]
 
-
-@dataclass
-class ProbeConfig:
-    """1d probes on known features (Gao et al. 2024, section 4.2)."""
-
-    tasks: list[str] = field(default_factory=lambda: ["generated"])
-    """Names of probe tasks or of families; "all" for the paper's 61, "offline" for the 49 of them that need no network, "generated" for
-    those that need no package either. `sae-lens-metrics tasks` lists them."""
-    task_files: list[str] = field(default_factory=list)
-    """Files with tasks of your own, besides `tasks`: .csv, .jsonl or .parquet with the columns text and label."""
-    examples: int = 2_000
-    """Texts per task at most, half of them held out."""
-    max_tokens: int | None = None
-    """A longer text loses its beginning; by default only where it exceeds the SAE's context."""
-    pooling: Literal["last", "mean", "max"] = "last"
-    """What a probe reads: the text's last token, or the mean or the maximum of a latent over all tokens but BOS."""
-    strict: bool = False
-    """Whether a task that cannot be loaded is an error; otherwise it is named and left out."""
-
-    def __post_init__(self) -> None:
-        self.tasks = [name for names in self.tasks for name in names.split(",")]
-        if self.max_tokens is not None and self.max_tokens < 2:
-            raise ConfigError(f"probe.max_tokens is {self.max_tokens}, expected at least 2: one for BOS, one to probe")
-        if self.examples < 20:
-            raise ConfigError(f"probe.examples is {self.examples}, expected at least 20 to fit and test a probe")
+_TOKENS = {"train": 8_192, "default": 65_536, "paper": 1_048_576}
 
 
 @dataclass
-class N2GConfig:
-    """N2G explanations: n-grams with wildcards (Gao et al. 2024, section 4.3)."""
+class CommonConfig:
+    """What all metrics have in common."""
 
-    latents: int | None = None
-    """Explain a random sample of so many latents; all by default."""
-    variant: Literal["released", "strict"] = "released"
-    """"released" builds and matches as the authors' code does, "strict" mends its weaknesses."""
-    examples: int = 16
-    """Activations per latent that its explanation is built from; as many again measure its recall."""
-    context: int = 64
-    """Tokens a sequence, BOS included, as in the paper; longer ones are cut into several."""
-    max_length: int | None = None
-    """Longest n-gram to try; by default as long as the context. A limit of 16 is about three times as fast."""
-    pad_token: int | None = None
-    """Token id that shows whether a position matters; by default that of " _" as in the paper, or what ends its encoding."""
-    shown: int = 2
-    """Examples of each of three kinds to show for each latent; one takes some 500 bytes in the result file, and 1.5 KB in memory."""
-    folder: str | None = None
-    """Folder to keep explanations in; those that fit the SAE, the text and these settings are taken from there."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("latents", 1), ("examples", 1), ("context", 3), ("max_length", 1), ("pad_token", 0), ("shown", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"n2g.{name} is {value}, expected at least {least}")
-
-
-@dataclass
-class ExplanationConfig:
-    """Explanation reconstruction: the model run on latents simulated from their explanations (Gao et al. 2024, section 4.4)."""
-
-    min_f1: float = 0.5
-    """Latents whose explanation has at least this F1 count as explained, for the loss with those alone."""
-    bigrams: int = 262_144
-    """Different pairs of tokens to keep mean activations of, at most; each takes 4 bytes times the activation's width."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_f1 <= 1:
-            raise ConfigError(f"explanation.min_f1 is {self.min_f1}, expected 0 to 1")
-        if self.bigrams < 1:
-            raise ConfigError(f"explanation.bigrams is {self.bigrams}, expected at least 1")
-
-
-@dataclass
-class AblationConfig:
-    """Sparsity of ablation effects: how few logits a latent touches (Gao et al. 2024, section 4.5)."""
-
-    tokens: int = 16
-    """Tokens over which effects are measured, from the ablated one on; the paper's T."""
-    sequences: int = 256
-    """Sequences of the corpus, each ablated at one position."""
-    positions: int = 16
-    """Different positions, spread over the context; sequences take them in turn, as runs at one position are shared."""
-    latents: int | None = 32
-    """Active latents to ablate at a position: a random sample where there are more. None (in Python) for all of them."""
-    baselines: int = 16
-    """Channels to zero, and random directions to subtract, at a position."""
-    reference: Literal["activation", "reconstruction"] = "activation"
-    """What a latent is subtracted from: "activation" keeps the SAE's error term, "reconstruction" puts the SAE in place first."""
-    shown: int = 5
-    """Tokens to show for each latent, of those that its ablation raises and lowers most."""
-
-    def __post_init__(self) -> None:
-        least = {"tokens": 1, "sequences": 2, "positions": 1, "latents": 1, "baselines": 1, "shown": 0}
-        for name, value in ((name, getattr(self, name)) for name in least):
-            if value is not None and value < least[name]:
-                raise ConfigError(f"ablation.{name} is {value}, expected at least {least[name]}")
-
-
-@dataclass
-class ShrinkageConfig:
-    """Activation shrinkage: what a refinement of the active latents changes (Gao et al. 2024, section 5.1)."""
-
-    solver: Literal["exact", "pgd"] = "exact"
-    """"exact" solves to the optimum, "pgd" is the paper's projected gradient descent; both minimise the same error."""
-    tokens: int = 32_768
-    """Tokens to refine, whole sequences from the beginning of the corpus."""
-
-
-@dataclass
-class MetricsConfig:
-    """Everything that a result depends on besides the SAE, the model and the text."""
-
-    names: list[str] = field(default_factory=lambda: ["probe", "n2g", "explanation", "ablation", "shrinkage"], metadata={"cmd": False})
+    names: list[str] = field(default_factory=lambda: list(built_in_metrics()), metadata={"cmd": False})
     """Metrics to compute; on the command line this is ``--metrics NAME,NAME``."""
-    tokens: int = 65_536
+    tokens: int = _TOKENS["default"]
     """Tokens of evaluation text."""
     seed: int = 0
     """Seed of the evaluation tokens and of every metric's random numbers."""
@@ -137,34 +35,54 @@ class MetricsConfig:
     """Memory in GiB for what "probe" and "ablation" hold at once, beyond the model, the SAE and the text."""
     max_overhead: float = 0.05
     """In training: the share of wall-clock time that metrics may take, the last evaluation not counted."""
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-    """Settings of the metric "probe"."""
-    n2g: N2GConfig = field(default_factory=N2GConfig)
-    """Settings of the metric "n2g"."""
-    explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
-    """Settings of the metric "explanation"."""
-    ablation: AblationConfig = field(default_factory=AblationConfig)
-    """Settings of the metric "ablation"."""
-    shrinkage: ShrinkageConfig = field(default_factory=ShrinkageConfig)
-    """Settings of the metric "shrinkage"."""
+    all_numbers: bool = False
+    """In training: log every number to W&B, not only those that are marked to be followed."""
 
-    def __post_init__(self) -> None:
-        self.probe = _coerce(ProbeConfig, self.probe)
-        self.n2g = _coerce(N2GConfig, self.n2g)
-        self.explanation = _coerce(ExplanationConfig, self.explanation)
-        self.ablation = _coerce(AblationConfig, self.ablation)
-        self.shrinkage = _coerce(ShrinkageConfig, self.shrinkage)
-        for name in ("tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if not 0 < self.max_overhead <= 1:
-            raise ConfigError(f"max_overhead is {self.max_overhead}, expected a share of time above 0 and up to 1")
-        if not 0 <= self.seed < 2**31:
-            raise ConfigError(f"seed is {self.seed}, expected 0 to {2**31 - 1}")
-        if not self.memory_gb > 0:
-            raise ConfigError(f"memory_gb is {self.memory_gb}, expected more than 0")
-        if len(set(self.names)) != len(self.names):
-            raise ConfigError(f"a metric is named twice in {self.names}")
+
+@dataclass(init=False, eq=False, repr=False)
+class MetricsConfig(CommonConfig):
+    """Everything that a result depends on besides the SAE, the model and the text.
+
+    The settings of a metric are its dataclass, by the metric's name: ``MetricsConfig(tokens=8_192, probe=ProbeConfig(examples=200))``,
+    read as ``config.probe.examples``. Settings that are not given have their defaults.
+
+    Args:
+        settings: Settings by metric, as another way to give them.
+        **given: Fields of ``CommonConfig``, and settings by the metrics' names, as their dataclasses or as plain dictionaries.
+
+    Raises:
+        ConfigError: If a name is unknown or a value is out of range.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings by metric: of all of this package's, and of the others that are asked for."""
+
+    def __init__(self, *, settings: Mapping[str, Any] | None = None, **given: Any) -> None:
+        common = {each.name for each in fields(CommonConfig)}
+        super().__init__(**{name: value for name, value in given.items() if name in common})
+        by_metric = {**(settings or {}), **{name: value for name, value in given.items() if name not in common}}
+        known = metric_names()
+        unknown = sorted(set(by_metric) - set(known))
+        if unknown:
+            raise ConfigError(f"unknown settings {unknown} of MetricsConfig, expected some of {sorted([*common, *known])}")
+        self._check()
+        wanted = [*built_in_metrics(), *(name for name in [*self.names, *by_metric] if name in known)]
+        self.settings = {name: made for name in dict.fromkeys(wanted) if (made := _settings(name, by_metric.get(name))) is not None}
+
+    def __getattr__(self, name: str) -> Any:
+        settings = self.__dict__.get("settings", {})
+        if name not in settings:
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        return settings[name]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MetricsConfig) and self.to_dict() == other.to_dict()
+
+    def __repr__(self) -> str:
+        values = {**{each.name: getattr(self, each.name) for each in fields(CommonConfig)}, **self.settings}
+        return f"MetricsConfig({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
+    __hash__ = None  # type: ignore[assignment]
 
     @classmethod
     def preset(cls, name: Preset) -> "MetricsConfig":
@@ -177,46 +95,92 @@ class MetricsConfig:
         Raises:
             ConfigError: If there is no such preset.
         """
-        if name == "train":
-            return cls(
-                names=["probe", "n2g", "ablation", "shrinkage"],
-                tokens=8_192,
-                probe=ProbeConfig(examples=200, max_tokens=64),
-                n2g=N2GConfig(latents=32, max_length=16),
-                ablation=AblationConfig(sequences=32, positions=4, latents=8, baselines=4),
-                shrinkage=ShrinkageConfig(tokens=2_048),
-            )
-        if name == "default":
-            return cls()
-        if name == "paper":
-            return cls(
-                tokens=1_048_576,
-                probe=ProbeConfig(tasks=["all"]),
-                ablation=AblationConfig(sequences=4_096, positions=32),
-                shrinkage=ShrinkageConfig(tokens=262_144),
-            )
-        raise ConfigError(f"there is no preset {name!r}: expected 'train', 'default' or 'paper'")
+        if name not in _TOKENS:
+            raise ConfigError(f"there is no preset {name!r}: expected 'train', 'default' or 'paper'")
+        specs = [metric_spec(metric) for metric in built_in_metrics()]
+        settings = {spec.name: spec.settings(**spec.presets.get(name, {})) for spec in specs if spec.settings is not None}
+        return cls(names=[spec.name for spec in specs if name not in spec.left_out_of], tokens=_TOKENS[name], settings=settings)
+
+    def options(self) -> Any:
+        """The same as an instance of ``options_dataclass``, for a parser's defaults."""
+        common = {each.name: getattr(self, each.name) for each in fields(CommonConfig)}
+        return options_dataclass()(**common, **self.settings)
+
+    def require_known(self) -> None:
+        """Finds a misspelt name before a download or a training run does.
+
+        Raises:
+            ConfigError: If there is no such metric, or nothing that its settings name, such as a probe task.
+        """
+        for spec in map(metric_spec, self.names):
+            if spec.count_units is not None:
+                spec.count_units(self.settings[spec.name])
+
+    def moving_numbers(self) -> dict[str, Any]:
+        """What the numbers depend on, as JSON types.
+
+        That is the seed and, of the metrics that are asked for and those that they need, the version and the settings that move numbers;
+        neither memory, folders and batch sizes nor other metrics' settings.
+        """
+        specs = [metric_spec(name) for name in (SANITY, *self.names)]
+        needed = dict.fromkeys(name for spec in specs for name in (spec.name, *spec.needs))
+        moved = {name: {"version": metric_spec(name).version, **self._moving(name)} for name in needed}
+        return {"names": sorted(self.names), "seed": self.seed, **moved}
+
+    def _moving(self, name: str) -> dict[str, Any]:
+        settings = self.settings.get(name)
+        effects = metric_spec(name).effects()
+        return {} if settings is None else {key: value for key, value in asdict(settings).items() if effects[key] != "nothing"}
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as JSON types."""
-        return asdict(self)
+        """The configuration as JSON types: the common fields, and each metric's settings under its name."""
+        common = {each.name: getattr(self, each.name) for each in fields(CommonConfig)}
+        return {**common, **{name: asdict(settings) for name, settings in self.settings.items()}}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "MetricsConfig":
+    def from_dict(cls, data: Mapping[str, Any]) -> "MetricsConfig":
         """The inverse of ``to_dict``.
 
         Raises:
             ConfigError: If a key is unknown.
         """
-        return _coerce(cls, data)
+        return cls(**data)
+
+    def _check(self) -> None:
+        for name in ("tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if not 0 < self.max_overhead <= 1:
+            raise ConfigError(f"max_overhead is {self.max_overhead}, expected a share of time above 0 and up to 1")
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed is {self.seed}, expected 0 to {2**31 - 1}")
+        if not self.memory_gb > 0:
+            raise ConfigError(f"memory_gb is {self.memory_gb}, expected more than 0")
+        if len(set(self.names)) != len(self.names):
+            raise ConfigError(f"a metric is named twice in {self.names}")
 
 
-def _coerce(cls: type, value: Any) -> Any:
-    """A nested configuration that has become a plain dict, as SAELens's own ``from_dict`` hands it over."""
-    if not isinstance(value, dict):
-        return value
-    known = {f.name for f in fields(cls)}
-    unknown = set(value) - known
+def options_dataclass() -> type:
+    """A dataclass with the common fields and, under its name, the settings of each metric: what a parser of flags takes.
+
+    Its instances hold the same values as a ``MetricsConfig``, which ``MetricsConfig(**vars(options))`` makes of one.
+    """
+    specs = [metric_spec(name) for name in metric_names()]
+    nested = [(spec.name, spec.settings, field(default_factory=spec.settings)) for spec in specs if spec.settings is not None]
+    return make_dataclass("MetricsOptions", nested, bases=(CommonConfig,), namespace={"__doc__": "What to compute, and how."})
+
+
+def _settings(name: str, given: Any) -> Any:
+    """A metric's settings: those given, made of a plain dictionary where SAELens's ``from_dict`` hands one over, or the defaults."""
+    cls = metric_spec(name).settings
+    if cls is None:
+        return None
+    if given is None:
+        return cls()
+    if not isinstance(given, Mapping):
+        return given
+    known = {each.name for each in fields(cls)}
+    unknown = set(given) - known
     if unknown:
         raise ConfigError(f"unknown settings {sorted(unknown)} of {cls.__name__}, expected some of {sorted(known)}")
-    return cls(**value)
+    return cls(**given)

@@ -18,7 +18,7 @@ from sae_lens.training.activation_scaler import ActivationScaler
 from sae_lens.training.prefetch import PrefetchingIterator
 
 from sae_lens_metrics.errors import ConfigError
-from sae_lens_metrics.evaluation.evaluate import make_report
+from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.metrics.config import MetricsConfig, Preset
 from sae_lens_metrics.metrics.registry import get_metric
 from sae_lens_metrics.results import Report
@@ -266,7 +266,7 @@ class _TrainingMetrics:
 
     def _report(self, sae: TrainingSAE[Any], scaler: ActivationScaler) -> Report:
         subject = Subject(self._runner.model, inference_sae(sae, scaler), model_kwargs=self._runner.cfg.model_kwargs)
-        report = make_report(subject, self._held_out.corpus, self._config, on_error=self._warn)
+        report = EvaluationRun(subject, self._held_out.corpus, self._config).report(on_error=self._warn)
         held_out = self._held_out.still_held_out(self._runner.activations_store)
         report = report.with_provenance(corpus={"held_out": held_out})
         return report if held_out else report.with_warnings(NOT_HELD_OUT)

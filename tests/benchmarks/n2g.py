@@ -24,10 +24,10 @@ from sae_lens_metrics.demo.model import load_tiny_lm
 from sae_lens_metrics.functional.ngram_building import Examples, build_patterns
 from sae_lens_metrics.functional.ngrams import ABSENT
 from sae_lens_metrics.loading.pretrained import load_pretrained
-from sae_lens_metrics.metrics.config import N2GConfig
 from sae_lens_metrics.metrics.n2g import explanations
 from sae_lens_metrics.metrics.n2g.compute import n2g
 from sae_lens_metrics.metrics.n2g.short_runs import ShortRuns
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 PLAIN_LATENTS = 48  # the plain implementation costs the same for every latent, so a part of them will do

@@ -34,8 +34,7 @@ from sae_lens_metrics.errors import CorpusError, SubjectError
 from sae_lens_metrics.evaluation.sweep import Overrides, _about, sweep
 from sae_lens_metrics.loading.file_faults import weights_fault
 from sae_lens_metrics.loading.targets import Target, find_targets, read_list
-from sae_lens_metrics.metrics import registry
-from sae_lens_metrics.metrics.config import ShrinkageConfig
+from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.subject.backends import Prefix
 from sae_lens_metrics.subject.shared_prefixes import SharedRuns
 from sae_lens_metrics.text.standard_library import standard_library_documents
@@ -450,14 +449,14 @@ def test_one_failing_sae_among_good_ones(command, checkpoints, tmp_path, capsys,
     assert "shrinkage/ratio" in printed  # side by side
 
 
-def test_a_failing_metric_costs_the_others_nothing(command, tmp_path, monkeypatch):
+def test_a_failing_metric_costs_the_others_nothing(command, tmp_path, metric):
     attempts = []
 
-    def broken(subject, corpus, config, generator):
-        attempts.append(subject.hook_name)
+    def broken(context):
+        attempts.append(context.subject.hook_name)
         raise RuntimeError("out of luck")
 
-    monkeypatch.setitem(registry._registered, "broken", broken)
+    metric("broken", broken)
     for _ in range(2):  # what failed is tried again
         assert cli.main(command(metrics="broken,shrinkage")) == 3
     assert len(attempts) == 6
@@ -476,11 +475,11 @@ def test_a_damaged_result_is_not_taken(command, tmp_path, caplog):
     assert any(name in record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
 
 
-def test_an_interrupt_ends_the_sweep(command, tmp_path, monkeypatch, capsys):
-    def interrupted(subject, corpus, config, generator):
+def test_an_interrupt_ends_the_sweep(command, tmp_path, capsys, metric):
+    def interrupted(context):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(registry._registered, "interrupted", interrupted)
+    metric("interrupted", interrupted)
     assert cli.main(command(metrics="interrupted")) == 130
     assert not list((tmp_path / "out").iterdir())
 

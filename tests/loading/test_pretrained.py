@@ -33,8 +33,8 @@ from tiny_release import (
 
 from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, cli, evaluate
 from sae_lens_metrics.loading.pretrained import load_local_model, load_pretrained, read_info
-from sae_lens_metrics.metrics import registry
-from sae_lens_metrics.metrics.config import ProbeConfig, ShrinkageConfig
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 HUB_TOKENS = 1024
@@ -475,11 +475,11 @@ def _interruptible():
 
 
 @pytest.mark.usefixtures("_interruptible")
-def test_interrupted_in_the_middle(command, monkeypatch, tmp_path, capsys):
-    def interrupted(subject, corpus, config, generator):
+def test_interrupted_in_the_middle(command, tmp_path, capsys, metric):
+    def interrupted(context):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setitem(registry._registered, "interrupted", interrupted)
+    metric("interrupted", interrupted)
     assert cli.main(command(metrics="shrinkage,interrupted")) == 130
     assert not list((tmp_path / "out").iterdir())
     assert capsys.readouterr().err.strip().endswith("sae-lens-metrics: interrupted")

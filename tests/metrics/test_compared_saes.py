@@ -7,7 +7,9 @@ from datasets import Dataset
 from saes import training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, compare_reports, evaluate
-from sae_lens_metrics.metrics.config import AblationConfig, N2GConfig, ProbeConfig
+from sae_lens_metrics.metrics.ablation.spec import AblationConfig
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 CONFIG = MetricsConfig(

@@ -4,7 +4,7 @@ import pytest
 
 from sae_lens_metrics import MetricsConfig
 from sae_lens_metrics.errors import ConfigError
-from sae_lens_metrics.metrics.config import ProbeConfig
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 
 
 @pytest.mark.parametrize("name", ["train", "default", "paper"])

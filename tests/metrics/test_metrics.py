@@ -11,9 +11,10 @@ from scipy.optimize import nnls
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate, register_metric
 from sae_lens_metrics.errors import ConfigError, CorpusError
-from sae_lens_metrics.metrics.config import ProbeConfig, ShrinkageConfig
-from sae_lens_metrics.metrics.registry import _registered, get_metric, metric_names
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+from sae_lens_metrics.metrics.registry import get_metric, metric_names
 from sae_lens_metrics.metrics.sanity.compute import sanity_warnings
+from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.text.standard_library import standard_library_documents
 from sae_lens_metrics.text.tokenization import Tokenization, token_store
@@ -225,24 +226,24 @@ def test_provenance(model, corpus):
 def test_a_metric_of_another_package(model, corpus, tmp_path, monkeypatch):
     (tmp_path / "others_metric.py").write_text(
         "from sae_lens_metrics.results import Estimate, MetricResult\n"
-        "def evaluate(subject, corpus, config, generator):\n"
-        "    return MetricResult({'d_sae': Estimate(subject.d_sae, None, 1, 'SAEs', 'exact')})\n"
+        "def evaluate(context):\n"
+        "    return MetricResult({'d_sae': Estimate(context.subject.d_sae, None, 1, 'SAEs', 'exact')})\n"
     )
     info = tmp_path / "others-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[sae_lens_metrics.metrics.registry]\nwidth = others_metric:evaluate\n")
+    (info / "entry_points.txt").write_text("[sae_lens_metrics.metrics]\nwidth = others_metric:evaluate\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert "width" in metric_names()
     assert evaluate(subject_of(model), corpus, MetricsConfig(names=["width"])).flat()["width/d_sae"] == D_SAE
 
 
 def test_the_registry_refuses_what_cannot_be():
-    assert {"probe", "shrinkage"} <= set(_registered)
+    assert {"probe", "shrinkage"} <= set(metric_names())
     for name, message in (("probe", "already"), ("sanity", "already"), ("a/b", "cannot name")):
         with pytest.raises(ConfigError, match=message):
             register_metric(name, lambda *_: None)
-    with pytest.raises(ConfigError, match=r"no metric 'prob'.*probe, shrinkage"):
+    with pytest.raises(ConfigError, match=r"no metric 'prob'.*probe, n2g"):
         get_metric("prob")
 
 

@@ -8,7 +8,7 @@ from scipy.optimize import nnls
 
 from sae_lens_metrics import Corpus, MetricsConfig, evaluate
 from sae_lens_metrics.functional.refinement import kkt_residual, refine_activations
-from sae_lens_metrics.metrics.config import ProbeConfig
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 

@@ -39,10 +39,13 @@ from sae_lens_metrics.functional.ngram_building import build_explanation
 from sae_lens_metrics.functional.ngrams import ABSENT
 from sae_lens_metrics.functional.splitting import fit_half
 from sae_lens_metrics.metrics.ablation.compute import _columns
-from sae_lens_metrics.metrics.config import AblationConfig, ExplanationConfig, N2GConfig, ProbeConfig
+from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 from sae_lens_metrics.metrics.explanation.simulation import Latents, Simulation, decode_sparse
+from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.n2g import explanations
 from sae_lens_metrics.metrics.n2g.explanations import explain, texts
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.probe.tasks import LoadedTasks, ProbeTask
 from sae_lens_metrics.metrics.registry import get_metric
 from sae_lens_metrics.metrics.sanity.compute import sanity

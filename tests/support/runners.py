@@ -5,7 +5,10 @@ from sae_lens.multi_sae_training_runner import MultiSAETrainingRunner, MultiSAET
 from saes import D_IN, D_SAE, HOOK, TRAINING_CONFIGS
 
 from sae_lens_metrics import MetricsConfig, attach_metrics
-from sae_lens_metrics.metrics.config import AblationConfig, N2GConfig, ProbeConfig, ShrinkageConfig
+from sae_lens_metrics.metrics.ablation.spec import AblationConfig
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 
 STEPS, BATCH, CONTEXT = 12, 256, 64
 

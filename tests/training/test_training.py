@@ -15,7 +15,6 @@ from saes import D_IN, D_SAE, HOOK, SUPPORTED, TRAINING_CONFIGS
 
 from sae_lens_metrics import Estimate, MetricsRunnerConfig, MetricsTrainingRunner, Report, attach_metrics
 from sae_lens_metrics.errors import ConfigError, CorpusError
-from sae_lens_metrics.metrics.registry import _registered
 from sae_lens_metrics.results import MetricResult
 from sae_lens_metrics.training.attach import OverheadBudget
 
@@ -107,7 +106,7 @@ def test_a_metric_that_draws_from_the_global_states_disturbs_nothing(model, data
 
     import numpy as np
 
-    def greedy(subject, corpus, config, generator):
+    def greedy(context):
         torch.randn(10)
         np.random.rand(3)
         random.random()
@@ -122,7 +121,7 @@ def test_a_metric_that_draws_from_the_global_states_disturbs_nothing(model, data
 
 
 def test_a_metric_that_raises_gives_one_warning_and_training_goes_on(model, dataset, tmp_path, metric, caplog):
-    def broken(subject, corpus, config, generator):
+    def broken(context):
         raise RuntimeError("boom")
 
     metric("broken", broken)
@@ -137,7 +136,7 @@ def test_a_metric_that_raises_gives_one_warning_and_training_goes_on(model, data
 def test_an_interrupt_during_a_metric_stops_the_run(model, dataset, tmp_path, metric):
     from sae_lens.training._interruption import InterruptedException
 
-    def interrupted(subject, corpus, config, generator):
+    def interrupted(context):
         raise InterruptedException
 
     metric("interrupted", interrupted)
@@ -151,8 +150,8 @@ def test_an_interrupt_during_the_last_evaluation_still_saves_the_sae(model, data
 
     evaluations = []
 
-    def interrupted(subject, corpus, config, generator):
-        evaluations.append(subject)
+    def interrupted(context):
+        evaluations.append(context.subject)
         if len(evaluations) == 3:
             raise InterruptedException
         return MetricResult({})
@@ -260,7 +259,7 @@ def test_the_result_file_of_a_training_run_is_an_artifact_of_it(model, dataset, 
 
 def test_a_table_that_cannot_be_drawn_is_one_warning_and_costs_no_number(model, dataset, tmp_path, monkeypatch, metric, caplog):
     mixed = MetricResult({"number": Estimate(1.0, None, 1, "tokens")}, {"rows": [{"a": 1}, {"a": "one"}]})
-    metric("mixed", lambda subject, corpus, config, generator: mixed)
+    metric("mixed", lambda context: mixed)
     with caplog.at_level(logging.WARNING, logger="sae_lens_metrics"):
         logged = offline_run(tmp_path / "runs", model, dataset, monkeypatch, metrics=small_metrics(names=["mixed", "shrinkage"]))
     assert [step for step, items in logged if {"mixed/number", "shrinkage/ratio"} <= set(items)] == [3, 7, 11, 12]
@@ -409,19 +408,3 @@ def test_evaluations_that_take_too_long_are_left_out_and_said_once(model, datase
         single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["shrinkage"], max_overhead=1e-6)).run()
     assert [(line["step"], line["final"]) for line in read_lines(tmp_path)] == [(4, False), (12, True)]
     assert sum("of 2 evaluations during training were run" in r.getMessage() for r in caplog.records) == 1
-
-
-@pytest.fixture
-def metric():
-    """Registers metrics for one test."""
-    from sae_lens_metrics import register_metric
-
-    names = []
-
-    def add(name, function):
-        register_metric(name, function)
-        names.append(name)
-
-    yield add
-    for name in names:
-        del _registered[name]

@@ -12,7 +12,8 @@ from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT
 from sae_lens_metrics.functional.statistics import histogram
 from sae_lens_metrics.metrics.ablation.effects import Ablations, Changed, Effects, joined
-from sae_lens_metrics.metrics.config import AblationConfig, MetricsConfig
+from sae_lens_metrics.metrics.ablation.spec import AblationConfig
+from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.sums import SequenceSums
 from sae_lens_metrics.results import Estimate, Histogram, MetricResult, Row
 from sae_lens_metrics.subject.backends import Onwards
@@ -34,7 +35,7 @@ _NOTHING = (
 )
 
 
-def ablation(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
+def ablation(context: MetricContext) -> MetricResult:
     """Subtracts what active latents add at one position of each sequence, and asks how many logits change from there on.
 
     An effect is the vector of V·T differences of logits, ablated minus not ablated, over the vocabulary and T tokens from the position
@@ -58,14 +59,12 @@ def ablation(subject: Subject, corpus: Corpus, config: MetricsConfig, generator:
     The standard errors are over documents, where they are known, or sequences.
 
     Args:
-        subject: The model and SAE.
-        corpus: The text; ``config.ablation.sequences`` of it are used.
-        config: ``batch_size``, ``memory_gb`` and ``ablation`` are used.
-        generator: Draws positions, then channels and directions, then latents; the first three are the same for every SAE at a hook.
+        context: The run: subject, text and settings; the generator draws what is random.
 
     Raises:
         ConfigError: If no position that counts has T tokens left in the context.
     """
+    subject, corpus, config, generator = context.subject, context.corpus, context.config, context.generator
     part = corpus.spread(config.ablation.sequences)
     part.check_vocabulary(subject)
     columns = _columns(subject, part, config.ablation, generator)

@@ -4,23 +4,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
-from sae_lens_metrics.metrics.n2g.explanations import explain, texts
-from sae_lens_metrics.metrics.n2g.scores import score
+from sae_lens_metrics.metrics.n2g.shared import explanations_of, scores_of, texts_of
 from sae_lens_metrics.metrics.replacements import replacement_losses
 from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, MetricResult
 from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import ActivationBatch, Corpus
+from sae_lens_metrics.text.corpus import ActivationBatch
 
 __all__ = ["explanation"]
 
 _REPLACEMENTS = ("reconstruction", "explanation", "explained_latents", "bias", "zeroed", "mean", "unigram", "bigram")
 
 
-def explanation(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
+def explanation(context: MetricContext) -> MetricResult:
     """Puts reconstructions from simulated latents into the model, and measures its next-token loss.
 
     Every latent is simulated from its N2G explanation, scaled by E[sa] / E[s²] (s what the explanation predicts, a the latent), and the
@@ -40,19 +39,16 @@ def explanation(subject: Subject, corpus: Corpus, config: MetricsConfig, generat
       positions whose pair was not kept, as there were too many.
 
     Args:
-        subject: The model and SAE.
-        corpus: The text.
-        config: ``seed``, ``batch_size``, ``n2g`` and ``explanation`` are used.
-        generator: Not used.
+        context: The run: subject, text and settings.
     """
+    subject, config = context.subject, context.config
     asked = config.n2g.latents
     if asked is not None and asked < subject.d_sae:
         reason = f"it needs explanations of all {subject.d_sae} latents, n2g.latents asks for {asked} only"
         return MetricResult({"ce_explanation": Estimate.absent(reason, of="sequences")})
-    text, scoring = texts(subject, corpus, config)
-    explanations = explain(subject, text, config)
+    (text, scoring), explanations = context.once(texts_of), context.once(explanations_of)
     good = torch.zeros(subject.d_sae, dtype=torch.bool)
-    good[explanations.latents] = score(explanations, subject, text, scoring, config).f1 >= config.explanation.min_f1
+    good[explanations.latents] = context.once(scores_of).f1 >= config.explanation.min_f1
     simulation, means = Simulation(explanations, subject), TokenMeans(subject, most=config.explanation.bigrams)
     for batch in text.activations(subject, config.batch_size, progress="explanation: fitting"):
         simulation.learn(batch)

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from sae_lens_metrics.functional.ngrams import NGram
 from sae_lens_metrics.functional.statistics import ratio_with_error
-from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.n2g.examples import examples
-from sae_lens_metrics.metrics.n2g.explanations import Explanations, explain, texts
-from sae_lens_metrics.metrics.n2g.scores import Scores, score
+from sae_lens_metrics.metrics.n2g.explanations import Explanations
+from sae_lens_metrics.metrics.n2g.scores import Scores
+from sae_lens_metrics.metrics.n2g.shared import explanations_of, scores_of, texts_of
 from sae_lens_metrics.results import Estimate, MetricResult, Row
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
@@ -21,7 +22,7 @@ DENSE = 0.1
 """Share of positions above which a latent counts as dense: patterns that nearly always fire are trivially precise."""
 
 
-def n2g(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
+def n2g(context: MetricContext) -> MetricResult:
     """Explains latents by n-grams, and measures how well the explanations say where the latents fire.
 
     Explanations are built from random activations in the first half of the corpus's documents. ``recall``, P(predicted | fires), is
@@ -37,14 +38,10 @@ def n2g(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torc
       explanation that never fires on the second half; fire on more than 10 % of positions.
 
     Args:
-        subject: The model and SAE.
-        corpus: The text.
-        config: ``seed``, ``batch_size`` and ``n2g`` are used.
-        generator: Not used: the sample must be the same for every metric that needs explanations, so it follows from the seed.
+        context: The run: subject, text and settings.
     """
-    text, scoring = texts(subject, corpus, config)
-    explanations = explain(subject, text, config)
-    scores = score(explanations, subject, text, scoring, config)
+    subject, config = context.subject, context.config
+    (text, scoring), explanations, scores = context.once(texts_of), context.once(explanations_of), context.once(scores_of)
     table = _Table(explanations, scores)
     return MetricResult(
         table.estimates(),

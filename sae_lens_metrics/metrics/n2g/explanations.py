@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,8 +19,9 @@ from sae_lens_metrics.functional.ngram_building import Examples, build_patterns
 from sae_lens_metrics.functional.ngrams import ABSENT, NGram, Patterns
 from sae_lens_metrics.functional.nonzeros import nonzeros
 from sae_lens_metrics.functional.sampling import GroupedSample
-from sae_lens_metrics.metrics.config import MetricsConfig, N2GConfig
+from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.n2g.short_runs import ShortRuns
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.results import write_atomically
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
@@ -159,8 +159,6 @@ def _key(data: Any) -> str:
 
 # --- building ----------------------------------------------------------------------------------------------------------------
 
-_kept: "WeakKeyDictionary[Subject, Explanations]" = WeakKeyDictionary()
-
 
 def texts(subject: Subject, corpus: Corpus, config: MetricsConfig) -> tuple[Corpus, Corpus]:
     """The texts that explanations are built from, and scored on: the first and the last documents of a corpus.
@@ -184,8 +182,7 @@ def texts(subject: Subject, corpus: Corpus, config: MetricsConfig) -> tuple[Corp
 def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanations:
     """Explains a subject's latents by their activations on a text.
 
-    Explanations that have been built already are taken from memory, or from ``config.n2g.folder``, if all that they depend on is
-    the same.
+    Explanations that have been built already are taken from ``config.n2g.folder``, if all that they depend on is the same.
 
     Args:
         subject: The model and SAE.
@@ -197,16 +194,12 @@ def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanatio
     """
     depends_on = _dependencies(subject, text, config)
     path = None if config.n2g.folder is None else Path(config.n2g.folder) / f"{_key(depends_on)}.json"
-    kept = _kept.get(subject)
-    if kept is None or kept.depends_on != depends_on:
-        if path is not None and path.is_file():
-            kept = Explanations.load(path).require(depends_on)
-        else:
-            kept = _build(subject, text, config, depends_on)
-        _kept[subject] = kept
-    if path is not None and not path.is_file():
-        kept.save(path)
-    return kept
+    if path is not None and path.is_file():
+        return Explanations.load(path).require(depends_on)
+    built = _build(subject, text, config, depends_on)
+    if path is not None:
+        built.save(path)
+    return built
 
 
 def _dependencies(subject: Subject, text: Corpus, config: MetricsConfig) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Precision, recall and F1 of N2G explanations, latent by latent (Gao et al. 2024, section 4.3)."""
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -58,8 +57,6 @@ class Scores:
 _TOP = 4
 """As many times the positions to show are kept of the largest activations, as several can be in one sequence."""
 
-_kept: "WeakKeyDictionary[Subject, tuple[str, Scores]]" = WeakKeyDictionary()
-
 
 def score(explanations: Explanations, subject: Subject, text: Corpus, scoring: Corpus, config: MetricsConfig) -> Scores:
     """Scores explanations: recall on the activations held out of their text, precision on other text.
@@ -71,13 +68,7 @@ def score(explanations: Explanations, subject: Subject, text: Corpus, scoring: C
         scoring: Text of other documents.
         config: ``seed``, ``batch_size`` and ``n2g.shown`` are used.
     """
-    key = f"{explanations.key} {scoring.describe()['tokens_sha256']} {config.n2g.shown}"
-    kept = _kept.get(subject)
-    if kept is not None and kept[0] == key:
-        return kept[1]
-    scores = _Scoring(explanations, subject, config).scores(text, scoring)
-    _kept[subject] = (key, scores)
-    return scores
+    return _Scoring(explanations, subject, config).scores(text, scoring)
 
 
 class _Scoring:

@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 
 from sae_lens_metrics.functional.probing import ProbeInputError
 from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.probe.search import Dictionaries, Memory, Split, probe_activations
 from sae_lens_metrics.metrics.probe.tabulation import probe_result
 from sae_lens_metrics.metrics.probe.tasks import ProbeTask, load_tasks
@@ -15,12 +16,11 @@ from sae_lens_metrics.metrics.probe.tasks.task import TaskError
 from sae_lens_metrics.metrics.probe.text_activations import text_activations, tokenize
 from sae_lens_metrics.results import MetricResult, Row
 from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import Corpus
 
 __all__ = ["probe"]
 
 
-def probe(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
+def probe(context: MetricContext) -> MetricResult:
     """Can a single latent tell the two classes of a known feature apart?
 
     Per task and latent i the loss is min over (w, b) of E -[y log σ(w z_i + b) + (1 - y) log(1 - σ(w z_i + b))] in nats (eq. 4),
@@ -43,10 +43,7 @@ def probe(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: to
     split. The table "families" has the means of the families of tasks. The standard errors are over tasks.
 
     Args:
-        subject: The model and SAE.
-        corpus: Not used; every task brings its own text.
-        config: ``seed``, ``batch_size``, ``memory_gb`` and ``probe`` are used.
-        generator: Its seed splits the tasks, draws the random directions and shuffles labels.
+        context: The run: subject, text and settings; the generator draws what is random.
 
     Note:
         The model runs once on each text. Of the latents and the random directions only a chunk is in memory, as large as ``memory_gb``
@@ -57,6 +54,7 @@ def probe(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: to
         ConfigError: If a task is unknown, or ``memory_gb`` is too little.
         TaskError: With ``probe.strict``, if a task cannot be loaded or used.
     """
+    subject, config, generator = context.subject, context.config, context.generator
     options = config.probe
     loaded = load_tasks(options.tasks, n_examples=options.examples, seed=config.seed, files=options.task_files, strict=options.strict)
     memory = Memory(config.memory_gb)

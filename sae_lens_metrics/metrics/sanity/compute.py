@@ -2,17 +2,15 @@
 
 import torch
 
-from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.replacements import replacement_losses
 from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, MetricResult
-from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import Corpus
 
 __all__ = ["sanity", "sanity_warnings"]
 
 
-def sanity(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
+def sanity(context: MetricContext) -> MetricResult:
     """L0, explained variance, latents that never fire, and the cross-entropy clean, with the reconstruction and with zeros.
 
     ``l0`` counts nonzero latents. ``explained_variance`` is 1 - E|x - x̂|² / E|x - E x|², in (-∞, 1]. ``dead_latents`` is the fraction
@@ -21,11 +19,9 @@ def sanity(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: t
     ``loss_recovered`` is (zeroed - reconstructed) / (zeroed - clean).
 
     Args:
-        subject: The model and SAE.
-        corpus: The text.
-        config: ``batch_size`` is used.
-        generator: Not used.
+        context: The run: subject, text and settings.
     """
+    subject, corpus, config = context.subject, context.corpus, context.config
     sums, fired = SequenceSums(corpus), torch.zeros(subject.d_sae, dtype=torch.bool, device=subject.device)
     for batch in corpus.activations(subject, config.batch_size, progress="sanity"):
         reconstruction = torch.empty_like(batch.y)

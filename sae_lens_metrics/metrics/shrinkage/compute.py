@@ -8,12 +8,12 @@ from torch.nn.functional import embedding_bag
 from sae_lens_metrics.functional.refinement import Solver, kkt_residual_on_support, refine_on_support
 from sae_lens_metrics.functional.statistics import histogram
 from sae_lens_metrics.functional.supports import to_support
-from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.replacements import replacement_losses
 from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, Histogram, MetricResult
 from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import ActivationBatch, Corpus
+from sae_lens_metrics.text.corpus import ActivationBatch
 
 __all__ = ["shrinkage"]
 
@@ -22,7 +22,7 @@ _REFINED = ("ratio", "change_mean", "change_sd", "change_relative", "mse_refined
 _NOTHING_REFINED = "no token has between one and d_in active latents: there is nothing to refine, or its best values are not unique"
 
 
-def shrinkage(subject: Subject, corpus: Corpus, config: MetricsConfig, generator: torch.Generator) -> MetricResult:
+def shrinkage(context: MetricContext) -> MetricResult:
     """Refines the active latents of every token and compares raw with refined.
 
     The support is frozen and each value keeps its sign, the squared error is minimised over the values to the optimum.
@@ -41,11 +41,9 @@ def shrinkage(subject: Subject, corpus: Corpus, config: MetricsConfig, generator
     - ``kkt_residual``: the largest violation of the optimality conditions, relative; how far from the optimum "refined" is.
 
     Args:
-        subject: The model and SAE.
-        corpus: The text; ``config.shrinkage.tokens`` from its beginning are used.
-        config: ``batch_size`` and ``shrinkage`` are used.
-        generator: Not used.
+        context: The run: subject, text and settings.
     """
+    subject, corpus, config = context.subject, context.corpus, context.config
     part = corpus.head(config.shrinkage.tokens)
     sums, counts, kkt = SequenceSums(part), torch.zeros(_BINS, dtype=torch.long), 0.0
     for batch in part.activations(subject, config.batch_size, progress="shrinkage"):

@@ -11,7 +11,7 @@ from sae_lens_metrics.demo.model import load_tiny_lm
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT, effect_sparsity
 from sae_lens_metrics.metrics.ablation.compute import _columns, _Group, ablation
-from sae_lens_metrics.metrics.config import AblationConfig
+from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 
 T = 8
 
@@ -24,7 +24,7 @@ def settings(**changes):
 
 
 def run(subject, corpus, config):
-    return ablation(subject, corpus, config, torch.Generator().manual_seed(3))
+    return ablation(context_of("ablation", subject, corpus, config, 3))
 
 
 def places(subject, corpus, config):

@@ -23,12 +23,13 @@ from test_simulation import cut_ngrams, explanations_of, no_latents, sliced, spa
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.errors import ConfigError, CorpusError, ExplanationError
 from sae_lens_metrics.functional.ngrams import Patterns
-from sae_lens_metrics.metrics.config import ExplanationConfig, N2GConfig
 from sae_lens_metrics.metrics.explanation.simulation import Simulation
+from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
 from sae_lens_metrics.metrics.n2g import explanations, scores
 from sae_lens_metrics.metrics.n2g.explanations import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.metrics.registry import get_metric
 from sae_lens_metrics.results import Report
 from sae_lens_metrics.subject.inference_sae import inference_sae

@@ -19,9 +19,9 @@ from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.errors import ConfigError, CorpusError, ExplanationError
 from sae_lens_metrics.functional.ngram_building import build_explanation
 from sae_lens_metrics.functional.ngrams import ABSENT
-from sae_lens_metrics.metrics.config import N2GConfig
 from sae_lens_metrics.metrics.n2g import explanations
 from sae_lens_metrics.metrics.n2g.explanations import Explanations, explain, texts
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.subject.backends import FromHookBackend, FullRunBackend
 from sae_lens_metrics.subject.inference_sae import inference_sae
 
@@ -765,7 +765,7 @@ MEASURE = """
     from sae_lens.saes.sae import SAEMetadata
     from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
     from sae_lens_metrics import Corpus, MetricsConfig, Subject
-    from sae_lens_metrics.metrics.config import N2GConfig
+    from sae_lens_metrics.metrics.n2g.spec import N2GConfig
     from sae_lens_metrics.demo.model import load_tiny_lm
     from sae_lens_metrics.text.standard_library import standard_library_documents
     from sae_lens_metrics.metrics.n2g.explanations import explain

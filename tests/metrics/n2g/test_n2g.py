@@ -13,10 +13,10 @@ from saes import SUPPORTED, TO_TRAIN, training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.functional.ngrams import ABSENT
-from sae_lens_metrics.metrics.config import N2GConfig
 from sae_lens_metrics.metrics.n2g import explanations
 from sae_lens_metrics.metrics.n2g.explanations import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.results import Report
 from sae_lens_metrics.text.token_text import TokenText
 

@@ -18,9 +18,9 @@ from sae_lens_metrics.errors import ConfigError, SubjectError
 from sae_lens_metrics.functional.best_probe import best_probes
 from sae_lens_metrics.functional.random_directions import RandomDirections
 from sae_lens_metrics.functional.splitting import fit_half
-from sae_lens_metrics.metrics.config import ProbeConfig
 from sae_lens_metrics.metrics.probe import search as probe_search
 from sae_lens_metrics.metrics.probe.compute import probe
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.probe.tasks import LoadedTasks, ProbeTask, generate_task
 from sae_lens_metrics.metrics.probe.tasks.task import TaskError
 from sae_lens_metrics.metrics.probe.text_activations import TextActivations, text_activations, tokenize
@@ -39,7 +39,7 @@ def probed(subject, *, seed=0, memory_gb=2.0, batch_size=32, tasks=TASKS, exampl
     config = MetricsConfig(
         probe=ProbeConfig(tasks=list(tasks), examples=examples, **options), seed=0, memory_gb=memory_gb, batch_size=batch_size
     )
-    return probe(subject, None, config, torch.Generator().manual_seed(seed))
+    return probe(context_of("probe", subject, None, config, seed))
 
 
 def rows_of(subject, **options):

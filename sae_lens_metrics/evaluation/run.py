@@ -1,0 +1,122 @@
+"""One evaluation: a subject, a text and a configuration, and what its metrics share."""
+
+import logging
+import math
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from sae_lens_metrics.evaluation.provenance import provenance
+from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.context import MetricContext
+from sae_lens_metrics.metrics.registry import SANITY, get_metric, metric_spec
+from sae_lens_metrics.metrics.sanity.compute import sanity_warnings
+from sae_lens_metrics.metrics.spec import Scale
+from sae_lens_metrics.results import MetricResult, Report
+from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.corpus import Corpus
+
+__all__ = ["EvaluationRun", "expected_passes"]
+
+logger = logging.getLogger("sae_lens_metrics")
+
+_LONG = 60.0
+"""Seconds above which the user is told how long it will take."""
+
+
+class EvaluationRun:
+    """An evaluation of one subject on one text with one configuration.
+
+    It owns what metrics share, such as explanations and their scores, which live as long as it does, and gives each metric a generator
+    that follows from the seed and the metric's name alone.
+
+    Args:
+        subject: The model and SAE.
+        corpus: The text.
+        config: What to compute.
+
+    Raises:
+        ConfigError: If a metric, or what its settings name, is unknown.
+    """
+
+    def __init__(self, subject: Subject, corpus: Corpus, config: MetricsConfig) -> None:
+        self.subject, self.corpus, self.config = subject, corpus, config
+        self._metrics = {name: get_metric(name) for name in (SANITY, *config.names)}
+        self._shared: dict[Callable[..., Any], Any] = {}
+        self._started = time.perf_counter()
+
+    def context(self, name: str, generator: torch.Generator | None = None) -> MetricContext:
+        """What a metric is given.
+
+        Args:
+            name: The metric.
+            generator: Where its random numbers come from; default its own.
+        """
+        own = torch.Generator().manual_seed(self.config.seed * 2**32 + zlib.crc32(name.encode())) if generator is None else generator
+        return MetricContext(name, self.subject, self.corpus, self.config, own, self._shared)
+
+    def compute(self, name: str) -> MetricResult:
+        """Computes one metric; whatever it raises is raised.
+
+        Args:
+            name: A metric that the configuration names, or ``"sanity"``.
+        """
+        started = time.perf_counter()
+        result = self._metrics[name](self.context(name))
+        return replace(result, seconds=round(time.perf_counter() - started, 3))
+
+    def report(self, *, on_error: Callable[[str, Exception], None] | None = None) -> Report:
+        """Computes the sanity line and every metric.
+
+        Args:
+            on_error: Told of a metric that failed; the others go on, and the report holds the error. By default the error is raised.
+
+        Raises:
+            SubjectError: If the activations cannot be evaluated.
+        """
+        checked = self.compute(SANITY)
+        self._announce(checked.seconds)
+        results: dict[str, MetricResult] = {}
+        errors: dict[str, str] = {}
+        for name in self.config.names:
+            try:
+                results[name] = self.compute(name)
+            except Exception as error:
+                if on_error is None:
+                    raise
+                errors[name] = f"{type(error).__name__}: {error}"
+                on_error(name, error)
+        warnings = [*self.corpus.warnings, *sanity_warnings(checked, self.subject.expected)]
+        seconds = time.perf_counter() - self._started
+        return Report(checked, results, errors, warnings, provenance(self.subject, self.corpus, self.config, seconds))
+
+    def _announce(self, seconds: float) -> None:
+        """Tells how long the metrics will take, from the time that the sanity line took, where that is over a minute."""
+        ahead = seconds * expected_passes(self.config, self.corpus.tokens.numel(), self.corpus.tokens.shape[1], self.subject.d_sae)
+        if ahead > _LONG:
+            logger.info("the metrics will take about %d minutes", math.ceil(ahead / 60))
+
+
+def expected_passes(config: MetricsConfig, tokens: int, context: int, d_sae: int) -> float:
+    """How much work the metrics of a configuration are, in runs of the sanity line over the corpus, by what they say they cost.
+
+    Args:
+        config: What to compute.
+        tokens: Tokens of the corpus.
+        context: Tokens of a sequence.
+        d_sae: Latents.
+
+    Raises:
+        ConfigError: If a metric, or what its settings name, is unknown.
+    """
+    passes = 0.0
+    for spec in map(metric_spec, config.names):
+        if spec.cost is not None:
+            settings = config.settings.get(spec.name)
+            units = spec.count_units(settings) if spec.count_units is not None else 0
+            passes += spec.cost(settings, Scale(tokens, context, d_sae, units), config.settings)
+    return passes

@@ -1,0 +1,134 @@
+"""What the metric "explanation" says about itself."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.metrics.figure_specs import LadderFigure
+from sae_lens_metrics.metrics.spec import MetricSpec, Number, Scale
+
+__all__ = ["SPEC", "ExplanationConfig"]
+
+
+@dataclass
+class ExplanationConfig:
+    """Explanation reconstruction: the model run on latents simulated from their explanations (Gao et al. 2024, section 4.4)."""
+
+    min_f1: float = 0.5
+    """Latents whose explanation has at least this F1 count as explained, for the loss with those alone."""
+    bigrams: int = 262_144
+    """Different pairs of tokens to keep mean activations of, at most; each takes 4 bytes times the activation's width."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_f1 <= 1:
+            raise ConfigError(f"explanation.min_f1 is {self.min_f1}, expected 0 to 1")
+        if self.bigrams < 1:
+            raise ConfigError(f"explanation.bigrams is {self.bigrams}, expected at least 1")
+
+
+_OWN = {
+    "reconstruction": ("the SAE's reconstruction", "… with the SAE's reconstruction in place"),
+    "explanation": ("explanations", "… with the reconstruction from simulated latents"),
+    "explained_latents": ("true latents that are explained well", "… with the reconstruction from the latents that are explained well"),
+}
+_BASELINES = {
+    "clean": ("the model itself", "next-token loss of the model on this text, nats"),
+    "bigram": ("mean given two tokens", "… with the mean activation given two tokens"),
+    "unigram": ("mean given one token", "… given one token"),
+    "mean": ("mean activation", "… with the mean activation"),
+    "bias": ("decoder bias", "… with what no latent at all decodes to"),
+    "zeroed": ("zeros", "… with zeros"),
+}
+_SHOWN = ("clean", "reconstruction", "explanation", "bigram", "unigram", "bias", "zeroed")
+_ORDER = ("clean", "reconstruction", "explanation", "explained_latents", "bigram", "unigram", "mean", "bias", "zeroed")
+
+
+def _numbers() -> Iterator[tuple[str, Number]]:
+    for name in _ORDER:
+        called, meaning = {**_OWN, **_BASELINES}[name]
+        is_baseline = name in _BASELINES
+        yield (
+            f"ce_{name}",
+            Number(
+                "next-token loss, nats" if name == "explanation" else f"next-token loss, nats: {called}",
+                "nats",
+                None if is_baseline else "lower",
+                meaning,
+                shown=name in _SHOWN,
+                followed=name == "explanation",
+                baseline_of="ce_explanation" if is_baseline else None,
+                baseline=called if is_baseline or name == "reconstruction" else "",
+            ),
+        )
+    for other, words in (("bigram", "below 0: the explanations tell more than two tokens"), ("reconstruction", "… to the reconstruction")):
+        yield (
+            f"explanation_minus_{other}",
+            Number(
+                f"loss minus that of {({**_OWN, **_BASELINES})[other][0]}, nats",
+                "nats",
+                "lower",
+                words,
+                shown=other == "bigram",
+                difference_of=("ce_explanation", f"ce_{other}"),
+                same_given=("ce_explanation", "ce_bigram") if other == "bigram" else None,
+            ),
+        )
+    for name in _ORDER[1:-1]:
+        called, _ = {**_OWN, **_BASELINES}[name]
+        own = name in _OWN
+        yield (
+            f"recovered_{name}",
+            Number(
+                "share of the loss recovered" if name == "explanation" else f"share of the loss recovered: {called}",
+                "share",
+                "higher" if own else None,
+                "of the loss between zeros and clean, by the explanations" if name == "explanation" else "… by " + called,
+                shown=name == "explanation",
+                followed=name == "explanation",
+                overview=name == "explanation",
+                baseline_of=None if own else "recovered_explanation",
+                same_given=(f"ce_{name}", "ce_clean") if own else None,
+            ),
+        )
+    yield "mse", Number("squared error over variance, of the simulated reconstruction", "", "lower")
+    yield "explained_variance", Number("explained variance of the simulated reconstruction", "share", "higher", same_as="mse")
+    yield "used", Number("latents whose explanation is used", "latents", "higher")
+    yield "unscaled", Number("latents whose explanation never fires on the fitting text", "latents", "lower")
+    backoff = "share of positions whose pair of tokens the fitting text lacks"
+    yield "bigram_backoff", Number(backoff, "share", baseline_of="ce_explanation")
+    yield "bigram_overflow", Number("share of positions whose pair of tokens was not kept", "share", baseline_of="ce_explanation")
+
+
+def _cost(settings: ExplanationConfig, scale: Scale, others: Mapping[str, Any]) -> float:
+    """Nine runs from the hook on, over half of the corpus, where all latents are explained."""
+    return 9 / 4 / 2 if others["n2g"].latents is None else 0.0
+
+
+SPEC = MetricSpec(
+    name="explanation",
+    title="Explanation reconstruction",
+    summary="how much of the model do the explanations explain",
+    meaning="What the model loses if the SAE's latents are replaced by what their explanations predict, in nats per token.",
+    trust="Compare with the means given one and two tokens, on the same text: an explanation that tells no more than the last two "
+    "tokens gains nothing. On little text these baselines are strong.",
+    paper="4.4",
+    headline="ce_explanation",
+    numbers=dict(_numbers()),
+    settings=ExplanationConfig,
+    left_out_of=("train",),
+    needs=("n2g",),
+    cost=_cost,
+    figures=(
+        LadderFigure(
+            "losses",
+            "Loss with explanations in place of the residual stream",
+            "The model's loss with its residual stream replaced by each of these, from the least harm to the most; left is better. "
+            "Explanations left of the mean given two tokens tell more than those do.",
+            "next-token loss, nats",
+            {"ce_explanation": "explanations"},
+            paper="Figure 8 of Gao et al. 2024.",
+        ),
+    ),
+    compute="sae_lens_metrics.metrics.explanation.compute:explanation",
+)

@@ -1,0 +1,54 @@
+"""What the sanity line says about itself."""
+
+from sae_lens_metrics.metrics.spec import MetricSpec, Number
+
+__all__ = ["L0", "SPEC"]
+
+SPEC = MetricSpec(
+    name="sanity",
+    title="Sanity",
+    summary="is the SAE what it claims to be (always computed)",
+    meaning="Is the SAE what it claims to be: how many latents fire, how well they reconstruct, and what that costs the model.",
+    trust="Read it first: hubs hold SAEs that load with the wrong architecture or at the wrong hook.",
+    headline="explained_variance",
+    numbers={
+        "l0": Number(
+            "L0: active latents per token", "latents", meaning="active latents per token", shown=True, followed=True, overview=True
+        ),
+        "explained_variance": Number(
+            "explained variance",
+            "share",
+            "higher",
+            "of the activation, by the reconstruction",
+            shown=True,
+            followed=True,
+            overview=True,
+        ),
+        "dead_latents": Number(
+            "fraction of dead latents", "share", "lower", "fraction that never fires on this text", shown=True, followed=True
+        ),
+        "ce_clean": Number(
+            "loss of the model, nats", "nats", None, "next-token loss of the model, nats", shown=True, baseline_of="ce_reconstructed"
+        ),
+        "ce_reconstructed": Number(
+            "loss with the reconstruction in place, nats", "nats", "lower", "… with the reconstruction in place", shown=True
+        ),
+        "ce_zeroed": Number(
+            "loss with zeros in place, nats", "nats", None, "… with zeros in place", shown=True, baseline_of="ce_reconstructed"
+        ),
+        "loss_recovered": Number(
+            "share of the loss recovered",
+            "share",
+            "higher",
+            "of the loss between zeros and clean, by the reconstruction",
+            shown=True,
+            followed=True,
+            overview=True,
+            same_given=("ce_reconstructed", "ce_clean"),
+        ),
+    },
+    compute="sae_lens_metrics.metrics.sanity.compute:sanity",
+)
+
+L0 = SPEC.full("l0")
+"""The number that SAEs are placed by where they are many."""

@@ -1,0 +1,189 @@
+"""What a metric says about itself: its settings, its numbers, what it costs, and what to draw of it. Needs no torch to be read.
+
+Every view, the comparison, the command line, the time estimates and the documentation are made from these; nothing else in the package
+knows a metric or a number by name.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.metrics.figure_specs import FigureSpec
+
+__all__ = ["Better", "Effect", "LatentColumn", "MetricSpec", "Number", "Scale", "Units", "moves_nothing", "moves_sample"]
+
+Better = Literal["lower", "higher", "one"]
+Effect = Literal["meaning", "sample", "nothing"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of a metric."""
+
+    label: str
+    """What it is called where its name would be too short to understand, with its unit."""
+    unit: str = ""
+    """Its unit: ``"nats"``, ``"share"``, ``"latents"``, ``"logits"``; empty for a ratio."""
+    better: Better | None = None
+    """Whether less or more of it is better, or to be near one; ``None`` where that cannot be said."""
+    meaning: str = ""
+    """What it is, in a few words; "…" stands for the number above it."""
+    shown: bool = False
+    """Whether tables and pages show it; all numbers are in the result file."""
+    followed: bool = False
+    """Whether it is followed during training: logged to W&B at each evaluation, and drawn over training."""
+    overview: bool = False
+    """Whether an overview of many SAEs shows it."""
+    baseline_of: str | None = None
+    """The number that it is there to judge; a baseline is not the SAE's own, and no difference of it is tested."""
+    baseline: str = ""
+    """What it is called beside the metric's headline, where it stands there to compare with."""
+    of_the_sae: bool = False
+    """Of a baseline: whether it differs between SAEs by its nature, as what luck finds among an SAE's own latents does."""
+    difference_of: tuple[str, str] | None = None
+    """The two numbers of which it is the paired difference, first minus second."""
+    same_as: str | None = None
+    """A number that says the same, so that this one is not tested again."""
+    same_given: tuple[str, str] | None = None
+    """A number that says the same where another one, a baseline, is the same in both results; and that other one."""
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a part of a whole, between 0 and 1."""
+        return self.unit == "share"
+
+
+@dataclass(frozen=True)
+class LatentColumn:
+    """A column of a metric's table of latents, for the page's table that joins those of all metrics."""
+
+    name: str
+    """Its name in the result."""
+    label: str
+    """What the page calls it."""
+    title: str = ""
+    """What it is, in a few words."""
+    log: bool = False
+    """Whether it is to be read on a logarithmic scale."""
+    percent: bool = False
+    """Whether it is written in percent."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """A table with a row for each sampling unit, by which two results show that they are over the same ones."""
+
+    of: str
+    """What a unit is, as ``Estimate.of`` says it."""
+    table: str
+    """Name of the table."""
+    key: str
+    """Column with the unit's name."""
+    fingerprint: str
+    """Column that changes with what the unit consists of."""
+    called: str
+    """What units are called in a sentence."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much there is to do, for ``MetricSpec.cost``."""
+
+    tokens: int
+    """Tokens of the corpus."""
+    context: int
+    """Tokens of a sequence."""
+    d_sae: int
+    """Latents."""
+    units: int = 0
+    """What ``MetricSpec.count_units`` counts."""
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """One metric."""
+
+    name: str
+    """What its results' names begin with; an identifier."""
+    title: str
+    """What it is called."""
+    summary: str = ""
+    """What it asks, in a line of ``--help``."""
+    meaning: str = ""
+    """What it measures, in a sentence."""
+    trust: str = ""
+    """How far to trust it, in a sentence or two."""
+    paper: str = ""
+    """Section of Gao et al. 2024, if it is from there."""
+    headline: str = ""
+    """Name of its main number; by default the first."""
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+    """Every number by name, in the order in which they are shown."""
+    settings: type | None = None
+    """A dataclass whose fields have defaults and docstrings: they become flags, and stand in the result file."""
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Settings that differ from their defaults, by preset."""
+    left_out_of: tuple[str, ...] = ()
+    """Presets that do not compute it."""
+    needs: tuple[str, ...] = ()
+    """Metrics whose settings its numbers depend on too, as it uses what they compute."""
+    cost: Callable[[Any, Scale, Mapping[str, Any]], float] | None = None
+    """Its work in passes of the model over the corpus, given its settings, the scale, and the settings of all metrics by name."""
+    count_units: Callable[[Any], int] | None = None
+    """How many units (``Scale.units``) its settings name, such as probe tasks; raises ``ConfigError`` if one is not there."""
+    files: Callable[[Any], list[Path]] | None = None
+    """Files and folders that its settings name, on whose content its numbers depend."""
+    version: int = 1
+    """Changes when its numbers change; results of different versions are not compared."""
+    units: Units | None = None
+    """Where its sampling units stand, if they are none of text."""
+    figures: tuple[FigureSpec, ...] = ()
+    """What to draw of it."""
+    latents: tuple[LatentColumn, ...] = ()
+    """Columns of its table ``latents`` that the page shows."""
+    compute: str | Callable[..., Any] = ""
+    """The function that computes it, ``context -> MetricResult``, or where it is, as ``"package.module:function"``."""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ConfigError(f"{self.name!r} cannot name a metric: use letters, digits and underscores")
+        if self.headline and self.headline not in self.numbers:
+            raise ConfigError(f"the headline of the metric {self.name!r} is {self.headline!r}, which is none of its numbers")
+        if not self.headline and self.numbers:
+            object.__setattr__(self, "headline", next(iter(self.numbers)))
+
+    def number(self, name: str) -> Number:
+        """What a number is; of one that the spec does not list, its name in words.
+
+        Args:
+            name: Its name within the metric, such as ``"loss"``.
+        """
+        return self.numbers.get(name) or Number(name.replace("_", " "))
+
+    def full(self, name: str) -> str:
+        """A number's full name, such as ``"probe/loss"``."""
+        return f"{self.name}/{name}"
+
+    def baselines(self) -> dict[str, str]:
+        """The numbers that stand beside the headline to compare it with, and what to call them."""
+        return {name: number.baseline for name, number in self.numbers.items() if number.baseline}
+
+    def shown(self) -> dict[str, Number]:
+        """The numbers that tables and pages show, in order."""
+        return {name: number for name, number in self.numbers.items() if number.shown}
+
+    def effects(self) -> dict[str, Effect]:
+        """What each setting does to the numbers, by the setting's name."""
+        return {} if self.settings is None else {each.name: each.metadata.get("effect", "meaning") for each in fields(self.settings)}
+
+
+def moves_nothing(**metadata: Any) -> dict[str, Any]:
+    """Metadata of a setting that moves no number, such as a folder or an amount of memory: no part of a result's identity."""
+    return {"effect": "nothing", **metadata}
+
+
+def moves_sample(**metadata: Any) -> dict[str, Any]:
+    """Metadata of a setting that changes which units a number is over, not what it means: results are compared, but not unit by unit."""
+    return {"effect": "sample", **metadata}
