@@ -20,7 +20,7 @@ from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.results.sae_names import ending, without_shared_folders
 
 if TYPE_CHECKING:
-    from sae_lens_metrics.evaluation.sweep import Overrides
+    from sae_lens_metrics.evaluation.order import Overrides
     from sae_lens_metrics.loading.targets import Target
 
 __all__ = ["main"]
@@ -80,7 +80,7 @@ def _evaluate(arguments: list[str]) -> int:
     if config.n2g.folder is not None:
         _writable(Path(config.n2g.folder))
 
-    from sae_lens_metrics.evaluation.sweep import Overrides  # after the options: --help and mistakes must not wait for torch
+    from sae_lens_metrics.evaluation.order import Overrides  # after the options: --help and mistakes must not wait for torch
     from sae_lens_metrics.loading.targets import find_targets, read_list
 
     _check_names(config)

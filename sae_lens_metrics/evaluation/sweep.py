@@ -1,74 +1,35 @@
 """Evaluating many SAEs one after the other: each model is loaded once, each text drawn once, each result made once."""
 
-import gc
 import json
 import logging
-import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from sae_lens_metrics.errors import CorpusError, MetricsError, SubjectError
+from sae_lens_metrics.errors import CorpusError, MetricsError
+from sae_lens_metrics.evaluation.clock import Clock
 from sae_lens_metrics.evaluation.identity import finished, identity, result_path
+from sae_lens_metrics.evaluation.order import Job, Overrides, plan
 from sae_lens_metrics.evaluation.run import EvaluationRun
+from sae_lens_metrics.evaluation.shared_loads import SharedLoads, free_memory
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.loading.downloads import with_retries
-from sae_lens_metrics.loading.pretrained import ModelSpec, SAEInfo, load_spec, load_subject, read_info
+from sae_lens_metrics.loading.pretrained import read_info
 from sae_lens_metrics.loading.targets import Target
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results import Report, summary, write_atomically
-from sae_lens_metrics.subject.shared_prefixes import SharedRuns
-from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import Corpus, load_text_dataset
-from sae_lens_metrics.text.tokenization import Tokenization
+from sae_lens_metrics.text.corpus import load_text_dataset
 from sae_lens_metrics.views.wandb.log import log_report, wandb_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Outcome", "Overrides", "Sweep", "evaluate_target", "sweep"]
+__all__ = ["Outcome", "Sweep", "evaluate_target", "sweep"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
 SUMMARY, ERRORS = "summary.csv", "errors.json"
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """What is known better than by the SAEs' metadata; ``None`` where the metadata hold."""
-
-    model: str | None = None
-    """Name or folder of the model."""
-    device: str | None = None
-    """Where models and SAEs go; default a GPU if there is one."""
-    hook_name: str | None = None
-    """The hook."""
-    output_hook_name: str | None = None
-    """The hook of a transcoder's output."""
-    context_size: int | None = None
-    """Tokens a sequence."""
-    prepend_bos: bool | None = None
-    """Whether sequences begin with BOS."""
-    special_tokens: tuple[int, ...] | None = None
-    """Tokens that do not count, besides those of the tokenizer."""
-
-    def subject(self, target: Target, model: Any) -> Subject:
-        """Loads an SAE, onto a model at hand if there is one."""
-        return load_subject(
-            target.release,
-            target.sae_id,
-            model=self.model if model is None else model,
-            device=self.device,
-            hook_name=self.hook_name,
-            output_hook_name=self.output_hook_name,
-            context_size=self.context_size,
-            prepend_bos=self.prepend_bos,
-            special_tokens=self.special_tokens,
-        )
 
 
 @dataclass(frozen=True)
@@ -141,9 +102,9 @@ def sweep(
         dataset = config.dataset  # a mistake here would fail every SAE, each after its download
         with_retries(lambda: load_text_dataset(dataset, config.split), f"the data set {dataset!r}")
     found = Sweep([target.name for target in targets])
-    jobs = _plan(targets, overrides or Overrides())
-    shared = _Shared(config, jobs, overrides or Overrides())
-    clock = _Clock(len(jobs))
+    jobs = plan(targets, overrides or Overrides())
+    shared = SharedLoads(config, jobs, overrides or Overrides())
+    clock = Clock(len(jobs))
     for job in jobs:
         clock.announce(job.target.name)
         outcome = _attempt(job, shared, found, Path(output), overwrite=overwrite)
@@ -168,131 +129,14 @@ def evaluate_target(target: Target, config: MetricsConfig, output: str | Path, *
         OSError: If the folder cannot be written.
     """
     overrides = overrides or Overrides()
-    job = _Job(target, read_info(target.release, target.sae_id))
-    return _evaluate(job, _Shared(config, [job], overrides), Path(output), overwrite=True)
-
-
-# --- the order ---------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Which model, and at which hooks of it: SAEs at the same place can share runs of the model."""
-
-    model: ModelSpec
-    hooks: str
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One SAE, and what its configuration says; nothing where that could not be read, which loading it will tell again."""
-
-    target: Target
-    info: SAEInfo
-
-    def place(self, overrides: Overrides) -> "_Place | None":
-        """The model and where the SAE sits in it."""
-        if self.info.metadata is None:
-            return None
-        try:
-            model = self.info.model(overrides.model)
-        except SubjectError:  # no model is named: loading it will tell
-            return None
-        if model is None:
-            return None
-        hooks = (
-            overrides.hook_name or self.info.metadata.get("hook_name"),
-            overrides.output_hook_name or self.info.metadata.get("hook_name_out"),
-        )
-        return _Place(model, str(hooks))
-
-
-def _plan(targets: Sequence[Target], overrides: Overrides) -> list[_Job]:
-    """The SAEs in an order that keeps those of one model together, and those at one of its hooks; otherwise as they were given."""
-    logger.info("reading the configurations of %d SAEs", len(targets))
-    jobs = [_Job(target, _info(target)) for target in targets]
-    places = [job.place(overrides) for job in jobs]
-    models = list(dict.fromkeys(place.model for place in places if place))
-    known = list(dict.fromkeys(place for place in places if place))
-
-    def order(i: int) -> tuple[int, int]:
-        place = places[i]
-        return (len(models), 0) if place is None else (models.index(place.model), known.index(place))
-
-    return [jobs[i] for i in sorted(range(len(jobs)), key=order)]
-
-
-def _info(target: Target) -> SAEInfo:
-    try:
-        return read_info(target.release, target.sae_id)
-    except MetricsError:  # this one will fail in its turn, which is recorded then
-        return SAEInfo(None)
-
-
-# --- what SAEs share ---------------------------------------------------------------------------------------------------------
-
-
-class _Shared:
-    """The model and the texts that the SAEs at hand have in common; what cannot be loaded is not tried again for each of them."""
-
-    def __init__(self, config: MetricsConfig, jobs: Sequence[_Job], overrides: Overrides) -> None:
-        self.config, self._overrides = config, overrides
-        places = [job.place(overrides) for job in jobs]
-        self._at_place = {place: places.count(place) for place in places}
-        self._kept: dict[Any, Any] = {}
-        self._spec: ModelSpec | None = None
-
-    def subject(self, job: _Job) -> Subject:
-        """Loads an SAE onto its model."""
-        place = job.place(self._overrides)
-        if place is None:
-            self._forget()
-            return self._overrides.subject(job.target, None)
-        if place.model != self._spec:
-            self._forget()  # before the next model is loaded: there may be no room for two
-            self._spec = place.model
-        model = self._once(place.model, lambda: load_spec(place.model, self._overrides.device))
-        subject = self._overrides.subject(job.target, model)
-        if self._at_place[place] > 1:
-            subject.shared_runs = self._runs(place)
-        return subject
-
-    def corpus(self, subject: Subject, dataset: str) -> Corpus:
-        """The text; every SAE of a model that is trained on sequences of the same form sees the same one."""
-        config = self.config
-
-        def draw() -> Corpus:
-            return Corpus.from_dataset(dataset, subject, tokens=config.tokens, seed=config.seed, split=config.split)
-
-        return self._once((Tokenization.of_subject(subject), dataset), lambda: with_retries(draw, f"the data set {dataset!r}"))
-
-    def _runs(self, place: _Place) -> SharedRuns:
-        if place not in self._kept:
-            for other in [key for key, value in self._kept.items() if isinstance(value, SharedRuns)]:
-                del self._kept[other]  # there is room for those of one hook
-            self._kept[place] = SharedRuns(self.config.memory_gb * 2**30)
-        return self._kept[place]
-
-    def _once(self, key: Any, load: Callable[[], Any]) -> Any:
-        if key not in self._kept:
-            try:
-                self._kept[key] = load()
-            except MetricsError as error:
-                self._kept[key] = type(error), str(error)  # not the error itself, which would keep all that it passed alive
-        if isinstance(kept := self._kept[key], tuple):
-            raise kept[0](kept[1])
-        return kept
-
-    def _forget(self) -> None:
-        self._kept.clear()
-        self._spec = None
-        _free()
+    job = Job(target, read_info(target.release, target.sae_id))
+    return _evaluate(job, SharedLoads(config, [job], overrides), Path(output), overwrite=True)
 
 
 # --- one SAE -----------------------------------------------------------------------------------------------------------------
 
 
-def _attempt(job: _Job, shared: _Shared, found: Sweep, output: Path, *, overwrite: bool) -> Outcome | None:
+def _attempt(job: Job, shared: SharedLoads, found: Sweep, output: Path, *, overwrite: bool) -> Outcome | None:
     """Evaluates one SAE of many and notes what came of it."""
     name, failed = job.target.name, {}
     try:
@@ -305,7 +149,7 @@ def _attempt(job: _Job, shared: _Shared, found: Sweep, output: Path, *, overwrit
         logger.error("%s failed: %s", name, found.errors[name])
         return None
     finally:
-        _free()
+        free_memory()
     if outcome.was_there:
         logger.info("its result is there already: %s", outcome.path)
     for metric, reason in failed.items():
@@ -317,7 +161,7 @@ def _attempt(job: _Job, shared: _Shared, found: Sweep, output: Path, *, overwrit
 
 
 def _evaluate(
-    job: _Job, shared: _Shared, output: Path, *, overwrite: bool, on_error: Callable[[str, Exception], None] | None = None
+    job: Job, shared: SharedLoads, output: Path, *, overwrite: bool, on_error: Callable[[str, Exception], None] | None = None
 ) -> Outcome:
     """Evaluates one SAE, unless its result is there, and writes its file."""
     subject = shared.subject(job)
@@ -347,43 +191,7 @@ def _words(error: Exception) -> str:
     return text if isinstance(error, MetricsError | OSError) else f"{type(error).__name__}: {text}"
 
 
-def _free() -> None:
-    gc.collect()  # models and SAEs hold hooks that refer back to them
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 # --- what is told ------------------------------------------------------------------------------------------------------------
-
-
-class _Clock:
-    """Tells how far a sweep is, and how long the rest will take if it goes on as so far."""
-
-    def __init__(self, jobs: int) -> None:
-        self._jobs, self._begun, self._evaluated = jobs, 0, 0
-        self._seconds = 0.0
-        self._started = time.perf_counter()
-
-    def announce(self, name: str) -> None:
-        """Tells which SAE is next."""
-        self._begun += 1
-        self._started = time.perf_counter()
-        left = ""
-        if self._evaluated:
-            left = f", {_about(self._seconds / self._evaluated * (self._jobs - self._begun + 1))} left"
-        logger.info("%d of %d%s: %s", self._begun, self._jobs, left, name)
-
-    def count(self, evaluated: bool) -> None:
-        """Counts the time of an SAE that was evaluated; one whose result was there says nothing about the others."""
-        if evaluated:
-            self._evaluated += 1
-            self._seconds += time.perf_counter() - self._started
-
-
-def _about(seconds: float) -> str:
-    if seconds < 60:
-        return "less than a minute"
-    return f"about {math.ceil(seconds / 60)} minutes" if seconds < 5_400 else f"about {seconds / 3600:.1f} hours"
 
 
 def _record(found: Sweep, output: Path) -> None:

@@ -31,7 +31,9 @@ from tiny_release import (
 
 from sae_lens_metrics import MetricsConfig, Report, cli
 from sae_lens_metrics.errors import CorpusError, SubjectError
-from sae_lens_metrics.evaluation.sweep import Overrides, _about, sweep
+from sae_lens_metrics.evaluation.clock import time_in_words
+from sae_lens_metrics.evaluation.order import Overrides
+from sae_lens_metrics.evaluation.sweep import sweep
 from sae_lens_metrics.loading.file_faults import weights_fault
 from sae_lens_metrics.loading.targets import Target, find_targets, read_list
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
@@ -496,7 +498,7 @@ def test_overwrite_evaluates_again(command, tmp_path):
 
 
 def test_the_model_and_the_text_are_shared(checkpoints, folder, tmp_path, monkeypatch):
-    from sae_lens_metrics.evaluation import sweep as module
+    from sae_lens_metrics.evaluation import shared_loads as module
 
     loads, draws, runs = [], [], []
     load, draw, keep = module.load_spec, module.Corpus.from_dataset, SharedRuns.prefix
@@ -534,7 +536,7 @@ def test_a_data_set_that_is_not_there_ends_the_sweep_at_once(checkpoints, folder
 
 
 def test_a_model_that_cannot_be_loaded_is_tried_once(checkpoints, folder, tmp_path, monkeypatch):
-    from sae_lens_metrics.evaluation import sweep as module
+    from sae_lens_metrics.evaluation import shared_loads as module
 
     tried = []
     load = module.load_spec
@@ -585,7 +587,7 @@ def test_nothing_to_evaluate(capsys):
 
 @pytest.mark.parametrize(("seconds", "said"), [(3, "less than a minute"), (710, "about 12 minutes"), (9_000, "about 2.5 hours")])
 def test_the_time_that_is_left(seconds, said):
-    assert _about(seconds) == said
+    assert time_in_words(seconds) == said
 
 
 def test_a_valid_file_has_no_fault(tmp_path):

@@ -26,7 +26,7 @@ from sae_lens_metrics.functional.ngrams import Patterns
 from sae_lens_metrics.metrics.explanation.simulation import Simulation
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
-from sae_lens_metrics.metrics.n2g import explanations, scores
+from sae_lens_metrics.metrics.n2g import explanations, scores, shared
 from sae_lens_metrics.metrics.n2g.explanations import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
@@ -73,13 +73,17 @@ def corpus(model, tokens):
 def cut(monkeypatch, corpus):
     """Explanations are cut from the text at random, which is much faster than building them."""
 
-    def explained(subject, text, config):
+    def explained(context):
+        subject, (text, _) = context.subject, context.once(shared.texts_of)
         return explanations_of(
             cut_ngrams(corpus.tokens, subject.d_sae, each=12), subject.d_sae, tokens=int(subject.valid(text.tokens).sum())
         )
 
-    monkeypatch.setattr(MODULE, "explain", explained)
-    monkeypatch.setattr(MODULE, "score", lambda explained, *_: SimpleNamespace(f1=torch.linspace(0, 1, len(explained.latents))))
+    def scores_of(context):
+        return SimpleNamespace(f1=torch.linspace(0, 1, len(context.once(explained).latents)))
+
+    monkeypatch.setattr(MODULE, "explanations_of", explained)
+    monkeypatch.setattr(MODULE, "scores_of", scores_of)
 
 
 # --- what the losses are when the simulation is known --------------------------------------------------------------------------
@@ -471,10 +475,10 @@ def test_latents_that_are_ngrams_are_simulated_perfectly(variant, planted_text):
 def permuted(shift):
     """Explanations handed on from one latent to another."""
 
-    def explained(subject, text, config):
-        right = explain(subject, text, config)
+    def explained(context):
+        right = shared.explanations_of(context)
         patterns = right.patterns
-        latent = (patterns.latent + shift) % subject.d_sae
+        latent = (patterns.latent + shift) % context.subject.d_sae
         order = latent.argsort(stable=True)
         moved = Patterns(latent[order], patterns.tokens[order], patterns.at_start[order], patterns.value[order])
         return dataclasses.replace(right, patterns=moved)
@@ -485,7 +489,7 @@ def permuted(shift):
 @pytest.mark.parametrize("shift", range(1, len(RULES)))
 def test_explanations_of_other_latents_are_no_better_than_the_bias(shift, planted_text, monkeypatch):
     right = measured(speaking(), planted_text, planted_config())
-    monkeypatch.setattr(MODULE, "explain", permuted(shift))
+    monkeypatch.setattr(MODULE, "explanations_of", permuted(shift))
     wrong = measured(speaking(), planted_text, planted_config())
     assert wrong["ce_bias"] == right["ce_bias"]
     # the rules end on different tokens, or exclude each other: nothing of a latent is predicted by what belongs to another
@@ -536,12 +540,12 @@ def test_explanations_are_built_and_scored_once_for_both_metrics(model, corpus, 
     config = configured(names=["n2g", "explanation"])
     both = evaluate(subject, corpus, config)
     assert calls == {"built": 1, "scored": 1}
-    again = evaluate(subject, corpus, dataclasses.replace(config, names=["explanation", "n2g"]))
-    assert calls == {"built": 1, "scored": 1}
+    again = evaluate(subject, corpus, dataclasses.replace(config, names=["explanation", "n2g"]))  # a run of its own
+    assert calls == {"built": 2, "scored": 2}
     assert both.flat() == again.flat()
     # alone it says the same
     alone = evaluate(Subject(model, training_sae("topk")), corpus, configured())
-    assert calls == {"built": 2, "scored": 2}
+    assert calls == {"built": 3, "scored": 3}
     assert {key: value for key, value in both.flat().items() if key.startswith("explanation/")} == {
         key: value for key, value in alone.flat().items() if key.startswith("explanation/")
     }

@@ -1,0 +1,103 @@
+"""In which order many SAEs are evaluated: those of one model, and those at one of its hooks, come one after the other."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sae_lens_metrics.errors import MetricsError, SubjectError
+from sae_lens_metrics.loading.pretrained import ModelSpec, SAEInfo, load_subject, read_info
+from sae_lens_metrics.loading.targets import Target
+from sae_lens_metrics.subject.subject import Subject
+
+__all__ = ["Job", "Overrides", "Place", "plan"]
+
+logger = logging.getLogger("sae_lens_metrics")
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What is known better than by the SAEs' metadata; ``None`` where the metadata hold."""
+
+    model: str | None = None
+    """Name or folder of the model."""
+    device: str | None = None
+    """Where models and SAEs go; default a GPU if there is one."""
+    hook_name: str | None = None
+    """The hook."""
+    output_hook_name: str | None = None
+    """The hook of a transcoder's output."""
+    context_size: int | None = None
+    """Tokens a sequence."""
+    prepend_bos: bool | None = None
+    """Whether sequences begin with BOS."""
+    special_tokens: tuple[int, ...] | None = None
+    """Tokens that do not count, besides those of the tokenizer."""
+
+    def subject(self, target: Target, model: Any) -> Subject:
+        """Loads an SAE, onto a model at hand if there is one."""
+        return load_subject(
+            target.release,
+            target.sae_id,
+            model=self.model if model is None else model,
+            device=self.device,
+            hook_name=self.hook_name,
+            output_hook_name=self.output_hook_name,
+            context_size=self.context_size,
+            prepend_bos=self.prepend_bos,
+            special_tokens=self.special_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which model, and at which hooks of it: SAEs at the same place can share runs of the model."""
+
+    model: ModelSpec
+    hooks: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One SAE, and what its configuration says; nothing where that could not be read, which loading it will tell again."""
+
+    target: Target
+    info: SAEInfo
+
+    def place(self, overrides: Overrides) -> Place | None:
+        """The model and where the SAE sits in it."""
+        if self.info.metadata is None:
+            return None
+        try:
+            model = self.info.model(overrides.model)
+        except SubjectError:  # no model is named: loading it will tell
+            return None
+        if model is None:
+            return None
+        hooks = (
+            overrides.hook_name or self.info.metadata.get("hook_name"),
+            overrides.output_hook_name or self.info.metadata.get("hook_name_out"),
+        )
+        return Place(model, str(hooks))
+
+
+def plan(targets: Sequence[Target], overrides: Overrides) -> list[Job]:
+    """The SAEs in an order that keeps those of one model together, and those at one of its hooks; otherwise as they were given."""
+    logger.info("reading the configurations of %d SAEs", len(targets))
+    jobs = [Job(target, _info(target)) for target in targets]
+    places = [job.place(overrides) for job in jobs]
+    models = list(dict.fromkeys(place.model for place in places if place))
+    known = list(dict.fromkeys(place for place in places if place))
+
+    def order(i: int) -> tuple[int, int]:
+        place = places[i]
+        return (len(models), 0) if place is None else (models.index(place.model), known.index(place))
+
+    return [jobs[i] for i in sorted(range(len(jobs)), key=order)]
+
+
+def _info(target: Target) -> SAEInfo:
+    try:
+        return read_info(target.release, target.sae_id)
+    except MetricsError:  # this one will fail in its turn, which is recorded then
+        return SAEInfo(None)

@@ -1,0 +1,83 @@
+"""What the SAEs of a sweep have in common: the model, the texts, and runs of the model up to a hook."""
+
+import gc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from sae_lens_metrics.errors import MetricsError
+from sae_lens_metrics.evaluation.order import Job, Overrides, Place
+from sae_lens_metrics.loading.downloads import with_retries
+from sae_lens_metrics.loading.pretrained import ModelSpec, load_spec
+from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.subject.shared_prefixes import SharedRuns
+from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.corpus import Corpus
+from sae_lens_metrics.text.tokenization import Tokenization
+
+__all__ = ["SharedLoads", "free_memory"]
+
+
+class SharedLoads:
+    """The model and the texts that the SAEs at hand have in common; what cannot be loaded is not tried again for each of them."""
+
+    def __init__(self, config: MetricsConfig, jobs: Sequence[Job], overrides: Overrides) -> None:
+        self.config, self._overrides = config, overrides
+        places = [job.place(overrides) for job in jobs]
+        self._at_place = {place: places.count(place) for place in places}
+        self._kept: dict[Any, Any] = {}
+        self._spec: ModelSpec | None = None
+
+    def subject(self, job: Job) -> Subject:
+        """Loads an SAE onto its model."""
+        place = job.place(self._overrides)
+        if place is None:
+            self._forget()
+            return self._overrides.subject(job.target, None)
+        if place.model != self._spec:
+            self._forget()  # before the next model is loaded: there may be no room for two
+            self._spec = place.model
+        model = self._once(place.model, lambda: load_spec(place.model, self._overrides.device))
+        subject = self._overrides.subject(job.target, model)
+        if self._at_place[place] > 1:
+            subject.shared_runs = self._runs(place)
+        return subject
+
+    def corpus(self, subject: Subject, dataset: str) -> Corpus:
+        """The text; every SAE of a model that is trained on sequences of the same form sees the same one."""
+        config = self.config
+
+        def draw() -> Corpus:
+            return Corpus.from_dataset(dataset, subject, tokens=config.tokens, seed=config.seed, split=config.split)
+
+        return self._once((Tokenization.of_subject(subject), dataset), lambda: with_retries(draw, f"the data set {dataset!r}"))
+
+    def _runs(self, place: Place) -> SharedRuns:
+        if place not in self._kept:
+            for other in [key for key, value in self._kept.items() if isinstance(value, SharedRuns)]:
+                del self._kept[other]  # there is room for those of one hook
+            self._kept[place] = SharedRuns(self.config.memory_gb * 2**30)
+        return self._kept[place]
+
+    def _once(self, key: Any, load: Callable[[], Any]) -> Any:
+        if key not in self._kept:
+            try:
+                self._kept[key] = load()
+            except MetricsError as error:
+                self._kept[key] = type(error), str(error)  # not the error itself, which would keep all that it passed alive
+        if isinstance(kept := self._kept[key], tuple):
+            raise kept[0](kept[1])
+        return kept
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._spec = None
+        free_memory()
+
+
+def free_memory() -> None:
+    """Gives back what models and SAEs that are gone have held."""
+    gc.collect()  # models and SAEs hold hooks that refer back to them
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
