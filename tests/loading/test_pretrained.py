@@ -387,7 +387,7 @@ def test_unknown_metric(refused):
 
 
 def test_unknown_metric_is_noticed_before_anything_is_loaded(refused, monkeypatch):
-    monkeypatch.setattr("sae_lens_metrics.evaluation.sweep.load_subject", lambda *args, **kwargs: pytest.fail("loaded"))
+    monkeypatch.setattr("sae_lens_metrics.evaluation.order.load_subject", lambda *args, **kwargs: pytest.fail("loaded"))
     assert "nonsense" in refused(metrics="nonsense")
 
 

@@ -541,7 +541,7 @@ def test_no_fast_way_is_given_up(case):
 def test_sanity(case):
     case_built = built(case)
     corpus = corpus_of(4)
-    ours = sanity(case_built.subject, corpus, MetricsConfig(batch_size=3), generator()).estimates
+    ours = sanity(context_of("sanity", case_built.subject, corpus, MetricsConfig(batch_size=3))).estimates
     plain = case_built.plain
     targets, errors, active = [], 0.0, []
     losses = dict.fromkeys(("clean", "reconstructed", "zeroed"), 0.0)
@@ -584,7 +584,7 @@ def refined(plain, z, x, y):
 def test_shrinkage(case):
     case_built = built(case)
     corpus = corpus_of(3)
-    ours = get_metric("shrinkage")(case_built.subject, corpus, MetricsConfig(batch_size=2), generator()).estimates
+    ours = get_metric("shrinkage")(context_of("shrinkage", case_built.subject, corpus, MetricsConfig(batch_size=2), 7)).estimates
     plain = case_built.plain
     targets, before, after = [], [], []
     errors = {"mse_raw": 0.0, "mse_refined": 0.0}
@@ -636,7 +636,7 @@ def test_ablation(case, reference):
     plain, corpus = case_built.plain, corpus_of(4)
     options = AblationConfig(tokens=T, sequences=4, positions=2, latents=None, baselines=2, reference=reference)
     config = MetricsConfig(batch_size=3, memory_gb=0.5, ablation=options)
-    result = get_metric("ablation")(case_built.subject, corpus, config, generator())
+    result = get_metric("ablation")(context_of("ablation", case_built.subject, corpus, config, 7))
     columns = _columns(case_built.subject, corpus, options, generator()).tolist()
     assert max(columns) > 0
     means, by_latent = [], {}
@@ -697,7 +697,7 @@ def test_probe(case, pooling, monkeypatch):
     plain, subject = case_built.plain, case_built.subject
     monkeypatch.setattr(probe_module, "load_tasks", lambda *_, **__: LoadedTasks([task], {}))
     config = MetricsConfig(batch_size=20, probe=ProbeConfig(pooling=pooling))
-    result = get_metric("probe")(subject, None, config, generator())
+    result = get_metric("probe")(context_of("probe", subject, None, config, 7))
     (row,) = result.tables["tasks"]
     y = torch.tensor(task.labels)
     fit = fit_half(y, None, torch.Generator().manual_seed(7 ^ zlib.crc32(b"own"))).numpy()
@@ -773,7 +773,7 @@ def test_n2g(case, monkeypatch):
     original = explanations.build_patterns
     monkeypatch.setattr(explanations, "build_patterns", lambda run, asked, **options: seen.append(asked) or original(run, asked, **options))
     config = MetricsConfig(batch_size=4, seed=3, n2g=N2GConfig(latents=8, examples=3, max_length=3, pad_token=40))
-    result = get_metric("n2g")(subject, corpus, config, generator())
+    result = get_metric("n2g")(context_of("n2g", subject, corpus, config, 7))
     text, scoring = texts(subject, corpus, config)
     assert (len(text), len(scoring)) == (5, 5)
     explained = explain(subject, text, config)
@@ -823,7 +823,7 @@ def test_explanation_reconstruction(case, monkeypatch):
     monkeypatch.setattr(Simulation, "simulate", lambda self, batch: sparse(subject.encode(batch.x)))
     n2g = N2GConfig(examples=1, max_length=2, pad_token=40)
     config = MetricsConfig(batch_size=4, n2g=n2g, explanation=ExplanationConfig(min_f1=0))
-    ours = get_metric("explanation")(subject, corpus, config, generator()).estimates
+    ours = get_metric("explanation")(context_of("explanation", subject, corpus, config, 7)).estimates
     text, scoring = texts(subject, corpus, config)
 
     by_token, everywhere = {}, []

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from contexts import context_of
 from datasets import Dataset
 from planted import PlantedTokenizer, fires_after, fires_after_any, fires_on_first, planted_subject, planted_tokens
 from rich.console import Console
@@ -23,6 +24,7 @@ from test_simulation import cut_ngrams, explanations_of, no_latents, sliced, spa
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.errors import ConfigError, CorpusError, ExplanationError
 from sae_lens_metrics.functional.ngrams import Patterns
+from sae_lens_metrics.metrics.explanation.compute import explanation
 from sae_lens_metrics.metrics.explanation.simulation import Simulation
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
@@ -30,7 +32,6 @@ from sae_lens_metrics.metrics.n2g import explanations, scores, shared
 from sae_lens_metrics.metrics.n2g.explanations import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
-from sae_lens_metrics.metrics.registry import get_metric
 from sae_lens_metrics.results import Report
 from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.text.standard_library import standard_library_documents
@@ -54,7 +55,7 @@ def configured(batch_size=8, seed=0, names=("explanation",), min_f1=0.5, bigrams
 
 def measured(subject, corpus, config=None):
     """The metric alone, without the sanity line."""
-    return get_metric("explanation")(subject, corpus, config or configured(), torch.Generator()).estimates
+    return explanation(context_of("explanation", subject, corpus, config or configured())).estimates
 
 
 def values(estimates):
@@ -656,7 +657,8 @@ MEASURE = """
     from sae_lens_metrics import Corpus, Subject
     from sae_lens_metrics.demo.model import load_tiny_lm
     from sae_lens_metrics.text.standard_library import standard_library_documents
-    from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
+    from sae_lens_metrics.metrics.explanation.compute import explanation
+from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
     from test_simulation import cut_ngrams, explanations_of
 
     def peak():

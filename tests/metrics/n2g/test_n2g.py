@@ -12,10 +12,12 @@ from planted import PlantedTokenizer, earlier, fires_after, fires_on_either, fir
 from saes import SUPPORTED, TO_TRAIN, training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
+from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.functional.ngrams import ABSENT
 from sae_lens_metrics.metrics.n2g import explanations
 from sae_lens_metrics.metrics.n2g.explanations import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
+from sae_lens_metrics.metrics.n2g.shared import explanations_of, scores_of
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.results import Report
 from sae_lens_metrics.text.token_text import TokenText
@@ -313,14 +315,13 @@ def test_the_batch_size_changes_no_number_on_exact_activations():
     }
 
 
-def test_scores_are_kept_and_made_anew_for_other_text(model, corpus):
-    subject, config = Subject(model, training_sae("topk")), real_config(latents=6)
-    text, scoring = texts(subject, corpus, config)
-    explained = explain(subject, text, config)
-    first = score(explained, subject, text, scoring, config)
-    assert score(explained, subject, text, scoring, config) is first
-    assert score(explained, subject, text, Corpus.from_tokens(scoring.tokens[:8]), config) is not first
-    assert score(explained, subject, text, scoring, dataclasses.replace(config, n2g=dataclasses.replace(config.n2g, shown=4))) is not first
+def test_a_run_owns_explanations_and_scores(model, corpus):
+    run = EvaluationRun(Subject(model, training_sae("topk")), corpus, real_config(latents=6))
+    first, second = run.context("n2g"), run.context("explanation")
+    assert first.once(explanations_of) is second.once(explanations_of)
+    assert first.once(scores_of) is second.once(scores_of)
+    other = EvaluationRun(run.subject, corpus, run.config).context("n2g")
+    assert other.once(explanations_of) is not first.once(explanations_of)
 
 
 def test_small_chunks_of_latents_give_the_same_scores(model, corpus, monkeypatch):
