@@ -19,7 +19,7 @@ from datasets import Dataset
 from planted import PlantedTokenizer, fires_after, fires_after_any, fires_on_first, planted_subject, planted_tokens
 from rich.console import Console
 from saes import D_SAE, HOOK, SUPPORTED, TO_TRAIN, training_sae
-from test_simulation import cut_ngrams, explanations_of, no_latents, sliced, sparse
+from simulated import cut_ngrams, explanations_of, no_latents, sliced, sparse
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.errors import ConfigError, CorpusError, ExplanationError
@@ -657,9 +657,8 @@ MEASURE = """
     from sae_lens_metrics import Corpus, Subject
     from sae_lens_metrics.demo.model import load_tiny_lm
     from sae_lens_metrics.text.standard_library import standard_library_documents
-    from sae_lens_metrics.metrics.explanation.compute import explanation
-from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
-    from test_simulation import cut_ngrams, explanations_of
+    from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
+    from simulated import cut_ngrams, explanations_of
 
     def peak():
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,65 +1,20 @@
 """Simulated latents: what they are scaled by, where they are predicted, and what the SAE makes of them."""
 
-import random
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import fires_after, planted_subject, planted_tokens
 from saes import D_SAE, SUPPORTED, training_sae
+from simulated import cut_ngrams, explanations_of, no_latents, sliced, sparse
 
 from sae_lens_metrics import Corpus, Subject
-from sae_lens_metrics.functional.ngrams import NGram, Patterns
-from sae_lens_metrics.metrics.explanation.simulation import Latents, Simulation, decode_sparse
-from sae_lens_metrics.metrics.n2g.explanations import Explanations
+from sae_lens_metrics.functional.ngrams import NGram
+from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
 
 NORMALISATIONS = ["none", "layer_norm", "constant_norm_rescale"]
 VARIANTS = ("released", "strict")
 BOS = 49
-
-
-def sparse(z):
-    """Dense latents as a simulation would give them."""
-    row, latent = z.nonzero(as_tuple=True)
-    return Latents(row, latent, z[row, latent])
-
-
-def no_latents():
-    return Latents(torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long), torch.zeros(0))
-
-
-def explanations_of(ngrams, d_sae, *, variant="released", tokens=1):
-    """Explanations with the given n-grams by latent, as if they had been built."""
-    return Explanations(
-        patterns=Patterns.from_ngrams(ngrams),
-        latents=torch.arange(d_sae),
-        activations=torch.full((d_sae,), 9),
-        held_out=torch.full((d_sae, 1), -1),
-        held_out_activation=torch.zeros(d_sae, 1),
-        tokens=tokens,
-        depends_on={"variant": variant},
-    )
-
-
-def cut_ngrams(tokens, d_sae, *, each=4, longest=3, seed=0):
-    """Random n-grams cut from text, with wildcards inside; not for every latent."""
-    draw = random.Random(seed)
-    rows = tokens.tolist()
-    ngrams = {}
-    for latent in range(d_sae):
-        if latent % 8 == 7:
-            continue
-        spellings = set()
-        for _ in range(each):
-            row, length = draw.choice(rows), draw.randint(1, longest)
-            end = draw.randrange(length, len(row) + 1)
-            cut = row[end - length : end]
-            inside = [None if draw.random() < 0.3 else token for token in cut[1:-1]]
-            spellings.add((tuple([*cut[:1], *inside, *cut[-1:]] if length > 1 else cut), draw.random() < 0.2))
-        ordered = sorted(spellings, key=repr)
-        ngrams[latent] = [NGram(spelling, at_start, draw.uniform(0.1, 3)) for spelling, at_start in ordered]
-    return ngrams
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +23,6 @@ def corpus(model, tokens):
     tokens = tokens[:14].clone()
     tokens[torch.rand(tokens.shape, generator=torch.Generator().manual_seed(1)) < 0.05] = model.tokenizer.bos_token_id
     return Corpus.from_tokens(tokens)
-
-
-def sliced(sae, *seqpos_slice):
-    sae.cfg.metadata.seqpos_slice = seqpos_slice or None
-    return sae
 
 
 def learnt(simulation, subject, corpus, batch_size=5):
