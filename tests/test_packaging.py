@@ -1,11 +1,13 @@
 """What stands in pyproject.toml about the package is so."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -17,7 +19,13 @@ else:
 PROVIDERS = packages_distributions()  # by module, which reads the metadata of all that is installed
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sae_lens_metrics"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+PAPER, SAELENS = "https://arxiv.org/abs/2406.04093", "https://github.com/decoderesearch/SAELens"
+
+
+def yaml_of(path):
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 
 
 def names(requirements):
@@ -53,3 +61,41 @@ def test_what_is_declared_is_imported():
     imported = {module for path in PACKAGE.rglob("*.py") for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
     providers = {canonicalize_name(name) for module in imported for name in PROVIDERS.get(module, [])}
     assert names(PROJECT["dependencies"]) <= providers
+
+
+def test_only_addresses_that_are_real_are_given():
+    assert set(PROJECT["urls"].values()) == {PAPER, SAELENS}
+
+
+def test_the_citation_has_what_the_format_requires():
+    citation = yaml_of("CITATION.cff")
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["title"] == PROJECT["name"]
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert citation["authors"] == PROJECT["authors"]
+    assert [reference["url"] for reference in citation["references"]] == [PAPER, SAELENS]
+    assert all({"type", "title", "authors"} <= set(reference) for reference in citation["references"])
+
+
+def test_before_a_commit_the_same_linter_runs_as_in_ci():
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "tests" / "constraints.txt").read_text(), flags=re.MULTILINE))
+    hooks = {repo["repo"]: repo["rev"] for repo in yaml_of(".pre-commit-config.yaml")["repos"]}
+    assert hooks["https://github.com/astral-sh/ruff-pre-commit"] == f"v{pinned['ruff']}"
+
+
+def test_ci_runs_every_python_that_is_supported_and_the_lowest_versions():
+    jobs = yaml_of(".github/workflows/ci.yml")["jobs"]
+    matrix = jobs["versions"]["strategy"]["matrix"]
+    lowest = min(matrix["python"], key=lambda version: [int(part) for part in version.split(".")])
+    assert PROJECT["requires-python"] == f">={lowest}"
+    assert {"python": lowest, "resolution": "lowest-direct"} in matrix["include"]
+    assert {f"Programming Language :: Python :: {version}" for version in matrix["python"]} <= set(PROJECT["classifiers"])
+    commands = [step.get("run") for step in jobs["style"]["steps"]]
+    assert {"ruff check .", "ruff format --check .", "pyright"} <= set(commands)
+
+
+def test_a_metrics_readme_is_part_of_the_package():
+    """Hatchling takes all files of the package but those that git ignores."""
+    assert PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": [PACKAGE.name]}
+    assert len(list(PACKAGE.glob("metrics/*/README.md"))) == 6
