@@ -99,3 +99,30 @@ def test_a_metrics_readme_is_part_of_the_package():
     """Hatchling takes all files of the package but those that git ignores."""
     assert PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": [PACKAGE.name]}
     assert len(list(PACKAGE.glob("metrics/*/README.md"))) == 6
+
+
+def names_used(tree):
+    """What a file reads by name, or imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+
+
+def test_public_mathematics_is_used_or_documented_as_such():
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
+    folder = PACKAGE / "functional"
+    documented = set(re.findall(r"`\w+\.(\w+)`", ast.get_docstring(trees[folder / "__init__.py"])))
+    used = {path: set(names_used(tree)) for path, tree in trees.items() if path.name != "__init__.py"}
+    defined = set()
+    for path in folder.glob("*.py"):
+        functions = [node for node in trees[path].body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"]
+        for function in functions:
+            defined.add(function.name)
+            beside = {name for node in trees[path].body if node is not function for name in names_used(node)}
+            elsewhere = any(function.name in names for other, names in used.items() if other != path)
+            assert function.name in beside | documented or elsewhere, f"{path.name}: nothing uses {function.name}"
+    assert documented <= defined
