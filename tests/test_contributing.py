@@ -36,7 +36,7 @@ def test_the_worked_example(example, model, tokens):
     assert set(numbers) == set(example.SPEC.numbers)
     assert 0 < numbers["even"].value < numbers["share"].value <= 1
     assert numbers["share_minus_even"].value == pytest.approx(numbers["share"].value - numbers["even"].value)
-    assert topk.config["concentration"] == {"largest": 2}
+    assert topk.provenance["config"]["concentration"] == {"largest": 2}
     compared = {difference.number: difference for difference in compare_reports({"topk": topk, "standard": standard}).differences}
     assert compared["concentration/share"].paired
 
