@@ -92,7 +92,7 @@ def test_ci_runs_every_python_that_is_supported_and_the_lowest_versions():
     assert {"python": lowest, "resolution": "lowest-direct"} in matrix["include"]
     assert {f"Programming Language :: Python :: {version}" for version in matrix["python"]} <= set(PROJECT["classifiers"])
     commands = [step.get("run") for step in jobs["style"]["steps"]]
-    assert {"ruff check .", "ruff format --check .", "pyright"} <= set(commands)
+    assert {"ruff check .", "ruff format --check .", "pyright", "lint-imports"} <= set(commands)
 
 
 def test_a_metrics_readme_is_part_of_the_package():
