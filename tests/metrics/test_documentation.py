@@ -26,6 +26,7 @@ def test_a_readme_says_what_is_asked_how_and_how_far_to_trust_it(metric):
     headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
     assert [heading.split(" where ")[0] for heading in headings] == ["Definition", "Our choices", "How far to trust it", "Numbers"]
     assert metric_spec(metric).paper in text
+    assert "$" not in text, "the terminal shows it too: equations are plain text"
 
 
 @pytest.mark.parametrize("metric", METRICS)
