@@ -1,18 +1,21 @@
 """The command ``sae-lens-metrics compare``: which numbers of several result files differ by more than noise."""
 
-import argparse
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from textwrap import fill
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sae_lens_metrics.comparison.comparison import CAVEAT, Comparison, Difference, compare_reports, read_reports, result_files, save_as
+from sae_lens_metrics.cli.mistakes import CommandParser
 from sae_lens_metrics.results.in_words import printable, with_error
+
+if TYPE_CHECKING:
+    from sae_lens_metrics.comparison.comparison import Comparison, Difference
 
 __all__ = ["print_comparison", "run_compare"]
 
@@ -27,7 +30,8 @@ document: what the text has in common cancels, and smaller differences are seen.
 
 "higher" and "lower" are differences of the second from the first that noise does not explain, by a t test that is corrected for the
 number of tests (Holm-Bonferroni): the probability of any false "higher" or "lower" in the whole output is at most --alpha.
-"no difference beyond noise" does not mean that there is none: the error tells how large one could have been missed."""
+"no difference beyond noise" does not mean that there is none: the error tells how large one could have been missed.
+All this is about these SAEs on text like this one's: to compare the methods that trained them takes several seeds of each method."""
 
 _STYLES = {"higher": "green", "lower": "magenta", "no difference beyond noise": "", "not tested": "dim"}
 _WIDE = 120
@@ -45,7 +49,10 @@ def run_compare(arguments: Sequence[str], console: Console | None = None) -> Non
         MetricsError: A file is no result, or the results cannot be compared.
         OSError: The output cannot be written.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser().read(arguments)
+
+    from sae_lens_metrics.comparison.comparison import compare_reports, read_reports, result_files, save_as  # not for --help: SciPy
+
     if options.output is not None:
         save_as(options.output)  # a mistake is found before anything is done
     files = result_files(options.results)
@@ -60,13 +67,11 @@ def run_compare(arguments: Sequence[str], console: Console | None = None) -> Non
         console.print(_plain(offer_page(files, Path(options.report), comparison=comparison, title="SAEs compared")), soft_wrap=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="sae-lens-metrics compare",
         description=_DESCRIPTION,
-        epilog=fill(CAVEAT, 130),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("results", metavar="RESULT", nargs="+", help="two or more result files, as evaluate writes them")
     parser.add_argument("--alpha", metavar="P", type=float, default=0.05, help="level of the tests (default: %(default)s)")
@@ -77,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def print_comparison(comparison: Comparison, console: Console | None = None, *, everything: bool = False) -> None:
+def print_comparison(comparison: "Comparison", console: Console | None = None, *, everything: bool = False) -> None:
     """Prints a table for each report that is compared with the first, then what must be known about them.
 
     Args:
@@ -93,7 +98,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None, *, 
         console.print(_plain(text))
 
 
-def _table(differences: list[Difference], *, everything: bool, wide: bool) -> Table:
+def _table(differences: "list[Difference]", *, everything: bool, wide: bool) -> Table:
     """One report against the first one."""
     caption = "value ± standard error" if wide else "difference ± standard error"
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=f"{caption}; * not paired", caption_justify="left")
@@ -111,12 +116,12 @@ def _table(differences: list[Difference], *, everything: bool, wide: bool) -> Ta
     return table
 
 
-def _is_shown(each: Difference) -> bool:
+def _is_shown(each: "Difference") -> bool:
     """Whether a number is tested, or exact; not baselines and numbers that say the same as others."""
     return each.p is not None or not (each.first_stderr and each.second_stderr)
 
 
-def _row(each: Difference, *, wide: bool) -> list[Text]:
+def _row(each: "Difference", *, wide: bool) -> list[Text]:
     name = each.number.split("/", 1)[1] + ("" if each.paired or each.stderr is None else " *")
     difference = with_error(each.difference, each.stderr)
     verdict = each.verdict if each.untested is None or each.stderr is None else each.untested  # why numbers are exact is in their names
@@ -129,7 +134,9 @@ def _row(each: Difference, *, wide: bool) -> list[Text]:
     ]
 
 
-def _remarks(comparison: Comparison) -> Iterator[str]:
+def _remarks(comparison: "Comparison") -> Iterator[str]:
+    from sae_lens_metrics.comparison.comparison import CAVEAT
+
     many = f"{comparison.tested} numbers were tested" if comparison.tested != 1 else "one number was tested"
     yield (
         f'{many}, by t tests corrected for their number (Holm-Bonferroni): the probability of any false "higher" or "lower" is at most '

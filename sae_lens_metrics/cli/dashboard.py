@@ -1,12 +1,12 @@
 """The command ``sae-lens-metrics dashboard``: a saved workspace in a W&B project."""
 
-import argparse
 import json
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from rich.console import Console
 
-from sae_lens_metrics.views.wandb.workspace import dashboard, save_dashboard, specification
+from sae_lens_metrics.cli.mistakes import CommandParser
 
 __all__ = ["run_dashboard"]
 
@@ -28,18 +28,20 @@ def run_dashboard(arguments: Sequence[str]) -> None:
     Raises:
         MetricsError: A package is missing, or W&B does not save the workspace.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser().read(arguments)
+
+    from sae_lens_metrics.views.wandb.workspace import dashboard, save_dashboard, specification
+
     workspace = dashboard(options.entity, options.project, options.name)
     said = json.dumps(specification(workspace), indent=1) if options.dry_run else f"saved: {save_dashboard(workspace)}"
     Console().print(said, markup=False, highlight=False, soft_wrap=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="sae-lens-metrics dashboard",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--entity", required=True, help="user or team that the project belongs to")
     parser.add_argument("--project", required=True, help="W&B project with the runs")

@@ -1,11 +1,13 @@
 """The command ``sae-lens-metrics report``: results and training histories as a page to read and share."""
 
-import argparse
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
+
+from sae_lens_metrics.cli.mistakes import CommandParser
 
 __all__ = ["run_report"]
 
@@ -27,7 +29,8 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
         MetricsError: A path holds no results, or a file is damaged.
         OSError: The page cannot be written.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser().read(arguments)
+
     from sae_lens_metrics.views.page import read_inputs, write_saved
 
     reports, histories = read_inputs(options.results)
@@ -38,12 +41,11 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
     console.print(Text(f"written to {page}, open it in a browser"), soft_wrap=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="sae-lens-metrics report",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "results", metavar="RESULTS", nargs="+", help="result files, metrics.jsonl of training runs, or folders that hold them"

@@ -1,6 +1,5 @@
 """The command ``sae-lens-metrics tasks``: which probe tasks there are, and examples of one."""
 
-import argparse
 from collections.abc import Sequence
 from itertools import islice
 
@@ -8,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sae_lens_metrics.cli.mistakes import CommandParser
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.probe.tasks.catalogue import catalogue
 from sae_lens_metrics.metrics.probe.tasks.generated import GENERATORS
@@ -17,7 +17,7 @@ from sae_lens_metrics.metrics.probe.tasks.task import MIN_EXAMPLES, ProbeTask
 from sae_lens_metrics.metrics.probe.tasks.user_files import load_task_file
 from sae_lens_metrics.results.in_words import printable
 
-__all__ = ["list_tasks"]
+__all__ = ["run_tasks"]
 
 _SHOWN, _LONGEST = 3, 400
 _EVERYTHING = 10**9
@@ -30,7 +30,7 @@ _NOTES = (
 )
 
 
-def list_tasks(arguments: Sequence[str], console: Console | None = None) -> None:
+def run_tasks(arguments: Sequence[str], console: Console | None = None) -> None:
     """Runs the command.
 
     Args:
@@ -40,7 +40,7 @@ def list_tasks(arguments: Sequence[str], console: Console | None = None) -> None
     Raises:
         MetricsError: A task is unknown or cannot be loaded.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser().read(arguments)
     console = console or Console()
     if options.show is None:
         _print_list(console, [load_task_file(file, _EVERYTHING, seed=0) for file in options.task_file])
@@ -49,11 +49,10 @@ def list_tasks(arguments: Sequence[str], console: Console | None = None) -> None
     _show(console, own[options.show] if options.show in own else _load(options.show))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="sae-lens-metrics tasks",
         description="Lists the probe tasks, and which of them can be loaded here. " + _NOTES,
-        allow_abbrev=False,
     )
     parser.add_argument("--show", metavar="NAME", help="print a few examples of one task instead")
     parser.add_argument(

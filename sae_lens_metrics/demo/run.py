@@ -12,13 +12,10 @@ from sae_lens import LoggingConfig, StandardTrainingSAEConfig, TopKTrainingSAECo
 from sae_lens.saes.sae import TrainingSAEConfig
 
 from sae_lens_metrics.demo.model import load_tiny_lm
-from sae_lens_metrics.demo.options import DemoOptions
+from sae_lens_metrics.demo.options import DemoOptions, evaluation_config
 from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.loading.pretrained import load_pretrained
 from sae_lens_metrics.metrics.config import MetricsConfig
-from sae_lens_metrics.metrics.n2g.spec import N2GConfig
-from sae_lens_metrics.metrics.probe.spec import ProbeConfig
-from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.results import Report, summary, write_atomically
 from sae_lens_metrics.results.history import METRICS_FILENAME, History, read_histories
 from sae_lens_metrics.text.corpus import Corpus
@@ -76,7 +73,7 @@ def run_demo(options: DemoOptions) -> dict[str, Report]:
     reports: dict[str, Report] = {}
     for name, subject in subjects.items():
         print(f"evaluating the {name} SAE on held-out files of the standard library", flush=True)
-        reports[name] = EvaluationRun(subject, corpus, _evaluation_config(options)).report()
+        reports[name] = EvaluationRun(subject, corpus, evaluation_config(options)).report()
         reports[name].save(output / f"{name}.json")
     write_atomically(output / "summary.csv", summary(reports).to_csv())
     write_report(reports, output / "report.html", histories=histories, title="Two SAEs of the demo")
@@ -116,13 +113,6 @@ def _runner_config(name: str, sae: TrainingSAEConfig, options: DemoOptions) -> M
         output_path=str(Path(options.output) / name),
         verbose=False,
     )
-
-
-def _evaluation_config(options: DemoOptions) -> MetricsConfig:
-    probe = ProbeConfig(tasks=[options.tasks], examples=200 if options.quick else 400)
-    if options.quick:
-        return MetricsConfig(tokens=8_192, probe=probe, n2g=N2GConfig(latents=32), shrinkage=ShrinkageConfig(tokens=8_192))
-    return MetricsConfig(probe=probe, n2g=N2GConfig(max_length=16))
 
 
 def _quieten() -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
-from sae_lens_metrics.metrics.registry import SANITY, built_in_metrics, metric_names, metric_spec
+from sae_lens_metrics.metrics.registry import SANITY, built_in_metrics, metric_names, metric_spec, readable_specs
 
 __all__ = ["CommonConfig", "MetricsConfig", "Preset", "options_dataclass"]
 
@@ -165,7 +165,7 @@ def options_dataclass() -> type:
 
     Its instances hold the same values as a ``MetricsConfig``, which ``MetricsConfig(**vars(options))`` makes of one.
     """
-    specs = [metric_spec(name) for name in metric_names()]
+    specs, _ = readable_specs()
     nested = [(spec.name, spec.settings, field(default_factory=spec.settings)) for spec in specs if spec.settings is not None]
     return make_dataclass("MetricsOptions", nested, bases=(CommonConfig,), namespace={"__doc__": "What to compute, and how."})
 

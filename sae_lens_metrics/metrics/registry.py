@@ -24,6 +24,7 @@ __all__ = [
     "get_metric",
     "metric_names",
     "metric_spec",
+    "readable_specs",
     "register_metric",
     "register_spec",
     "spec_of_result",
@@ -121,6 +122,21 @@ def metric_spec(name: str) -> MetricSpec:
     if len(points) > 1:
         raise ConfigError(f"several packages add a metric {name!r}: {', '.join(sorted(point.value for point in points))}")
     return _loaded(next(iter(points)))
+
+
+def readable_specs() -> tuple[list[MetricSpec], list[str]]:
+    """What every metric says about itself that can be asked, and why others cannot: a package that is broken breaks nothing else.
+
+    Returns:
+        The specs, and a sentence for each metric that has none.
+    """
+    specs, faults = [], []
+    for name in metric_names():
+        try:
+            specs.append(metric_spec(name))
+        except ConfigError as error:
+            faults.append(str(error))
+    return specs, faults
 
 
 def get_metric(name: str) -> "Compute":

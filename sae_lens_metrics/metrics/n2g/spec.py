@@ -29,7 +29,7 @@ class N2GConfig:
     """Token id that shows whether a position matters; by default that of " _" as in the paper, or what ends its encoding."""
     shown: int = field(default=2, metadata=moves_nothing())
     """Examples of each of three kinds to show for each latent; one takes some 500 bytes in the result file, and 1.5 KB in memory."""
-    folder: str | None = field(default=None, metadata=moves_nothing())
+    folder: str | None = field(default=None, metadata=moves_nothing(folder=True))
     """Folder to keep explanations in; those that fit the SAE, the text and these settings are taken from there."""
 
     def __post_init__(self) -> None:

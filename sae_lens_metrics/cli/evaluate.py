@@ -1,0 +1,184 @@
+"""The command ``sae-lens-metrics evaluate``: metrics of pretrained SAEs."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser, token_ids, writable, writable_folders
+from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.results.sae_names import ending, without_shared_folders
+
+if TYPE_CHECKING:
+    from sae_lens_metrics.evaluation.sweep import Overrides
+    from sae_lens_metrics.loading.targets import Target
+
+__all__ = ["evaluate_options", "run_evaluate"]
+
+_SOME_FAILED = 3
+_DESCRIPTION = (
+    "Evaluates SAEs: from the hub (RELEASE SAE_ID, as in SAE.from_pretrained; either may be a regular expression, as in SAELens's "
+    "own evaluations), or in folders. Prints a table and writes one JSON file for each, which sae_lens_metrics.Report.load reads. "
+    "Of several SAEs, those that were evaluated already are not evaluated again, and summary.csv has them all."
+)
+
+
+def run_evaluate(arguments: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Those after the command's name.
+
+    Returns:
+        The exit status: 0, or 3 if some of several SAEs failed.
+
+    Raises:
+        MetricsError: An SAE, a model, a text or a setting cannot be used.
+        OSError: The output cannot be written.
+    """
+    options, config = evaluate_options(arguments)
+    output = writable(Path(options.output))
+    writable_folders(config)
+
+    from sae_lens_metrics.evaluation.sweep import Overrides  # after the options: --help and mistakes must not wait for torch
+    from sae_lens_metrics.loading.targets import find_targets, read_list
+
+    config.require_known()
+    targets = [*(find_targets(options.targets) if options.targets else []), *(read_list(options.list) if options.list else [])]
+    targets = list(dict.fromkeys(targets))
+    if options.compare and len(targets) < 2:
+        raise ConfigError(f"--compare takes two SAEs at least, but {targets[0].name} is the only one: name another, or leave it out")
+    overrides = Overrides(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Overrides)})
+    if len(targets) == 1:
+        return _evaluate_one(targets[0], config, output, overrides, options)
+    return _evaluate_many(targets, config, output, overrides, options)
+
+
+def evaluate_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, MetricsConfig]:
+    """Reads the flags.
+
+    Args:
+        arguments: Those after the command's name.
+
+    Returns:
+        What was asked for, and the settings of the metrics.
+
+    Raises:
+        SystemExit: After ``--help``, or a mistake.
+        ConfigError: A setting is out of range.
+    """
+    parser = settings_parser("evaluate", _DESCRIPTION, usage="RELEASE SAE_ID | FOLDER ... | --list FILE  [flags]")
+    _add_targets(parser)
+    _add_output(parser)
+    _add_overrides(parser)
+    metrics = MetricOptions(parser, "--preset", "default", arguments, short=True)
+    options = parser.read(metrics.rest)
+    if not (options.targets or options.list):
+        parser.error("nothing to evaluate: give RELEASE SAE_ID, folders, or --list FILE")
+    return options, metrics.config(options)
+
+
+def _add_targets(parser: SettingsParser) -> None:
+    parser.add_argument(
+        "targets",
+        metavar="TARGET",
+        nargs="*",
+        help="RELEASE (of SAELens's directory, or a hub repository) and SAE_ID, or folders with SAEs",
+    )
+    parser.add_argument("--list", metavar="FILE", help="more targets, one a line: RELEASE SAE_ID, or a folder; # begins a comment")
+    parser.add_argument(
+        "--compare", action="store_true", help="say which numbers of several SAEs differ from the first one's, as compare does"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="evaluate again what was evaluated already")
+
+
+def _add_output(parser: SettingsParser) -> None:
+    parser.add_argument("--output", default="sae-metrics", metavar="DIR", help="folder for the result file (default: %(default)s)")
+    parser.add_argument(
+        "--format", choices=("json", "saebench"), default="json", help="saebench: write files that SAEBench's tools load, too"
+    )
+    parser.add_argument(
+        "--report", action=argparse.BooleanOptionalAction, default=True, help="write the results as a page to read, too (default)"
+    )
+    parser.add_argument(
+        "--wandb-project", "--wandb_project", metavar="PROJECT", help="log to this W&B project too (WANDB_MODE=offline keeps it on disk)"
+    )
+
+
+def _add_overrides(parser: SettingsParser) -> None:
+    parser.add_argument("--model", metavar="MODEL", help="model folder or name, if not the one in the SAE's metadata")
+    parser.add_argument("--device", metavar="DEVICE", help="default: a GPU if there is one")
+    parser.add_argument("--hook-name", "--hook_name", metavar="HOOK", help="hook of the SAE, if not the one in its metadata")
+    parser.add_argument("--output-hook-name", "--output_hook_name", metavar="HOOK", help="likewise, of a transcoder's output")
+    parser.add_argument(
+        "--context-size", "--context_size", metavar="TOKENS", type=int, help="tokens a sequence, if not as in the SAE's metadata"
+    )
+    parser.add_argument("--prepend-bos", "--prepend_bos", action=argparse.BooleanOptionalAction, help="if not as in the SAE's metadata")
+    parser.add_argument(
+        "--special-tokens",
+        "--special_tokens",
+        metavar="ID,ID",
+        type=token_ids,
+        help="tokens that do not count besides the tokenizer's special ones, if not as in the SAE's metadata",
+    )
+
+
+def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrides: "Overrides", options: argparse.Namespace) -> int:
+    from sae_lens_metrics.evaluation.sweep import evaluate_target
+    from sae_lens_metrics.views.terminal import print_reports
+    from sae_lens_metrics.views.wandb.log import log_report, wandb_run
+
+    outcome = evaluate_target(target, config, output, overrides=overrides)
+    print_reports({ending(target.name): outcome.report})
+    print(f"written to {outcome.path}")
+    _save_as(options.format, {target: outcome.path}, output)
+    with wandb_run(options.wandb_project, name=target.name, config=outcome.report.provenance) as run:
+        if run is not None:
+            log_report(run, outcome.report, outcome.path)
+    if options.report:
+        _offer_page({target.name: outcome.path}, outcome.path.with_suffix(".html"))
+    return 0
+
+
+def _evaluate_many(
+    targets: "list[Target]", config: MetricsConfig, output: Path, overrides: "Overrides", options: argparse.Namespace
+) -> int:
+    from sae_lens_metrics.evaluation.sweep import SUMMARY, sweep
+    from sae_lens_metrics.views.terminal import print_sweep
+
+    found = sweep(targets, config, output, overrides=overrides, overwrite=options.overwrite, wandb_project=options.wandb_project)
+    print_sweep(found.names, found.reports, found.errors)
+    print(f"{len(found.files)} results and {SUMMARY} are in {output}")
+    files = {target: found.files[target.name] for target in targets if target.name in found.files}
+    _save_as(options.format, files, output)
+    if found.errors:
+        failed = ", ".join(name for name in found.names if name in found.errors)
+        print(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}", file=sys.stderr)
+    names = without_shared_folders(list(found.files))
+    page = {names[name]: path for name, path in found.files.items()} if options.report else {}
+    if options.compare and len(files) > 1:
+        from sae_lens_metrics.cli.compare import run_compare
+
+        run_compare([*map(str, files.values()), *(["--report", str(output / "report.html")] if page else ["--no-report"])])
+    elif page:
+        _offer_page(page, output / "report.html")
+    return _SOME_FAILED if found.errors else 0
+
+
+def _offer_page(files: "dict[str, Path]", path: Path) -> None:
+    from sae_lens_metrics.views.page import offer_page
+
+    print(offer_page(files, path))
+
+
+def _save_as(form: str, files: "dict[Target, Path]", output: Path) -> None:
+    """Writes results in another form, beside those that this package reads."""
+    from sae_lens_metrics.results import Report
+    from sae_lens_metrics.views.saebench import save_saebench
+
+    if form == "saebench" and files:
+        paths = [save_saebench(Report.load(path), output, target.release, target.sae_id) for target, path in files.items()]
+        print(f"in SAEBench's form: {paths[0] if len(paths) == 1 else paths[0].parent}")

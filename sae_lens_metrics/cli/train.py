@@ -1,0 +1,61 @@
+"""The command ``sae-lens-metrics train``: SAELens's training command, with metrics."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NoReturn
+
+from simple_parsing import NestedMode
+
+from sae_lens_metrics.cli.mistakes import did_you_mean
+from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser
+
+__all__ = ["run_train"]
+
+_DESCRIPTION = (
+    "Trains an SAE as SAELens's own command does, with metrics. Flags that begin with --metrics are listed here; every other flag "
+    "is SAELens's: sae-lens-metrics train --help-saelens lists those."
+)
+_THEIR_HELP = "--help-saelens"
+
+
+def run_train(arguments: Sequence[str]) -> None:
+    """Runs the command.
+
+    Args:
+        arguments: Those after the command's name.
+
+    Raises:
+        MetricsError: A setting cannot be used.
+        SystemExit: After a list of flags, or a mistake.
+    """
+    parser = settings_parser("train", _DESCRIPTION, usage="[flags of metrics] [flags of SAELens]", nested=NestedMode.DEFAULT)
+    parser.others, parser.settings_dest = "--metrics", "metrics"
+    parser.add_argument(_THEIR_HELP, action="store_true", help="list SAELens's own flags (loads SAELens, which takes a while)")
+    metrics = MetricOptions(parser, "--metrics.preset", "train", arguments)
+    options, rest = parser.read_own(metrics.rest or ["--help"])
+    config = metrics.config(options)
+    config.require_known()
+
+    from sae_lens.config import LanguageModelSAERunnerConfig  # after our own flags: a mistake there must not wait for SAELens
+
+    from sae_lens_metrics.integrations.saelens_command import RefusedFlags, runner_config
+    from sae_lens_metrics.training.attach import MetricsRunnerConfig, MetricsTrainingRunner
+
+    try:
+        cfg = runner_config(["--help"] if options.help_saelens else rest)
+    except RefusedFlags as refused:
+        _answer(parser, rest, refused.reason, refused.flags)
+    checkpoint_path, verbose = cfg.checkpoint_path, cfg.verbose
+    values = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(LanguageModelSAERunnerConfig)}
+    # __post_init__ has run once: it would print its summary and append an id to the checkpoint path a second time
+    with_metrics = MetricsRunnerConfig(**{**values, "verbose": False}, metrics=config)
+    with_metrics.checkpoint_path, with_metrics.verbose = checkpoint_path, verbose
+    MetricsTrainingRunner(with_metrics).run()
+
+
+def _answer(parser: SettingsParser, given: Sequence[str], reason: str, theirs: list[str]) -> NoReturn:
+    """Says which flag is nobody's; or, where it is a value that is wrong, what SAELens says."""
+    unknown = next((name for each in given if (name := each.split("=", 1)[0]).startswith("--") and theirs and name not in theirs), None)
+    if unknown is None:
+        parser.error(reason)
+    parser.error(f"neither metrics nor SAELens have a flag {unknown}{did_you_mean(unknown, [*theirs, *parser.flags()])}")

@@ -1,0 +1,56 @@
+"""SAELens's training command: its flags, read as its own command reads them."""
+
+import argparse
+import io
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from typing import Any
+
+from sae_lens.llm_sae_training_runner import _parse_cfg_args  # its command line; only this builds a configuration from flags
+
+__all__ = ["RefusedFlags", "runner_config"]
+
+
+class RefusedFlags(Exception):
+    """SAELens does not take what was given.
+
+    Attributes:
+        reason: Why, in its words.
+        flags: Its own flags.
+    """
+
+    def __init__(self, reason: str, flags: list[str]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.flags = flags
+
+
+def runner_config(arguments: Sequence[str]) -> Any:
+    """The configuration (``LanguageModelSAERunnerConfig``) that SAELens's command makes of its flags.
+
+    Args:
+        arguments: Its flags; with ``--help`` it prints them and exits.
+
+    Raises:
+        RefusedFlags: A flag or a value is not its own.
+    """
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed):
+            config = _parse_cfg_args(arguments)
+    except SystemExit as error:
+        if not error.code:
+            raise
+        usage, _, reason = printed.getvalue().rpartition("error: ")
+        raise RefusedFlags(reason.strip(), _flags(usage)) from None
+    except (argparse.ArgumentError, ValueError) as error:
+        raise RefusedFlags(str(error), []) from error
+    sys.stderr.write(printed.getvalue())  # its warnings
+    return config
+
+
+def _flags(usage: str) -> list[str]:
+    """The flags that a usage message names."""
+    return list(dict.fromkeys(re.findall(r"(?<![\w-])--[A-Za-z][\w.-]*", usage)))
