@@ -100,9 +100,7 @@ def _add_output(parser: SettingsParser) -> None:
     parser.add_argument(
         "--format", choices=("json", "saebench"), default="json", help="saebench: write files that SAEBench's tools load, too"
     )
-    parser.add_argument(
-        "--report", action=argparse.BooleanOptionalAction, default=True, help="write the results as a page to read, too (default)"
-    )
+    parser.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help="write the results as a page to read, too")
     parser.add_argument(
         "--wandb-project", "--wandb_project", metavar="PROJECT", help="log to this W&B project too (WANDB_MODE=offline keeps it on disk)"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, get_args, get_origin, get_type_hints
 
-from simple_parsing import ArgumentGenerationMode, ArgumentParser, DashVariant, NestedMode
+from simple_parsing import ArgumentGenerationMode, ArgumentParser, DashVariant, NestedMode, SimpleHelpFormatter
 
 from sae_lens_metrics.cli.mistakes import CommandParser, did_you_mean
 from sae_lens_metrics.metrics.config import MetricsConfig, Preset
@@ -17,6 +17,13 @@ from sae_lens_metrics.metrics.registry import built_in_metrics, metric_names, re
 from sae_lens_metrics.metrics.spec import MetricSpec
 
 __all__ = ["MetricOptions", "SettingsParser", "settings_parser", "token_ids", "writable", "writable_folders"]
+
+
+class _Formatter(SimpleHelpFormatter):
+    """Says a default only where it tells something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
 
 class SettingsParser(CommandParser, ArgumentParser):
@@ -49,6 +56,7 @@ def settings_parser(command: str, description: str, *, usage: str, nested: Neste
         description=fill(description, 110),
         argument_generation_mode=ArgumentGenerationMode.NESTED,
         nested_mode=nested,
+        formatter_class=_Formatter,
         add_option_string_dash_variants=DashVariant.UNDERSCORE_AND_DASH,
     )
 
@@ -108,7 +116,8 @@ class MetricOptions:
                 near = did_you_mean(name, known) or f": expected some of {', '.join(known)}"
                 self._parser.error(f"there is no metric {name!r}{near}")
         unasked = {*known} - {*built_in_metrics(), *names}
-        return MetricsConfig(**{key: value for key, value in values.items() if key not in unasked} | {"names": names})
+        asked: dict[str, Any] = {key: value for key, value in values.items() if key not in unasked}
+        return MetricsConfig(**{**asked, "names": names})
 
 
 def _lines(specs: list[MetricSpec]) -> str:

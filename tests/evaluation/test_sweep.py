@@ -29,7 +29,8 @@ from tiny_release import (
     sae_weights,
 )
 
-from sae_lens_metrics import MetricsConfig, Report, cli
+from sae_lens_metrics import MetricsConfig, Report
+from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.errors import CorpusError, SubjectError
 from sae_lens_metrics.evaluation.clock import time_in_words
 from sae_lens_metrics.evaluation.order import Overrides
@@ -433,7 +434,7 @@ def test_one_failing_sae_among_good_ones(command, checkpoints, tmp_path, capsys,
     whole = weights.read_bytes()
     try:
         weights.write_bytes(whole[:500])
-        assert cli.main(command()) == 3
+        assert main(command()) == 3
         last = capsys.readouterr().err.strip().splitlines()[-1]
         assert last.startswith("sae-lens-metrics: 1 of 3 failed")
         assert last.endswith(str(checkpoints / "run" / "1"))
@@ -442,7 +443,7 @@ def test_one_failing_sae_among_good_ones(command, checkpoints, tmp_path, capsys,
         assert len(before) == 2
     finally:
         weights.write_bytes(whole)
-    assert cli.main(command()) == 0
+    assert main(command()) == 0
     assert not (tmp_path / "out" / "errors.json").exists()
     after = {name: path.read_bytes() for name, path in results(tmp_path / "out").items()}
     assert len(after) == 3
@@ -460,7 +461,7 @@ def test_a_failing_metric_costs_the_others_nothing(command, tmp_path, metric):
 
     metric("broken", broken)
     for _ in range(2):  # what failed is tried again
-        assert cli.main(command(metrics="broken,shrinkage")) == 3
+        assert main(command(metrics="broken,shrinkage")) == 3
     assert len(attempts) == 6
     assert all("shrinkage" in Report.load(path).metrics for path in results(tmp_path / "out").values())
     errors = json.loads((tmp_path / "out" / "errors.json").read_text())
@@ -468,11 +469,11 @@ def test_a_failing_metric_costs_the_others_nothing(command, tmp_path, metric):
 
 
 def test_a_damaged_result_is_not_taken(command, tmp_path, caplog):
-    assert cli.main(command()) == 0
+    assert main(command()) == 0
     first = contents(tmp_path / "out")
     name, path = next(iter(results(tmp_path / "out").items()))
     path.write_bytes(path.read_bytes()[:-100])
-    assert cli.main(command()) == 0
+    assert main(command()) == 0
     assert contents(tmp_path / "out") == first
     assert any(name in record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
 
@@ -482,16 +483,16 @@ def test_an_interrupt_ends_the_sweep(command, tmp_path, capsys, metric):
         raise KeyboardInterrupt
 
     metric("interrupted", interrupted)
-    assert cli.main(command(metrics="interrupted")) == 130
+    assert main(command(metrics="interrupted")) == 130
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_overwrite_evaluates_again(command, tmp_path):
-    assert cli.main(command()) == 0
+    assert main(command()) == 0
     before = {name: path.stat().st_mtime_ns for name, path in results(tmp_path / "out").items()}
-    assert cli.main(command()) == 0
+    assert main(command()) == 0
     assert before == {name: path.stat().st_mtime_ns for name, path in results(tmp_path / "out").items()}
-    assert cli.main([*command(), "--overwrite"]) == 0
+    assert main([*command(), "--overwrite"]) == 0
     after = {name: path.stat().st_mtime_ns for name, path in results(tmp_path / "out").items()}
     assert set(after) == set(before)
     assert all(after[name] > before[name] for name in before)
@@ -552,13 +553,13 @@ def test_a_task_file_is_part_of_the_name(command, tmp_path):
     for word in ("alpha", "beta"):
         table.write_text("text,label\n" + "".join(f"{word} {i} {'yes' if i % 2 else 'no'},{i % 2}\n" for i in range(40)))
         more = ["--task-file", str(table), "--tasks", "base64", "--probe.examples", "20"]
-        assert cli.main([*command(metrics="probe"), *more]) == 0
+        assert main([*command(metrics="probe"), *more]) == 0
     assert len(results(tmp_path / "out")) == 6
 
 
 def test_a_wandb_run_for_each(command, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    assert cli.main([*command(), "--wandb-project", "tests"]) == 0
+    assert main([*command(), "--wandb-project", "tests"]) == 0
     import wandb
 
     wandb.teardown()
@@ -568,7 +569,7 @@ def test_a_wandb_run_for_each(command, tmp_path, monkeypatch):
 def test_few_stand_side_by_side_and_many_below_each_other(command, monkeypatch, capsys):
     for columns, said in (("140", ["run/2", "shrinkage/gamma", "warning, "]), ("80", ["run/2", "loss", "recovered"])):
         monkeypatch.setenv("COLUMNS", columns)
-        assert cli.main(command()) == 0
+        assert main(command()) == 0
         printed = capsys.readouterr().out
         assert ("shrinkage/gamma" in printed) == (columns == "140")
         assert all(text in printed for text in said)
@@ -580,7 +581,7 @@ def test_few_stand_side_by_side_and_many_below_each_other(command, monkeypatch, 
 
 def test_nothing_to_evaluate(capsys):
     with pytest.raises(SystemExit) as status:
-        cli.main(["evaluate", "--tokens", "512"])
+        main(["evaluate", "--tokens", "512"])
     assert status.value.code == 2
     assert "--list FILE" in capsys.readouterr().err
 

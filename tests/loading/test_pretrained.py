@@ -31,7 +31,8 @@ from tiny_release import (
     sae_weights,
 )
 
-from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, cli, evaluate
+from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, evaluate
+from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.loading.pretrained import load_local_model, load_pretrained, read_info
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
@@ -160,7 +161,7 @@ def test_a_streamed_data_set_offline_is_refused_in_words(hub):
 
 def test_the_installed_command_is_this_one():
     (point,) = entry_points(group="console_scripts", name="sae-lens-metrics")
-    assert point.load() is cli.main
+    assert point.load() is main
 
 
 # --- from a folder -----------------------------------------------------------------------------------------------------------
@@ -205,14 +206,14 @@ def test_text_in_every_form(name, command, short_texts, tmp_path):
         "folder": lambda: rows.save_to_disk(path),
     }
     writers[name]()
-    assert cli.main(command(dataset=path)) == 0
+    assert main(command(dataset=path)) == 0
     report = only_report(tmp_path / "out")
     assert report.provenance["corpus"]["tokens"] == 512
     assert report.provenance["corpus"]["name"] == str(path)
 
 
 def test_a_folder_with_the_packages_model(command, model, sae_folder, text_file, tmp_path, capsys):
-    assert cli.main(command("--seed", "3")) == 0
+    assert main(command("--seed", "3")) == 0
     report = only_report(tmp_path / "out")
     subject = Subject(model, training_sae("standard"))
     config = MetricsConfig(names=["shrinkage"], tokens=512, seed=3, shrinkage=ShrinkageConfig(tokens=512))
@@ -224,18 +225,18 @@ def test_a_folder_with_the_packages_model(command, model, sae_folder, text_file,
 
 def test_results_with_other_settings_do_not_share_a_file(command, tmp_path):
     for seed in ("0", "0", "1"):
-        assert cli.main(command("--seed", seed)) == 0
+        assert main(command("--seed", seed)) == 0
     assert len(list((tmp_path / "out").glob("*.json"))) == len(list((tmp_path / "out").glob("*.html"))) == 2
 
 
 def test_no_page_where_none_is_wanted(command, tmp_path):
-    assert cli.main(command("--no-report")) == 0
+    assert main(command("--no-report")) == 0
     assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".json"]
 
 
 def test_overrides_of_hook_context_and_bos(command, tmp_path):
     other = "blocks.2.hook_resid_post"
-    assert cli.main(command("--hook-name", other, "--context-size", "32", "--no-prepend-bos")) == 0
+    assert main(command("--hook-name", other, "--context-size", "32", "--no-prepend-bos")) == 0
     provenance = only_report(tmp_path / "out").provenance
     assert (provenance["sae"]["hook_name"], provenance["sae"]["prepend_bos"]) == (other, False)
     assert provenance["corpus"]["context_size"] == 32
@@ -243,7 +244,7 @@ def test_overrides_of_hook_context_and_bos(command, tmp_path):
 
 def test_wandb_offline(command, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    assert cli.main(command("--wandb-project", "tests")) == 0
+    assert main(command("--wandb-project", "tests")) == 0
     import wandb
 
     wandb.teardown()
@@ -262,7 +263,7 @@ def refused(command, tmp_path, capsys):
     """Runs a command that must fail: status 2, one line on why, nothing written; returns the line."""
 
     def run(*more, **changes):
-        assert cli.main(command(*more, **changes)) == 2
+        assert main(command(*more, **changes)) == 2
         error = capsys.readouterr().err
         before, mark, message = error.rpartition("sae-lens-metrics: error: ")
         assert mark, error
@@ -419,7 +420,7 @@ def test_output_below_a_file(refused, tmp_path):
 def test_metadata_that_lack_something_are_completed_by_a_flag(missing, flags, refused, command, sae_folder):
     edit_config(sae_folder, {missing: None})
     assert flags[0] in refused()
-    assert cli.main(command(*flags)) == 0
+    assert main(command(*flags)) == 0
 
 
 def test_context_longer_than_the_models(refused):
@@ -480,7 +481,7 @@ def test_interrupted_in_the_middle(command, tmp_path, capsys, metric):
         signal.raise_signal(signal.SIGINT)
 
     metric("interrupted", interrupted)
-    assert cli.main(command(metrics="shrinkage,interrupted")) == 130
+    assert main(command(metrics="shrinkage,interrupted")) == 130
     assert not list((tmp_path / "out").iterdir())
     assert capsys.readouterr().err.strip().endswith("sae-lens-metrics: interrupted")
 
@@ -488,7 +489,7 @@ def test_interrupted_in_the_middle(command, tmp_path, capsys, metric):
 @pytest.mark.usefixtures("_interruptible")
 def test_interrupted_while_writing(command, monkeypatch, tmp_path):
     monkeypatch.setattr("os.replace", lambda *args: signal.raise_signal(signal.SIGINT))
-    assert cli.main(command()) == 130
+    assert main(command()) == 130
     assert not list((tmp_path / "out").iterdir())
 
 
