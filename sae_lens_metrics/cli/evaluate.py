@@ -13,7 +13,7 @@ from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results.sae_names import ending, without_shared_folders
 
 if TYPE_CHECKING:
-    from sae_lens_metrics.evaluation.sweep import Overrides
+    from sae_lens_metrics.evaluation.order import Overrides
     from sae_lens_metrics.loading.targets import Target
 
 __all__ = ["evaluate_options", "run_evaluate"]
@@ -43,7 +43,7 @@ def run_evaluate(arguments: Sequence[str]) -> int:
     output = writable(Path(options.output))
     writable_folders(config)
 
-    from sae_lens_metrics.evaluation.sweep import Overrides  # after the options: --help and mistakes must not wait for torch
+    from sae_lens_metrics.evaluation.order import Overrides  # after the options: --help and mistakes must not wait for torch
     from sae_lens_metrics.loading.targets import find_targets, read_list
 
     config.require_known()
