@@ -6,52 +6,102 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sae_lens_metrics.comparison.comparison import compare_reports
     from sae_lens_metrics.evaluation.evaluate import evaluate
+    from sae_lens_metrics.evaluation.order import Overrides
+    from sae_lens_metrics.evaluation.run_evals import run_evals
+    from sae_lens_metrics.evaluation.sweep import sweep
     from sae_lens_metrics.functional.ngram_building import build_explanation
+    from sae_lens_metrics.loading.targets import find_targets
+    from sae_lens_metrics.metrics.ablation.spec import AblationConfig
     from sae_lens_metrics.metrics.config import MetricsConfig
-    from sae_lens_metrics.metrics.registry import register_metric
-    from sae_lens_metrics.results import Estimate, Report, summary
+    from sae_lens_metrics.metrics.context import MetricContext
+    from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
+    from sae_lens_metrics.metrics.n2g.spec import N2GConfig
+    from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+    from sae_lens_metrics.metrics.registry import metric_names, metric_spec, register_metric, unregister_metric
+    from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
+    from sae_lens_metrics.metrics.spec import MetricSpec, Number
+    from sae_lens_metrics.results import Estimate, MetricResult, Report, summary
+    from sae_lens_metrics.results.history import History, read_histories
     from sae_lens_metrics.subject.subject import Subject
     from sae_lens_metrics.text.corpus import Corpus
     from sae_lens_metrics.training.attach import MetricsRunnerConfig, MetricsTrainingRunner, attach_metrics
+    from sae_lens_metrics.views.figures import paper_figures, to_plotly, to_png
+    from sae_lens_metrics.views.page import write_report
+    from sae_lens_metrics.views.saebench import save_saebench
 
 __all__ = [
+    "AblationConfig",
     "Corpus",
     "Estimate",
+    "ExplanationConfig",
+    "History",
+    "MetricContext",
+    "MetricResult",
+    "MetricSpec",
     "MetricsConfig",
     "MetricsRunnerConfig",
     "MetricsTrainingRunner",
+    "N2GConfig",
+    "Number",
+    "Overrides",
+    "ProbeConfig",
     "Report",
+    "ShrinkageConfig",
     "Subject",
     "attach_metrics",
     "build_explanation",
     "compare_reports",
     "evaluate",
+    "find_targets",
+    "metric_names",
+    "metric_spec",
+    "paper_figures",
+    "read_histories",
     "register_metric",
+    "run_evals",
+    "save_saebench",
     "summary",
+    "sweep",
+    "to_plotly",
+    "to_png",
+    "unregister_metric",
+    "write_report",
 ]
 
 # imported on first use: reading a result file or asking for --help need not wait for torch and SAELens
 _HOMES = {
-    "Corpus": "text.corpus",
-    "Estimate": "results",
-    "MetricsConfig": "metrics.config",
-    "MetricsRunnerConfig": "training.attach",
-    "MetricsTrainingRunner": "training.attach",
-    "Report": "results",
-    "Subject": "subject.subject",
-    "attach_metrics": "training.attach",
-    "build_explanation": "functional.ngram_building",
-    "compare_reports": "comparison.comparison",
-    "evaluate": "evaluation.evaluate",
-    "register_metric": "metrics.registry",
-    "summary": "results",
+    "comparison.comparison": ("compare_reports",),
+    "evaluation.evaluate": ("evaluate",),
+    "evaluation.order": ("Overrides",),
+    "evaluation.run_evals": ("run_evals",),
+    "evaluation.sweep": ("sweep",),
+    "functional.ngram_building": ("build_explanation",),
+    "loading.targets": ("find_targets",),
+    "metrics.ablation.spec": ("AblationConfig",),
+    "metrics.config": ("MetricsConfig",),
+    "metrics.context": ("MetricContext",),
+    "metrics.explanation.spec": ("ExplanationConfig",),
+    "metrics.n2g.spec": ("N2GConfig",),
+    "metrics.probe.spec": ("ProbeConfig",),
+    "metrics.registry": ("metric_names", "metric_spec", "register_metric", "unregister_metric"),
+    "metrics.shrinkage.spec": ("ShrinkageConfig",),
+    "metrics.spec": ("MetricSpec", "Number"),
+    "results": ("Estimate", "MetricResult", "Report", "summary"),
+    "results.history": ("History", "read_histories"),
+    "subject.subject": ("Subject",),
+    "text.corpus": ("Corpus",),
+    "training.attach": ("MetricsRunnerConfig", "MetricsTrainingRunner", "attach_metrics"),
+    "views.figures": ("paper_figures", "to_plotly", "to_png"),
+    "views.page": ("write_report",),
+    "views.saebench": ("save_saebench",),
 }
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "results as a page to read: figures, latents, examples",
     "dashboard": "a W&B workspace for runs with metrics",
     "tasks": "the tasks that probes can be given",
+    "explain": "what a metric or a number means, and how far to trust it",
 }
 """Every command with a line on what it does."""
 
@@ -39,6 +40,7 @@ examples:
   sae-lens-metrics compare A.json B.json
   sae-lens-metrics train --metrics.preset train <flags of SAELens's training command>
   sae-lens-metrics dashboard --entity E --project P
+  sae-lens-metrics explain shrinkage/ratio
 
 Each command explains itself: sae-lens-metrics COMMAND --help."""
 

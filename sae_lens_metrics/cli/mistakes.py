@@ -42,7 +42,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f": did you mean {' or '.join(near)}?" if near else ""
 
 
-def two_lines(program: str, said: str, listed: str = "all flags") -> str:
+def two_lines(program: str, said: str, listed: str) -> str:
     """A mistake in words, and below it where to look.
 
     Args:
@@ -58,6 +58,8 @@ class CommandParser(argparse.ArgumentParser):
 
     others = ""
     """If not empty, only unknown flags that begin with this are mistakes; the others are somebody else's."""
+    listed = "all flags"
+    """What ``--help`` lists."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
@@ -84,7 +86,7 @@ class CommandParser(argparse.ArgumentParser):
         """Says what is wrong in two lines, and exits. A flag that is not known comes first: other mistakes may follow from it."""
         unknown = self._unknown_flag()
         said = self._in_words(message) if unknown is None else f"there is no flag {unknown}{did_you_mean(unknown, self._spelt_as(unknown))}"
-        self.exit(FAILURE, two_lines(self.prog, said))
+        self.exit(FAILURE, two_lines(self.prog, said, self.listed))
 
     def _unknown_flag(self) -> str | None:
         for argument in self._given:

@@ -19,6 +19,7 @@ WRONG_FLAGS = {
     "report": ("--titel", "--title"),
     "dashboard": ("--entty", "--entity"),
     "tasks": ("--sohw", "--show"),
+    "explain": ("--hlp", "--help"),
 }
 
 
@@ -40,7 +41,7 @@ def test_a_wrong_flag_is_answered_with_the_nearest_right_one(command, capsys):
     wrong, right = WRONG_FLAGS[command]
     assert answer([command, wrong, "x"], capsys) == [
         f"sae-lens-metrics {command}: there is no flag {wrong}: did you mean {right}?",
-        f"sae-lens-metrics {command} --help lists all flags",
+        f"sae-lens-metrics {command} --help lists all {'metrics' if command == 'explain' else 'flags'}",
     ]
 
 
