@@ -17,20 +17,21 @@ Only ratios of activations are compared, so a latent that fires with a negative 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import ExplanationError
+from sae_lens_metrics.functional.distinct_rows import distinct, ends, hash_rows, hash_weights
+from sae_lens_metrics.functional.ngram_questions import NOT_MASKED, Activate, Questions, Rows
 from sae_lens_metrics.functional.ngrams import ABSENT, WILDCARD, NGram, Patterns, Variant
 from sae_lens_metrics.functional.statistics import widest_float
 
-__all__ = ["QUESTIONS", "Activate", "Examples", "Rows", "build_explanation", "build_patterns"]
+__all__ = ["QUESTIONS", "Examples", "build_explanation", "build_patterns"]
 
 _HALF = 0.5
-_NOT_MASKED = -1
 QUESTIONS = 2**21
 """How many padded positions are asked about at once: some hundred megabytes of bookkeeping."""
 
@@ -45,38 +46,6 @@ class Examples:
     """The text, int32, its LAST token first; ``ABSENT`` beyond its length."""
     activation: Float[Tensor, "examples"]
     """The latent's activation at the last token, not zero."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Distinct rows of tokens, all of one length; many differ from each other in one position, so that their beginnings can be shared."""
-
-    tokens: Int[Tensor, "ngrams length"]
-    """n-grams in the order of the text."""
-    ngram: Int[Tensor, "rows"]
-    """Which n-gram a row is made from."""
-    masked: Int[Tensor, "rows"]
-    """The position that the padding token replaces, or -1."""
-    pad_token: int
-    """The padding token."""
-
-    def __len__(self) -> int:
-        return len(self.ngram)
-
-    def materialise(self, rows: Int[Tensor, "n"] | slice = slice(None)) -> Int[Tensor, "n length"]:
-        """Some of the rows, written out."""
-        tokens, masked = self.tokens[self.ngram[rows]], self.masked[rows]
-        replaced = (masked >= 0).nonzero()[:, 0]
-        tokens[replaced, masked[replaced]] = self.pad_token
-        return tokens
-
-
-class Activate(Protocol):
-    """Runs a model: what latents are on the last tokens of rows."""
-
-    def __call__(self, rows: Rows, row: Int[Tensor, "asked"], latent: Int[Tensor, "asked"]) -> Float[Tensor, "asked"]:
-        """The activation of each latent asked about, on the last token of its row."""
-        ...
 
 
 def build_explanation(
@@ -141,7 +110,7 @@ def build_patterns(
         raise ExplanationError(f"the padding token is {pad_token}: expected the id of a token")
     if bool((examples.activation == 0).any()):
         raise ExplanationError("an example's activation is zero: expected texts on which the latent fires")
-    questions = _Questions(activate, pad_token, progress or (lambda done: None))
+    questions = Questions(activate, pad_token, progress or (lambda done: None))
     suffixes = _shortest_suffixes(questions, examples, keep_whole=variant == "released")
     tokens, at_start = suffixes.tokens.clone(), torch.zeros_like(suffixes.latent, dtype=torch.bool)
     for step in _steps(suffixes):
@@ -154,76 +123,6 @@ def build_patterns(
     return _merged(Patterns(suffixes.latent, tokens, at_start, suffixes.suffix_activation), variant)
 
 
-# --- putting questions -------------------------------------------------------------------------------------------------------
-
-
-class _Questions:
-    """Puts questions about many rows, each distinct row once."""
-
-    def __init__(self, activate: Activate, pad_token: int, progress: Callable[[int], object]) -> None:
-        self._activate = activate
-        self.pad_token = pad_token
-        self.progress = progress
-
-    def ask(
-        self,
-        tokens: Int[Tensor, "ngrams length"],
-        latent: Int[Tensor, "asked"],
-        ngram: Int[Tensor, "asked"] | None = None,
-        masked: Int[Tensor, "asked"] | None = None,
-    ) -> Float[Tensor, "asked"]:
-        """What latents are on the last tokens of n-grams, with one position padded where ``masked`` says so; in the widest type.
-
-        By default there is one question about each n-gram, as it is.
-        """
-        if not len(latent):
-            return torch.empty(0, dtype=widest_float(tokens.device), device=tokens.device)
-        ngram = torch.arange(len(tokens), device=tokens.device) if ngram is None else ngram
-        masked = torch.full_like(ngram, _NOT_MASKED) if masked is None else masked
-        first, row = _distinct(self._hashes(tokens, ngram, masked))
-        rows = Rows(tokens, ngram[first], masked[first], self.pad_token)
-        return self._activate(rows, row, latent).to(widest_float(tokens.device))
-
-    def _hashes(self, tokens: Tensor, ngram: Tensor, masked: Tensor) -> Int[Tensor, "2 asked"]:
-        position = masked.clamp_min(0)
-        change = torch.where(masked >= 0, self.pad_token - tokens[ngram, position], 0)
-        # the hash is linear, so that a masked row's follows from its n-gram's
-        return torch.stack([_hash(tokens, weights)[ngram] + change * weights[position] for weights in _hash_weights(tokens)])
-
-
-def _hash_weights(tokens: Int[Tensor, "rows columns"]) -> Int[Tensor, "2 columns"]:
-    """Odd 64-bit numbers, the same each time."""
-    generator = torch.Generator().manual_seed(0)
-    return (torch.randint(-(2**62), 2**62, (2, tokens.shape[1]), generator=generator) * 2 + 1).to(tokens.device)
-
-
-def _hash(tokens: Int[Tensor, "rows columns"], weights: Int[Tensor, "columns"]) -> Int[Tensor, "rows"]:
-    """Weighted sums that wrap around."""
-    total = weights.new_zeros(len(tokens))
-    for column, weight in zip(tokens.unbind(1), weights, strict=True):  # one after the other, to hold no matrix of 64-bit numbers
-        total += column.long() * weight
-    return total
-
-
-def _distinct(hashes: Int[Tensor, "2 rows"]) -> tuple[Int[Tensor, "distinct"], Int[Tensor, "rows"]]:
-    """The first of each kind of row, and which kind each row is; two independent hashes decide what is alike."""
-    kinds, kind = hashes[0].unique(return_inverse=True)
-    first = _ends(kind, len(kinds), "amin")
-    if bool((hashes[1][first][kind] != hashes[1]).any()):  # the first hash alone took two different rows for one
-        kinds, kind = hashes.unique(dim=1, return_inverse=True)
-        first = _ends(kind, kinds.shape[1], "amin")
-    return first, kind
-
-
-def _ends(kind: Int[Tensor, "rows"], kinds: int, which: str) -> Int[Tensor, "kinds"]:
-    """The first ("amin") or the last ("amax") row of each kind."""
-    index = torch.arange(len(kind), device=kind.device)
-    return index.new_zeros(kinds).scatter_reduce(0, kind, index, which, include_self=False)
-
-
-# --- the algorithm -----------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _Suffixes(Examples):
     """Examples, cut to the suffixes that were kept."""
@@ -232,7 +131,7 @@ class _Suffixes(Examples):
     """The latent's activation on the suffix alone."""
 
 
-def _shortest_suffixes(questions: _Questions, examples: Examples, *, keep_whole: bool) -> _Suffixes:
+def _shortest_suffixes(questions: Questions, examples: Examples, *, keep_whole: bool) -> _Suffixes:
     """Cuts each example to its shortest suffix with half of the activation; where there is none, keeps all of it or drops it."""
     activation = examples.activation.to(widest_float(examples.activation.device))
     suffix_activation, whole = activation.clone(), (examples.tokens != ABSENT).sum(1)
@@ -280,7 +179,7 @@ def _in_text_order(suffixes: _Suffixes, step: _Step) -> Int[Tensor, "full length
 
 
 def _try_padding(
-    questions: _Questions, suffixes: _Suffixes, step: _Step, *, last_too: bool
+    questions: Questions, suffixes: _Suffixes, step: _Step, *, last_too: bool
 ) -> tuple[Float[Tensor, "shorter"], Float[Tensor, "full length"]]:
     """Activations with padding in front, and with each position padded in turn; the last position's is zero where it is not asked."""
     shorter = suffixes.tokens[step.shorter, : step.length - 1].flip(1)
@@ -291,7 +190,7 @@ def _try_padding(
     in_front = len(shorter)
     ngram = torch.arange(len(tokens), device=tokens.device)
     asked = torch.cat([ngram[:in_front], ngram[in_front:].repeat_interleave(len(positions))])
-    masked = torch.cat([torch.full_like(step.shorter, _NOT_MASKED), positions.repeat(len(full))])
+    masked = torch.cat([torch.full_like(step.shorter, NOT_MASKED), positions.repeat(len(full))])
     latents = torch.cat([suffixes.latent[step.shorter], suffixes.latent[step.full]])
     answers = questions.ask(tokens, latents[asked], asked, masked)
     activations = answers.new_zeros(full.shape)
@@ -300,7 +199,7 @@ def _try_padding(
 
 
 def _wildcards(
-    questions: _Questions, suffixes: _Suffixes, step: _Step, masked: Float[Tensor, "full length"], variant: Variant
+    questions: Questions, suffixes: _Suffixes, step: _Step, masked: Float[Tensor, "full length"], variant: Variant
 ) -> Bool[Tensor, "full length"]:
     """Which positions become wildcards."""
     saliency = 1 - masked / suffixes.suffix_activation[step.full, None]
@@ -312,7 +211,7 @@ def _wildcards(
 
 
 def _put_back(
-    questions: _Questions, suffixes: _Suffixes, step: _Step, wildcard: Bool[Tensor, "full length"], saliency: Float[Tensor, "full length"]
+    questions: Questions, suffixes: _Suffixes, step: _Step, wildcard: Bool[Tensor, "full length"], saliency: Float[Tensor, "full length"]
 ) -> None:
     """Makes the most salient wildcards tokens again, of equals the one nearest the end, until the rest can all be padded at once."""
     tokens, reference = _in_text_order(suffixes, step), suffixes.suffix_activation[step.full]
@@ -329,8 +228,8 @@ def _put_back(
 def _merged(patterns: Patterns, variant: Variant) -> Patterns:
     """One pattern for all of a latent that are alike: with the last value, or in the strict variant their mean; sorted by latent."""
     rows = torch.cat([patterns.latent[:, None], patterns.at_start[:, None].long(), patterns.tokens], 1)
-    first, kind = _distinct(torch.stack([_hash(rows, weights) for weights in _hash_weights(rows)]))
-    value = patterns.value[_ends(kind, len(first), "amax")]
+    first, kind = distinct(torch.stack([hash_rows(rows, weights) for weights in hash_weights(rows)]))
+    value = patterns.value[ends(kind, len(first), "amax")]
     if variant == "strict":
         sums = torch.zeros_like(value).index_add(0, kind, patterns.value)
         value = sums / kind.bincount(minlength=len(first))

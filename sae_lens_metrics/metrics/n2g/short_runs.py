@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_lens_metrics.functional.ngram_building import Rows
+from sae_lens_metrics.functional.ngram_questions import Rows
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["ShortRuns"]
