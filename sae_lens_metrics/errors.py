@@ -1,6 +1,15 @@
 """The errors that the library raises; each message says what was wrong, what was expected and what to do."""
 
-__all__ = ["ConfigError", "CorpusError", "ExplanationError", "MetricsError", "ResultError", "SubjectError", "UnsupportedSAEError"]
+__all__ = [
+    "ConfigError",
+    "CorpusError",
+    "ExplanationError",
+    "MetricCheckError",
+    "MetricsError",
+    "ResultError",
+    "SubjectError",
+    "UnsupportedSAEError",
+]
 
 
 class MetricsError(ValueError):
@@ -29,3 +38,7 @@ class ExplanationError(MetricsError):
 
 class ResultError(MetricsError):
     """A result file is damaged, or of a version that cannot be read."""
+
+
+class MetricCheckError(MetricsError):
+    """A metric does not keep what every metric promises; ``check_metric`` says what."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from sae_lens_metrics.errors import MetricCheckError
 from sae_lens_metrics.evaluation.provenance import provenance
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.context import MetricContext
@@ -64,9 +65,14 @@ class EvaluationRun:
 
         Args:
             name: A metric that the configuration names, or ``"sanity"``.
+
+        Raises:
+            MetricCheckError: If what it returns is no ``MetricResult``.
         """
         started = time.perf_counter()
         result = self._metrics[name](self.context(name))
+        if not isinstance(result, MetricResult):
+            raise MetricCheckError(f"the metric {name!r} returned a {type(result).__name__}, expected a MetricResult")
         return replace(result, seconds=round(time.perf_counter() - started, 3))
 
     def report(self, *, on_error: Callable[[str, Exception], None] | None = None) -> Report:
