@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sae_lens_metrics.comparison.comparison import compare_reports
+    from sae_lens_metrics.evaluation.check_metric import check_metric
     from sae_lens_metrics.evaluation.evaluate import evaluate
     from sae_lens_metrics.evaluation.order import Overrides
     from sae_lens_metrics.evaluation.run_evals import run_evals
@@ -50,6 +51,7 @@ __all__ = [
     "Subject",
     "attach_metrics",
     "build_explanation",
+    "check_metric",
     "compare_reports",
     "evaluate",
     "find_targets",
@@ -71,6 +73,7 @@ __all__ = [
 # imported on first use: reading a result file or asking for --help need not wait for torch and SAELens
 _HOMES = {
     "comparison.comparison": ("compare_reports",),
+    "evaluation.check_metric": ("check_metric",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.order": ("Overrides",),
     "evaluation.run_evals": ("run_evals",),
