@@ -13,6 +13,7 @@ import pytest
 import torch
 from browser import Reader, chromium
 from datasets import Dataset
+from valid_results import results_are_valid
 
 torch.set_num_threads(1)  # small tensors: threads cost more than they give, and the order of sums is fixed
 
@@ -81,6 +82,11 @@ def metric():
     yield add
     for name in names:
         unregister_metric(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _valid_results():
+    yield from results_are_valid()
 
 
 @pytest.fixture(autouse=True)

@@ -200,7 +200,7 @@ def read_reports(files: Mapping[str, Path]) -> dict[str, Report]:
     Raises:
         ResultError: If a file holds no result.
     """
-    return {name: Report.load(file).without("examples") for name, file in files.items()}
+    return {name: Report.load(file).without("examples", "explanations", "effects") for name, file in files.items()}
 
 
 def save_as(path: str | Path) -> str:

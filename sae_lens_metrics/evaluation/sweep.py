@@ -156,7 +156,10 @@ def _attempt(job: Job, shared: SharedLoads, found: Sweep, output: Path, *, overw
         logger.error("%s: the metric %s failed: %s", name, metric, reason)
     if failed:
         found.errors[name] = "; ".join(f"{metric}: {reason}" for metric, reason in failed.items())
-    found.reports[name], found.files[name] = outcome.report.without("influences", "tables", "histograms", "examples"), outcome.path
+    found.reports[name], found.files[name] = (
+        outcome.report.without("influences", "tables", "histograms", "examples", "explanations", "effects"),
+        outcome.path,
+    )
     return replace(outcome, report=found.reports[name]) if outcome.was_there else outcome
 
 

@@ -1,8 +1,10 @@
-"""What one metric found out: estimates, tables, distributions, examples."""
+"""What one metric found out: estimates, tables, distributions, examples, explanations, effects."""
 
 from dataclasses import dataclass, field
 
 from sae_lens_metrics.results.estimate import Estimate
+from sae_lens_metrics.results.explanation import NGramExplanations
+from sae_lens_metrics.results.latent_effects import LatentEffects
 
 __all__ = ["FiringExample", "Histogram", "MetricResult", "Row", "Scalar"]
 
@@ -51,6 +53,10 @@ class MetricResult:
     """Distributions by name."""
     examples: list[FiringExample] = field(default_factory=list, repr=False)
     """Text on which latents fire, latent by latent."""
+    explanations: NGramExplanations | None = field(default=None, repr=False)
+    """What latents are explained by, if the metric explains them."""
+    effects: list[LatentEffects] = field(default_factory=list, repr=False)
+    """What latents do to the logits, latent by latent."""
     notes: list[str] = field(default_factory=list)
     """Choices and warnings that belong to the numbers."""
     seconds: float = 0.0

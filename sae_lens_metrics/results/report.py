@@ -1,26 +1,25 @@
 """The report: all results of one SAE, with everything that they depend on."""
 
 import json
-import sys
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results.estimate import Estimate
+from sae_lens_metrics.results.explanation import Explanation, explanation_of
 from sae_lens_metrics.results.files import readable_json, write_atomically
-from sae_lens_metrics.results.metric_result import FiringExample, Histogram, MetricResult
+from sae_lens_metrics.results.json_form import FORMAT, FORMAT_VERSION, result_from_dict, result_to_dict
+from sae_lens_metrics.results.metric_result import MetricResult
+from sae_lens_metrics.results.older_formats import OLDER_MAJOR, upgraded
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Report", "summary"]
 
-FORMAT_VERSION = "1.2"
-"""Version of the result file: the major number changes when an older reader would misread it. 1.1 adds influences, 1.2 examples."""
-
-Part = Literal["influences", "tables", "histograms", "examples"]
+Part = Literal["influences", "tables", "histograms", "examples", "explanations", "effects"]
 
 _COLUMNS = ("value", "stderr", "n", "of", "reason")
 
@@ -51,8 +50,22 @@ class Report:
             for key, estimate in result.estimates.items():
                 yield f"{name}/{key}", estimate
 
+    def explanations(self, latent: int) -> Explanation:
+        """What explains a latent: an object that predicts the latent from tokens, and that can be read.
+
+        Args:
+            latent: The latent.
+
+        Raises:
+            ResultError: If no latents are explained in this report, or not this one.
+        """
+        for _, result in self.results():
+            if result.explanations is not None:
+                return explanation_of(result.explanations, latent)
+        raise ResultError("this report explains no latents: evaluate with a metric that does, such as n2g")
+
     def without(self, *parts: Part) -> "Report":
-        """The report without what takes much memory: "influences", "tables", "histograms", "examples".
+        """The report without what takes much memory: "influences", "tables", "histograms", "examples", "explanations", "effects".
 
         Args:
             parts: What to leave out.
@@ -98,31 +111,34 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types, with the version of the format."""
-        head = {"format": "sae-lens-metrics", "format_version": FORMAT_VERSION}
-        results = {name: _plain(result) for name, result in self.metrics.items()}
-        return {**head, **vars(self), "sanity": _plain(self.sanity), "metrics": results}
+        results = {name: result_to_dict(result) for name, result in self.metrics.items()}
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **vars(self), "sanity": result_to_dict(self.sanity), "metrics": results}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Report":
-        """The inverse of ``to_dict``; unknown keys of a newer minor version are ignored.
+        """The inverse of ``to_dict``; unknown keys of a newer minor version are ignored, and files of format 1 are read too.
 
         Raises:
-            ResultError: If the data are not a report, or of another major version.
+            ResultError: If the data are not a report, or of a newer major version.
         """
-        if data.get("format") != "sae-lens-metrics":
+        if data.get("format") != FORMAT:
             raise ResultError("this is not a result of sae-lens-metrics: the key 'format' is missing or different")
         version = str(data.get("format_version"))
-        if version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
-            raise ResultError(f"this result has format version {version}, this release reads {FORMAT_VERSION}: evaluate again")
         try:
+            if version.split(".")[0] == OLDER_MAJOR:
+                data = upgraded(data)
+            elif version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+                raise ResultError(f"this result has format version {version}, this release reads {FORMAT_VERSION}: evaluate again")
             return cls(
-                sanity=_metric_result(data["sanity"]),
-                metrics={name: _metric_result(result) for name, result in data["metrics"].items()},
+                sanity=result_from_dict(data["sanity"]),
+                metrics={name: result_from_dict(result) for name, result in data["metrics"].items()},
                 errors=dict(data.get("errors", {})),
                 warnings=list(data.get("warnings", [])),
                 provenance=dict(data.get("provenance", {})),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, ResultError):
+                raise
             raise ResultError(f"this result is damaged ({type(error).__name__}: {error}): evaluate again") from error
 
     def save(self, path: str | Path) -> Path:
@@ -177,38 +193,7 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without(result: MetricResult, parts: Collection[Part]) -> MetricResult:
-    changes: dict[str, Any] = {"tables": {}, "histograms": {}, "examples": []}
+    changes: dict[str, Any] = {"tables": {}, "histograms": {}, "examples": [], "explanations": None, "effects": []}
     changes["estimates"] = {name: replace(estimate, influence=None) for name, estimate in result.estimates.items()}
     left_out = {"estimates" if part == "influences" else part for part in parts}
     return replace(result, **{name: value for name, value in changes.items() if name in left_out})
-
-
-def _plain(result: MetricResult) -> dict[str, Any]:
-    """As JSON types, which share their lists with the result: there may be very many."""
-    estimates = {name: dict(vars(estimate)) for name, estimate in result.estimates.items()}
-    histograms = {name: dict(vars(histogram)) for name, histogram in result.histograms.items()}
-    return {**vars(result), "estimates": estimates, "histograms": histograms, "examples": [dict(vars(each)) for each in result.examples]}
-
-
-def _metric_result(data: Mapping[str, Any]) -> MetricResult:
-    return MetricResult(
-        estimates={name: _known(Estimate, estimate) for name, estimate in data["estimates"].items()},
-        tables=data.get("tables", {}),
-        histograms={name: _known(Histogram, histogram) for name, histogram in data.get("histograms", {}).items()},
-        examples=[_example(example) for example in data.get("examples", [])],
-        notes=data.get("notes", []),
-        seconds=data.get("seconds", 0.0),
-    )
-
-
-def _example(data: Mapping[str, Any]) -> FiringExample:
-    # a token occurs in many examples, and most numbers are zero: one object for all of them is a third of the memory
-    tokens = [sys.intern(token) for token in data["tokens"]]
-    numbers = {name: [value or 0.0 for value in data[name]] for name in ("activations", "predictions")}
-    return _known(FiringExample, {**data, "tokens": tokens, **numbers})
-
-
-def _known(cls: type, data: Mapping[str, Any]) -> Any:
-    """A dataclass from its fields; a newer minor version may have written more."""
-    names = {f.name for f in fields(cls)}
-    return cls(**{name: value for name, value in data.items() if name in names})

@@ -72,7 +72,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         (lambda text: text[: len(text) // 2], "not JSON"),
         (lambda text: "[1, 2]", "JSON object"),
         (lambda text: text.replace('"format": "sae-lens-metrics"', '"format": "else"'), "not a result"),
-        (lambda text: text.replace('"format_version": "1.2"', '"format_version": "2.0"'), "format version 2.0"),
+        (lambda text: text.replace('"format_version": "2.0"', '"format_version": "3.0"'), "format version 3.0"),
         (lambda text: text.replace('"estimates"', '"guesses"'), "damaged"),
         (lambda text: text.replace("16.0", "NaN"), "damaged"),
     ],
@@ -87,7 +87,7 @@ def test_a_damaged_file_is_refused_with_its_reason(change, message, tmp_path):
 def test_a_newer_minor_version_opens(tmp_path):
     path = report().save(tmp_path / "r.json")
     data = json.loads(path.read_text())
-    data.update(format_version="1.7", something_new={"a": 1})
+    data.update(format_version="2.7", something_new={"a": 1})
     data["sanity"]["estimates"]["l0"]["more"] = 3
     path.write_text(json.dumps(data))
     assert Report.load(path) == report()
@@ -128,7 +128,7 @@ def test_influences_of_functions_follow_the_delta_method():
     assert Estimate(1.0, None, 1, "documents", "one document").one_minus() == Estimate(0.0, None, 1, "documents", "one document")
 
 
-def test_a_file_of_an_older_minor_version_opens(tmp_path):
+def test_a_file_of_the_first_version_opens(tmp_path):
     path = report().save(tmp_path / "r.json")
     data = json.loads(path.read_text())
     data["format_version"] = "1.0"
@@ -179,7 +179,7 @@ def test_an_example_takes_one_line_whatever_its_tokens_hold(tmp_path):
 def test_what_takes_memory_can_be_left_out():
     example = FiringExample(0, "top", 0, ["a"], [1.0], [0.0])
     estimates = {"x": Estimate(1.0, 0.1, 2, "latents", influence=[0.1, -0.1])}
-    result = MetricResult(estimates, {"t": [{"latent": 0}]}, {"h": Histogram([0.0, 1.0], [2])}, [example], ["a note"])
+    result = MetricResult(estimates, {"t": [{"latent": 0}]}, {"h": Histogram([0.0, 1.0], [2])}, [example], notes=["a note"])
     whole = Report(sanity=result, metrics={"m": result}, warnings=["w"])
     assert whole.without() == whole
     for part, name in (("tables", "tables"), ("histograms", "histograms"), ("examples", "examples")):

@@ -81,13 +81,12 @@ def _baselines(rng):
 
 def _latents(rng, latents):
     rows = [
-        {"latent": i, "explanation": "a b", "density": float(10 ** rng.uniform(-5, -0.1)), "f1": float(rng.uniform(0, 1))}
-        for i in range(latents)
+        {"latent": i, "ngrams": 1, "density": float(10 ** rng.uniform(-5, -0.1)), "f1": float(rng.uniform(0, 1))} for i in range(latents)
     ]
     return [
         *rows,
-        {"latent": latents, "explanation": None, "density": 0.0, "f1": None},
-        {"latent": latents + 1, "explanation": "a", "density": 1.0, "f1": 1.0},
+        {"latent": latents, "ngrams": 0, "density": 0.0, "f1": None},
+        {"latent": latents + 1, "ngrams": 1, "density": 1.0, "f1": 1.0},
     ]
 
 

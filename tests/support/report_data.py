@@ -2,7 +2,19 @@
 
 import random
 
-from sae_lens_metrics.results import Estimate, FiringExample, Histogram, MetricResult, Report
+from sae_lens_metrics.results import (
+    Estimate,
+    ExplanationNGram,
+    FiringExample,
+    Histogram,
+    LatentEffects,
+    LatentExplanation,
+    MatchingRules,
+    MetricResult,
+    NGramExplanations,
+    Report,
+    TokenChange,
+)
 from sae_lens_metrics.results.history import History, Point
 
 HOSTILE = {
@@ -71,8 +83,10 @@ def make_report(latents: int = 24, *, seed: int = 0, architecture: str = "standa
 def hostile_report(text: str) -> Report:
     """A report in which a text stands wherever text can stand."""
     plain = make_report(4)
-    row = {"latent": 0, "density": 0.1, "explanation": f"{text!r} * | ^ {text!r}", "values": "0.5 | 1", "precision": 0.5}
-    free = row | {"latent": 1, "explanation": text, "values": text}
+    row = {"latent": 0, "density": 0.1, "ngrams": 2, "precision": 0.5}
+    free = row | {"latent": 1, "ngrams": text}
+    ngrams = [ExplanationNGram([3, None], [text, None], False, 0.5), ExplanationNGram([4], [text], True, 1.0)]
+    explanations = NGramExplanations(MatchingRules("released", [0], 0), [LatentExplanation(0, ngrams), LatentExplanation(1, ngrams[:1])])
     tasks = [{"task": text, "family": text, "latent": latent, "loss": 0.1, "neuronpedia": text} for latent in (0, 1)]
     effects = {
         "latent": 0,
@@ -80,15 +94,20 @@ def hostile_report(text: str) -> Report:
         "sparsity": 0.5,
         "effect": 1.0,
         "tokens_affected": 0.2,
-        "raised": f"{text!r} +0.5",
-        "lowered": text,
     }
+    changes = [LatentEffects(0, [TokenChange(3, text, 0.5)], [TokenChange(None, text, -0.5)])]
     example = FiringExample(0, "top", 1, [text, text, "end"], [0.0, 2.0, 1.0], [0.5, 0.0, 0.0])
     other = FiringExample(0, text, 0, [text], [1.0], [1.0])
     metrics = {
-        "n2g": MetricResult({"f1": Estimate.absent(text, of=text)}, {"latents": [row, free]}, examples=[example, other], notes=[text]),
+        "n2g": MetricResult(
+            {"f1": Estimate.absent(text, of=text)},
+            {"latents": [row, free]},
+            examples=[example, other],
+            explanations=explanations,
+            notes=[text],
+        ),
         "probe": MetricResult({"loss": Estimate(0.5, 0.1, 2, text, text)}, {"tasks": tasks}, notes=[text]),
-        "ablation": MetricResult({"sparsity": Estimate(0.5, None, 2, text)}, {"latents": [effects]}),
+        "ablation": MetricResult({"sparsity": Estimate(0.5, None, 2, text)}, {"latents": [effects]}, effects=changes),
         text: MetricResult({text: Estimate(1.0, 0.5, 3, text)}, {f"table {text}": [{text: text}]}, notes=[text]),
     }
     provenance = {"sae": {"architecture": text, "hook_name": text, "neuronpedia_id": text}, "config": {text: {text: text}}, "created": text}
@@ -135,8 +154,7 @@ def _n2g(draw: random.Random, latents: int, examples: int, tokens: int) -> Metri
         {
             "latent": latent,
             "density": 10 ** draw.uniform(-5, -1),
-            "explanation": f"{draw.choice(WORDS)!r} * {draw.choice(WORDS)!r} | ^ {draw.choice(WORDS)!r}",
-            "values": "0.5 | 1.25",
+            "ngrams": 2,
             "precision": draw.random() if latent % 7 else None,
             "recall": draw.random(),
             "f1": draw.random(),
@@ -148,8 +166,18 @@ def _n2g(draw: random.Random, latents: int, examples: int, tokens: int) -> Metri
     kinds = ("top", "random", "predicted")
     made = [_example(draw, latent, kinds[k % 3], tokens) for latent in range(latents) for k in range(examples)]
     return MetricResult(
-        {name: _estimate(draw, 0.3, 8) for name in ("f1", "precision", "recall")}, {"latents": rows}, examples=made, seconds=20.0
+        {name: _estimate(draw, 0.3, 8) for name in ("f1", "precision", "recall")},
+        {"latents": rows},
+        examples=made,
+        explanations=NGramExplanations(MatchingRules("released", [0], 0), [_explained(draw, latent) for latent in range(latents)]),
+        seconds=20.0,
     )
+
+
+def _explained(draw: random.Random, latent: int) -> LatentExplanation:
+    first, last, only = (draw.randrange(len(WORDS)) for _ in range(3))
+    either = ExplanationNGram([first, None, last], [WORDS[first], None, WORDS[last]], False, 0.5)
+    return LatentExplanation(latent, [either, ExplanationNGram([only], [WORDS[only]], True, 1.25)])
 
 
 def _example(draw: random.Random, latent: int, kind: str, tokens: int) -> FiringExample:
@@ -167,12 +195,16 @@ def _ablation(draw: random.Random, latents: int) -> MetricResult:
             "sparsity": draw.random(),
             "effect": draw.expovariate(1),
             "tokens_affected": draw.random(),
-            "raised": "' a' +0.083 | '\\n' +0.0781",
-            "lowered": "'it\\'s' -1e-05",
         }
         for latent in range(0, latents, 2)
     ]
-    return MetricResult({"sparsity": _estimate(draw, 0.1, 8), "random_sparsity": _estimate(draw, 0.2, 8)}, {"latents": rows}, seconds=6.0)
+    raised, lowered = [TokenChange(1, " a", 0.083), TokenChange(2, "\n", 0.0781)], [TokenChange(3, "it's", -1e-05)]
+    return MetricResult(
+        {"sparsity": _estimate(draw, 0.1, 8), "random_sparsity": _estimate(draw, 0.2, 8)},
+        {"latents": rows},
+        effects=[LatentEffects(latent, raised, lowered) for latent in range(0, latents, 2)],
+        seconds=6.0,
+    )
 
 
 def _provenance(latents: int, architecture: str, seed: int) -> dict[str, object]:

@@ -15,7 +15,7 @@ from sae_lens_metrics.metrics.ablation.effects import Ablations, Changed, Effect
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.sums import SequenceSums
-from sae_lens_metrics.results import Estimate, Histogram, MetricResult, Row
+from sae_lens_metrics.results import Estimate, Histogram, LatentEffects, MetricResult, Row, TokenChange
 from sae_lens_metrics.subject.backends import Onwards
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
@@ -30,6 +30,8 @@ _KINDS = {
     "random_": "a random direction is subtracted, as long as what a latent adds",
 }
 _BINS = 50
+_DIGITS = 6
+"""Significant digits of a change of a logit."""
 _NOTHING = (
     "nothing to average over: no latent is active at any of the positions, special tokens are at all of them, or nothing has an effect"
 )
@@ -53,8 +55,8 @@ def ablation(context: MetricContext) -> MetricResult:
     - ``tokens_affected`` (and with the prefixes of the baselines): the fraction of the T tokens that are touched, (Σ_t |d_t|)² /
       (T Σ_t |d_t|²), from 1/T to 1; ``effect``: the L2 norm of an effect, in logits.
     - ``no_effect``: the share of ablations that change no logit, which have no sparsity; ``inactive``: of positions with no active latent.
-    - the histogram ``distribution``: the sparsities of all ablations. The table ``latents``: means of each latent that was ablated, and
-      the tokens that its strongest ablation raises and lowers most, summed over T tokens.
+    - the histogram ``distribution``: the sparsities of all ablations. The table ``latents``: means of each latent that was ablated.
+      ``effects``: the tokens that its strongest ablation raises and lowers most, summed over T tokens.
 
     The standard errors are over documents, where they are known, or sequences.
 
@@ -230,8 +232,9 @@ class _Records:
         edges, counts = histogram(shown, low=0.0, high=1.0, bins=_BINS)
         return MetricResult(
             self._estimates(ablated),
-            tables={"latents": ablated[""].rows(TokenText(self._subject.tokenizer))},
+            tables={"latents": ablated[""].rows()},
             histograms={"distribution": Histogram(edges, counts)},
+            effects=ablated[""].most_changed(TokenText(self._subject.tokenizer)),
             notes=self._notes(config),
         )
 
@@ -312,7 +315,7 @@ class _Ablated:
         sums = {"weighted": total(effect.norm * effect.sparsity), "norm_sum": total(has * effect.norm)}
         return {**each, **sums, "there": count > 0, "without": total(~has), "ablated": total(torch.ones_like(effect.norm))}
 
-    def rows(self, text: TokenText) -> list[Row]:
+    def rows(self) -> list[Row]:
         """A row for each latent that was ablated, in the order of their numbers."""
         effect, has = self.effects, self.has_effect
         latents, which, count = self.index[has].unique(return_inverse=True, return_counts=True)
@@ -320,11 +323,6 @@ class _Ablated:
             name: torch.zeros(len(latents), dtype=torch.float64).index_add_(0, which, getattr(effect, name)[has].double()) / count
             for name in ("sparsity", "norm", "tokens_affected")
         }
-        # of each latent the strongest: the last one after sorting by strength
-        order = effect.norm[has].argsort()
-        strongest = torch.zeros(len(latents), dtype=torch.long)
-        strongest[which[order]] = order
-        raised, lowered = (_written(text, effect.tokens[has][strongest, i], effect.by[has][strongest, i]) for i in (0, 1))
         return [
             {
                 "latent": latent,
@@ -332,16 +330,25 @@ class _Ablated:
                 "sparsity": float(columns["sparsity"][i]),
                 "effect": float(columns["norm"][i]),
                 "tokens_affected": float(columns["tokens_affected"][i]),
-                "raised": raised[i],
-                "lowered": lowered[i],
             }
             for i, latent in enumerate(latents.tolist())
         ]
 
+    def most_changed(self, text: TokenText) -> list[LatentEffects]:
+        """Of each latent that was ablated, the tokens that its strongest ablation changes most, in the order of the latents' numbers."""
+        effect, has = self.effects, self.has_effect
+        latents, which = self.index[has].unique(return_inverse=True)
+        # the last one after sorting by strength
+        order = effect.norm[has].argsort()
+        strongest = torch.zeros(len(latents), dtype=torch.long)
+        strongest[which[order]] = order
+        raised, lowered = (_changes(text, effect.tokens[has][strongest, i], effect.by[has][strongest, i]) for i in (0, 1))
+        return [LatentEffects(*of_latent) for of_latent in zip(latents.tolist(), raised, lowered, strict=True)]
 
-def _written(text: TokenText, tokens: Int[Tensor, "n shown"], by: Float[Tensor, "n shown"]) -> list[str]:
+
+def _changes(text: TokenText, tokens: Int[Tensor, "n shown"], by: Float[Tensor, "n shown"]) -> list[list[TokenChange]]:
     """Tokens, and by how much their logits change."""
-    unique, which = tokens.unique(return_inverse=True)
-    words = [repr(word) for word in text.write([[token] for token in unique.tolist()])]
-    rows = zip(which.tolist(), by.tolist(), strict=True)
-    return [" | ".join(f"{words[i]} {value:+.3g}" for i, value in zip(*row, strict=True)) for row in rows]
+    known = tokens.unique().tolist()
+    words = dict(zip(known, text.write([[token] for token in known]), strict=True))
+    rows = zip(tokens.tolist(), by.tolist(), strict=True)
+    return [[TokenChange(token, words[token], float(f"{value:.{_DIGITS}g}")) for token, value in zip(*row, strict=True)] for row in rows]

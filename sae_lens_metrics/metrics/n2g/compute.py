@@ -4,13 +4,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_lens_metrics.functional.ngrams import NGram
 from sae_lens_metrics.functional.statistics import ratio_with_error
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.n2g.examples import examples
 from sae_lens_metrics.metrics.n2g.explanations import Explanations
 from sae_lens_metrics.metrics.n2g.scores import Scores
 from sae_lens_metrics.metrics.n2g.shared import explanations_of, scores_of, texts_of
+from sae_lens_metrics.metrics.n2g.written import written
 from sae_lens_metrics.results import Estimate, MetricResult, Row
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
@@ -45,7 +45,8 @@ def n2g(context: MetricContext) -> MetricResult:
     table = _Table(explanations, scores)
     return MetricResult(
         table.estimates(),
-        tables={"latents": _Writer(subject, explanations, scores).latents(table)},
+        tables={"latents": _rows(table, explanations, scores)},
+        explanations=written(explanations, subject),
         examples=examples(explanations, scores, subject, text, scoring, config),
         notes=_notes(subject, explanations, text, scoring),
     )
@@ -102,39 +103,24 @@ def _mean(values: Float[Tensor, "latents"], which: Bool[Tensor, "latents"], weig
     return Estimate(value, stderr, n, "latents", None if stderr is not None else "one latent has no standard error")
 
 
-class _Writer:
-    """Writes the table that people read."""
-
-    def __init__(self, subject: Subject, explanations: Explanations, scores: Scores) -> None:
-        self._explanations, self._scores = explanations, scores
-        tokens = sorted({int(token) for token in explanations.patterns.tokens.unique() if token >= 0})
-        self._words = dict(zip(tokens, TokenText(subject.tokenizer).write([[token] for token in tokens]), strict=True))
-
-    def latents(self, table: _Table) -> list[Row]:
-        """A row for each latent: how often it fires, its explanation, and how good that is."""
-        scores = self._scores
-        present = {"precision": table.fires_on_text, "recall": table.explained, "f1": table.explained}
-        columns = {name: getattr(scores, name).where(which, torch.nan) for name, which in present.items()}
-        rows: list[Row] = []
-        for i, latent in enumerate(self._explanations.latents.tolist()):
-            ngrams = self._explanations.ngrams.get(latent, [])
-            measured = {name: None if value.isnan() else float(value) for name, column in columns.items() for value in [column[i]]}
-            rows.append(
-                {
-                    "latent": latent,
-                    "density": float(table.density[i]),
-                    "explanation": " | ".join(self._ngram(ngram) for ngram in ngrams),
-                    "values": " | ".join(f"{ngram.value:.3g}" for ngram in ngrams),
-                    **measured,
-                    "predicted": int(scores.predicted[i]),
-                    "fired": int(scores.fired[i]),
-                }
-            )
-        return rows
-
-    def _ngram(self, ngram: NGram) -> str:
-        words = ["*" if token is None else repr(self._words[token]) for token in ngram.tokens]
-        return ("^ " if ngram.at_start else "") + " ".join(words)
+def _rows(table: _Table, explanations: Explanations, scores: Scores) -> list[Row]:
+    """A row for each latent: how often it fires, of how many n-grams its explanation is, and how good that is."""
+    present = {"precision": table.fires_on_text, "recall": table.explained, "f1": table.explained}
+    columns = {name: getattr(scores, name).where(which, torch.nan) for name, which in present.items()}
+    rows: list[Row] = []
+    for i, latent in enumerate(explanations.latents.tolist()):
+        measured = {name: None if value.isnan() else float(value) for name, column in columns.items() for value in [column[i]]}
+        rows.append(
+            {
+                "latent": latent,
+                "density": float(table.density[i]),
+                "ngrams": len(explanations.ngrams.get(latent, [])),
+                **measured,
+                "predicted": int(scores.predicted[i]),
+                "fired": int(scores.fired[i]),
+            }
+        )
+    return rows
 
 
 def _notes(subject: Subject, explanations: Explanations, text: Corpus, scoring: Corpus) -> list[str]:

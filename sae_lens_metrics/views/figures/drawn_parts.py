@@ -22,7 +22,7 @@ def slim(report: Report, of: int) -> Report:
         report: The report.
         of: How many SAEs the figures are of, this one included.
     """
-    left = report.without("examples", "influences")
+    left = report.without("examples", "influences", "explanations", "effects")
     return replace(
         left, sanity=_slim("sanity", left.sanity, of), metrics={name: _slim(name, each, of) for name, each in left.metrics.items()}
     )

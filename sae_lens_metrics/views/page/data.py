@@ -7,6 +7,7 @@ from typing import Any
 from sae_lens_metrics.metrics.guide import guide_to
 from sae_lens_metrics.results import FiringExample, Report, Row
 from sae_lens_metrics.results.history import History
+from sae_lens_metrics.views.page.latent_parts import effects_value, explanations_value
 from sae_lens_metrics.views.page.parts import Part
 
 __all__ = ["EXAMPLES_PER_PART", "SAEParts", "guides", "histories_value", "sae_parts"]
@@ -28,6 +29,10 @@ class SAEParts:
     """Metric, name, part and rows of each table, in the report's order."""
     examples: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By metric, the parts of its examples: the latents per part, and the numbers of those parts that there are."""
+    explanations: dict[str, str] = field(default_factory=dict)
+    """By metric, the part with its explanations."""
+    effects: dict[str, str] = field(default_factory=dict)
+    """By metric, the part with its effects."""
 
     def contents(self) -> dict[str, Any]:
         """As JSON types."""
@@ -41,13 +46,19 @@ def sae_parts(sae: SAEParts, report: Report) -> Iterator[Part]:
         sae: Is filled with where they are.
         report: The report.
     """
-    yield Part.of(f"{sae.key}-overview", report.without("influences", "tables", "examples").to_dict())
+    yield Part.of(f"{sae.key}-overview", report.without("influences", "tables", "examples", "explanations", "effects").to_dict())
     yield Part.of(f"{sae.key}-influences", _influences(report))
     for m, (metric, result) in enumerate(report.results()):
         for t, (table, rows) in enumerate(result.tables.items()):
             part = f"{sae.key}-table-{m}-{t}"
             sae.tables.append({"metric": metric, "name": table, "part": part, "rows": len(rows)})
             yield Part.of(part, _columns(rows))
+        if result.explanations is not None:
+            sae.explanations[metric] = f"{sae.key}-explanations-{m}"
+            yield Part.of(sae.explanations[metric], explanations_value(result.explanations))
+        if result.effects:
+            sae.effects[metric] = f"{sae.key}-effects-{m}"
+            yield Part.of(sae.effects[metric], effects_value(result.effects))
         if result.examples:
             yield from _example_parts(sae, f"{sae.key}-examples-{m}", metric, result.examples)
 

@@ -35,6 +35,7 @@ _SCRIPTS = (
     "marks",
     "tables",
     "tokens",
+    "explained",
     "latent_table",
     "download",
     "plots",

@@ -84,13 +84,14 @@ def examples_html(result: MetricResult) -> str:
     import jinja2
 
     rows = {row["latent"]: row for row in result.tables.get("latents", [])}
+    explained = {} if result.explanations is None else {each.latent: each for each in result.explanations.latents}
     examples = {latent: list(some) for latent, some in groupby(result.examples, key=lambda example: example.latent)}
     chosen = _spread(examples, rows)
     latents = [
         {
             "number": latent,
             "numbers": _numbers(rows.get(latent, {})),
-            "explanation": _cut(_shown(str(rows.get(latent, {}).get("explanation") or "")), _LONGEST_EXPLANATION),
+            "explanation": _cut(_shown(explained[latent].to_text()), _LONGEST_EXPLANATION) if latent in explained else "",
             "examples": list(_drawn(examples[latent])),
         }
         for latent in chosen

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sae_lens_metrics.views.wandb.example_html import examples_html
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.results import Histogram, MetricResult, Report, Row
+from sae_lens_metrics.results.readable_tables import readable_tables
 
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run
@@ -68,7 +69,7 @@ def figure_key(name: str) -> str:
 
 def _views(result: MetricResult, brief: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
     """What there is to see of a metric besides its numbers, by name, and what makes it."""
-    yield from ((name, partial(_table, rows, brief)) for name, rows in result.tables.items() if rows)
+    yield from ((name, partial(_table, rows, brief)) for name, rows in readable_tables(result).items() if rows)
     yield from ((name, partial(_histogram, histogram)) for name, histogram in result.histograms.items())
     if result.examples:
         yield "examples", partial(_examples, result)

@@ -104,13 +104,17 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
     assert estimates["sparsity_weighted"].value == pytest.approx(weighted / weights, rel=floor)
     rows = result.tables["latents"]
     assert [row["latent"] for row in rows] == sorted(by_latent)
+    effects = {each.latent: each for each in result.effects}
+    assert list(effects) == sorted(by_latent)
     for row in rows:
         values = by_latent[row["latent"]]
         assert row["ablations"] == len(values)
         assert row["sparsity"] == pytest.approx(sum(values) / len(values), rel=carried[row["latent"]])
         _, raised, lowered = strongest[row["latent"]]
-        assert row["raised"].startswith(repr(subject.tokenizer.decode([raised])))
-        assert row["lowered"].startswith(repr(subject.tokenizer.decode([lowered])))
+        first = [side[0] for side in (effects[row["latent"]].raised, effects[row["latent"]].lowered)]
+        assert [change.token for change in first] == [raised, lowered]
+        assert [change.text for change in first] == [subject.tokenizer.decode([token]) for token in (raised, lowered)]
+        assert first[0].by > 0 > first[1].by
     assert any(len(values) > 1 for values in by_latent.values())
     assert sum(result.histograms["distribution"].counts) == sum(map(len, by_latent.values()))
 
@@ -219,7 +223,8 @@ def test_a_small_memory_limit_gives_the_same_numbers(memory_gb, trained, corpus)
     large, small = (run(trained["TopK"], corpus, settings(latents=3, memory_gb=limit)) for limit in (0.5, memory_gb))
     for name, estimate in large.estimates.items():
         assert small.estimates[name].value == pytest.approx(estimate.value, rel=1e-5, abs=1e-6)
-    assert [row["raised"] for row in small.tables["latents"]] == [row["raised"] for row in large.tables["latents"]]
+    tokens = [[[change.token for change in each.raised] for each in result.effects] for result in (small, large)]
+    assert tokens[0] == tokens[1]
 
 
 def test_same_seed_same_numbers_and_nothing_else_is_touched(trained, corpus):
@@ -306,14 +311,18 @@ def test_closed_form_equal_logits():
         unembedding[latent, : latent + 1] = 2.0
     subject = linear_subject(unembedding, torch.eye(D_SAE, d_in))
     tokens = torch.randint(vocabulary, (8, 32), generator=torch.Generator().manual_seed(0))
-    rows = run(subject, Corpus.from_tokens(tokens), settings(shown=2)).tables["latents"]
+    result = run(subject, Corpus.from_tokens(tokens), settings(shown=2))
+    rows = result.tables["latents"]
     assert len(rows) == D_SAE
     for row in rows:
         assert row["sparsity"] == pytest.approx((row["latent"] + 1) / (vocabulary * T), rel=1e-5)
         assert row["tokens_affected"] == pytest.approx(1 / T)
-    strongest = max(rows, key=lambda row: row["effect"])
-    assert strongest["raised"] != strongest["lowered"]
-    assert rows[1]["lowered"].replace("' 0' ", "").replace("' 1' ", "").count("-") == 2  # the only two tokens that it touches
+    strongest = max(range(D_SAE), key=lambda i: rows[i]["effect"])
+    assert result.effects[strongest].raised != result.effects[strongest].lowered
+    lowered = result.effects[1].lowered
+    assert {change.token for change in lowered} == {0, 1}  # the only two tokens that it touches
+    assert {change.text for change in lowered} == {" 0", " 1"}
+    assert all(change.by < 0 for change in lowered)
 
 
 def test_closed_form_gaussian_logits():

@@ -13,13 +13,14 @@ from saes import SUPPORTED, TO_TRAIN, training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.evaluation.run import EvaluationRun
-from sae_lens_metrics.functional.ngrams import ABSENT
+from sae_lens_metrics.functional.matching import Matcher
+from sae_lens_metrics.functional.ngrams import ABSENT, NGram, Patterns
 from sae_lens_metrics.metrics.n2g import explanations
 from sae_lens_metrics.metrics.n2g.explanations import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.shared import explanations_of, scores_of
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
-from sae_lens_metrics.results import Report
+from sae_lens_metrics.results import MatchingRules, Report
 from sae_lens_metrics.text.token_text import TokenText
 
 VARIANTS = ("released", "strict")
@@ -52,6 +53,11 @@ def measured(subject, tokens, **n2g):
     return result, {row["latent"]: row for row in result.tables["latents"]}
 
 
+def explained(result):
+    """The explanations in words, by latent."""
+    return {each.latent: each.to_text() for each in result.explanations.latents}
+
+
 def value(result, name):
     return result.estimates[name].value
 
@@ -79,8 +85,11 @@ def test_latents_that_are_ngrams_are_explained_perfectly(variant, bos):
         assert row["predicted"] == row["fired"] > 10
     names = ["' t1'", "' t2' ' t3'", "' t4' * ' t5'", "' t7' * * ' t8'", "^ ' t6'"]
     names = names if bos else [name.replace("t", "") for name in names]
-    assert [rows[latent]["explanation"] for latent in range(5)] == names
-    assert [float(rows[latent]["values"]) for latent in range(5)] == [1, 2, 0.5, 1, 1]
+    assert explained(result) == dict(enumerate(names))
+    assert [[ngram.value for ngram in each.ngrams] for each in result.explanations.latents] == [[1], [2], [0.5], [1], [1]]
+    ids = [[1], [2, 3], [4, None, 5], [7, None, None, 8], [6]]
+    assert [each.ngrams[0].tokens for each in result.explanations.latents] == ids
+    assert result.explanations.rules == MatchingRules(variant, subject.special_tokens.tolist(), bos)
     counts = {"explained": 5, "dead": 0, "rare": 0, "unexplained": 0, "never_fired": 0}
     assert {name: value(result, name) for name in counts} == counts
 
@@ -115,14 +124,14 @@ def test_either_of_two_reasons_fools_the_released_variant_only():
     rules = [fires_on_either(8, 1, 2)] * 10
     subject = planted(rules)
     tokens = torch.tensor([1, 2, 8, 9])[torch.randint(0, 4, (400, 16), generator=torch.Generator().manual_seed(0))]
-    fooled, rows = measured(subject, tokens, variant="released")
+    fooled, _ = measured(subject, tokens, variant="released")
     # a pattern in which both became wildcards predicts every 8
     assert value(fooled, "precision") < 0.8
-    assert any("* * ' 8'" in row["explanation"] for row in rows.values())
-    mended, rows = measured(subject, tokens, variant="strict")
+    assert any("* * ' 8'" in text for text in explained(fooled).values())
+    mended, _ = measured(subject, tokens, variant="strict")
     assert value(mended, "precision") == 1
     assert value(mended, "recall") == 1
-    assert not any("* * ' 8'" in row["explanation"] for row in rows.values())
+    assert not any("* * ' 8'" in text for text in explained(mended).values())
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -141,7 +150,8 @@ def test_latents_are_counted_by_how_often_they_fire(variant):
     counts = {"explained": 3, "dead": 1, "rare": 3, "unexplained": 0, "never_fired": 1, "dense": 2}
     assert {name: value(result, name) for name in counts} == counts
     assert all(result.estimates[name].n == 7 for name in counts)
-    assert [bool(rows[latent]["explanation"]) for latent in range(7)] == [True, False, False, False, False, True, True]
+    assert [rows[latent]["ngrams"] > 0 for latent in range(7)] == [True, False, False, False, False, True, True]
+    assert [rows[each.latent]["ngrams"] for each in result.explanations.latents] == [len(e.ngrams) for e in result.explanations.latents]
     for latent in (1, 2, 3, 4):
         assert rows[latent]["precision"] is rows[latent]["recall"] is rows[latent]["f1"] is None
     assert (rows[6]["fired"], rows[6]["density"]) == (60, 80 / 640)
@@ -162,7 +172,8 @@ def test_what_fires_only_where_no_suffix_can_is_unexplained_in_the_strict_varian
     tokens = torch.tensor([1, 2, 8, 9])[torch.randint(0, 4, (40, 16), generator=torch.Generator().manual_seed(0))]
     result, rows = measured(subject, tokens, variant="strict", max_length=2)
     assert (value(result, "unexplained"), value(result, "explained")) == (1, 1)
-    assert rows[0]["explanation"] == ""
+    assert rows[0]["ngrams"] == 0
+    assert explained(result)[0] == ""
     assert rows[0]["f1"] is None
     result, _ = measured(subject, tokens, variant="released", max_length=2)
     assert (value(result, "unexplained"), value(result, "explained")) == (0, 2)
@@ -203,13 +214,13 @@ def mean_and_error(values, weights=None):
 def test_means_and_errors_follow_from_the_table(real):
     result = real[2].metrics["n2g"]
     rows = result.tables["latents"]
-    explained = [row for row in rows if row["explanation"]]
-    firing = [row for row in explained if row["predicted"]]
-    assert len(explained) > len(firing) > 10
+    with_ngrams = [row for row in rows if row["ngrams"]]
+    firing = [row for row in with_ngrams if row["predicted"]]
+    assert len(with_ngrams) > len(firing) > 10
     columns = {
         "precision": (firing, "precision"),
-        "recall": (explained, "recall"),
-        "f1": (explained, "f1"),
+        "recall": (with_ngrams, "recall"),
+        "f1": (with_ngrams, "f1"),
     }
     for name, (of, column) in columns.items():
         values = [row[column] for row in of]
@@ -217,20 +228,20 @@ def test_means_and_errors_follow_from_the_table(real):
             estimate = result.estimates[name + suffix]
             assert (estimate.value, estimate.stderr) == pytest.approx(mean_and_error(values, weights), rel=1e-9), name + suffix
             assert (estimate.n, estimate.of) == (len(of), "latents")
-    sparse = [row["f1"] for row in explained if row["density"] <= 0.1]
-    assert len(sparse) < len(explained)
+    sparse = [row["f1"] for row in with_ngrams if row["density"] <= 0.1]
+    assert len(sparse) < len(with_ngrams)
     estimate = result.estimates["f1_sparse"]
     assert (estimate.value, estimate.stderr) == pytest.approx(mean_and_error(sparse), rel=1e-9)
-    on_text = [(row["precision"] or 0) * row["predicted"] / row["fired"] for row in explained if row["fired"]]
+    on_text = [(row["precision"] or 0) * row["predicted"] / row["fired"] for row in with_ngrams if row["fired"]]
     estimate = result.estimates["recall_text"]
     assert (estimate.value, estimate.stderr) == pytest.approx(mean_and_error(on_text), rel=1e-9)
-    for row in explained:
+    for row in with_ngrams:
         precision, recall = row["precision"] or 0, row["recall"]
         harmonic = 2 * precision * recall / (precision + recall) if precision and recall else 0
         assert row["f1"] == pytest.approx(harmonic)
     counts = {
-        "explained": len(explained),
-        "never_fired": len(explained) - len(firing),
+        "explained": len(with_ngrams),
+        "never_fired": len(with_ngrams) - len(firing),
         "dense": sum(row["density"] > 0.1 for row in rows),
         "dead": sum(row["density"] == 0 for row in rows),
     }
@@ -369,15 +380,37 @@ def test_tables_hold_rows_of_equal_columns(real):
     assert "' _'" in notes
 
 
-def test_explanations_are_written_for_people(real):
-    report = real[2]
-    written = " | ".join(row["explanation"] for row in report.metrics["n2g"].tables["latents"])
-    words = {word for piece in written.split(" | ") for word in piece.replace("' '", "'\n'").split("\n")}
-    assert "*" in written.split()
-    assert "^" in written.split()
-    assert any(word.startswith("' ") or word.startswith("'") for word in words)
-    for row in report.metrics["n2g"].tables["latents"]:
-        assert bool(row["explanation"]) == bool(row["values"])
+def test_explanations_are_data_and_can_be_read(real):
+    subject, _, report = real
+    found = report.metrics["n2g"].explanations.latents
+    assert [each.latent for each in found] == list(range(96))
+    ngrams = [ngram for each in found for ngram in each.ngrams]
+    assert any(None in ngram.tokens for ngram in ngrams)
+    assert any(ngram.at_start for ngram in ngrams)
+    for ngram in ngrams:
+        assert ngram.texts == [None if token is None else subject.tokenizer.decode([token]) for token in ngram.tokens]
+    words = " | ".join(each.to_text() for each in found if each.ngrams).split()
+    assert {"*", "^", "|"} <= {*words}
+
+
+def test_an_explanation_predicts_what_was_scored(real, corpus):
+    """Position by position what the metric's own matcher says, with BOS in the text and in front, and without."""
+    subject, config, report = real
+    result = report.metrics["n2g"]
+    of_latent = {each.latent: [NGram(tuple(n.tokens), n.at_start, n.value) for n in each.ngrams] for each in result.explanations.latents}
+    matcher = Matcher(Patterns.from_ngrams(of_latent), variant=config.n2g.variant)
+    text = corpus.tokens[:6]
+    assert bool((text == subject.bos_token).any())
+    for tokens in (text, text[:, 1:]):
+        position, latent = torch.arange(tokens.numel()), torch.arange(96)
+        predicted = matcher.predict(tokens, subject.special(tokens), position.repeat_interleave(96), latent.repeat(tokens.numel())).view(
+            *tokens.shape, 96
+        )
+        assert (predicted != 0).any(0).any(0).sum() > 20
+        for number in range(96):
+            explanation = report.explanations(number)
+            ours = torch.tensor([explanation.predict(sequence) for sequence in tokens], dtype=torch.float32)
+            assert torch.equal(ours, predicted[..., number]), number
 
 
 def test_no_examples_are_shown_where_none_are_wanted(model, corpus):
@@ -413,9 +446,10 @@ def test_hostile_token_text_breaks_nothing(tmp_path):
     report = evaluate(subject, Corpus.from_tokens(tokens), n2g_config(context=8))
     rows = report.metrics["n2g"].tables["latents"]
     for latent, row in enumerate(rows[:16]):
-        assert row["explanation"] == repr(HOSTILE[(latent + 1) % len(HOSTILE)])
+        (ngram,) = report.explanations(latent).ngrams
+        assert (ngram.tokens, ngram.texts) == ([latent + 1], [HOSTILE[(latent + 1) % len(HOSTILE)]])
         assert row["f1"] == 1
-    assert rows[16]["explanation"] == "' | ' * '*'"
+    assert report.explanations(16).to_text() == "' | ' * '*'"
     assert {word for example in report.metrics["n2g"].examples for word in example.tokens} == set(HOSTILE)
     assert Report.load(report.save(tmp_path / "r.json")).metrics["n2g"] == report.metrics["n2g"]
     report.to_frame()

@@ -179,7 +179,8 @@ def test_filtering_by_text_range_and_kind(reader, page, reports):
     rows = metrics["n2g"].tables["latents"]
     tasks = {row["latent"]: row["task"] for row in metrics["probe"].tables["tasks"]}
     tab.fill("#latents-q", "DEF")
-    with_def = [row for row in rows if "def" in row["explanation"]]
+    with_def = [each for each in metrics["n2g"].explanations.latents if "def" in each.to_text()]
+    assert with_def
     count(tab, f"{len(with_def)} of 120 latents")
     assert "q=DEF" in tab.url
     tab.fill("#latents-q", "")
@@ -280,10 +281,11 @@ def test_addresses_of_nothing(reader, page):
 
 def test_examples_of_older_results(reader, tmp_path):
     data = make_report(4, examples=0).to_dict()
+    data["format_version"] = "1.1"
     data["metrics"]["n2g"]["tables"]["examples"] = [{"latent": 1, "kind": "recall", "text": "a«\n»c", "activation": 1.25, "predicted": 0.5}]
     tab = reader(write_report({"old": Report.from_dict(data)}, tmp_path / "r.html")).open("#/latent/old/1")
     assert tab.inner_text(".examples .example") == "a↵c"
-    assert tab.inner_text(".examples .at") == "↵"
+    assert tab.inner_text(".example .at") == "↵"
     assert "1.25" in tab.inner_text(".examples")
 
 

@@ -40,6 +40,20 @@ def rebuilt(parts: dict[str, str], key: str) -> dict:
         columns = value.get("columns")
         rows = value["rows"] if columns is None else [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         results[table["metric"]]["tables"][table["name"]] = rows
+    for metric, part in sae["explanations"].items():
+        value = json.loads(parts[part])
+        results[metric]["explanations"] = {
+            "rules": value["rules"],
+            "latents": [
+                {"latent": latent, "ngrams": [whole_ngram(ngram, value["words"]) for ngram in ngrams]}
+                for latent, ngrams in zip(value["latent"], value["ngrams"], strict=True)
+            ],
+        }
+    for metric, part in sae["effects"].items():
+        value = json.loads(parts[part])
+        sides = {side: [whole_changes(each, value["words"]) for each in value[side]] for side in ("raised", "lowered")}
+        latents = zip(value["latent"], *sides.values(), strict=True)
+        results[metric]["effects"] = [dict(zip(("latent", *sides), each, strict=True)) for each in latents]
     for metric, where in sae["examples"].items():
         found = {}
         for number in where["parts"]:
@@ -49,6 +63,16 @@ def rebuilt(parts: dict[str, str], key: str) -> dict:
             found.update(zip(value["places"], rows, strict=True))
         results[metric]["examples"] = [found[i] for i in range(len(found))]
     return whole
+
+
+def whole_ngram(ngram: list, words: list) -> dict:
+    value, at_start, *numbers = ngram
+    ids, texts = ([None if number < 0 else words[number][i] for number in numbers] for i in (0, 1))
+    return {"tokens": ids, "texts": texts, "at_start": bool(at_start), "value": value}
+
+
+def whole_changes(numbers: list, words: list) -> list[dict]:
+    return [{"token": words[i][0], "text": words[i][1], "by": by} for i, by in zip(numbers[::2], numbers[1::2], strict=True)]
 
 
 @pytest.mark.parametrize("text", ["", "plain", "</script>", "\x00", "é👩‍🔬" * 1000])

@@ -13,7 +13,8 @@ from saes import training_sae
 
 from sae_lens_metrics import Corpus, Estimate, Report, Subject, evaluate
 from sae_lens_metrics.views.wandb.example_html import examples_html
-from sae_lens_metrics.results import FiringExample, MetricResult
+from sae_lens_metrics.results.readable_tables import readable_tables
+from sae_lens_metrics.results import ExplanationNGram, FiringExample, LatentExplanation, MatchingRules, MetricResult, NGramExplanations
 from sae_lens_metrics.views.wandb.log import log_report, loggable, wandb_run
 
 ALL = ["probe", "n2g", "explanation", "ablation", "shrinkage"]
@@ -91,7 +92,7 @@ def test_an_evaluation_offline_has_every_number_in_history_and_summary(offline, 
 
 def test_an_evaluation_offline_has_its_tables_histograms_and_pictures(offline, report, path):
     ((_, items),) = history(offline)
-    tables = {f"{metric}/{name}": rows for metric, result in report.results() for name, rows in result.tables.items() if rows}
+    tables = {f"{metric}/{name}": rows for metric, result in report.results() for name, rows in readable_tables(result).items() if rows}
     assert {"probe/tasks", "probe/families", "n2g/latents", "ablation/latents"} <= set(tables)
     for key, rows in tables.items():
         table = json.loads(logged_file(offline, items, key).read_text())
@@ -218,16 +219,19 @@ def example(latent, tokens, activations=None, predictions=None, at=0):
 
 
 def test_hostile_tokens_are_text(report, tmp_path, monkeypatch):
-    rows = [{"latent": 0, "explanation": token, "f1": 0.5} for token in HOSTILE]
-    rows += [{"latent": 1, "explanation": HOSTILE[0], "f1": 0.4}]
-    result = MetricResult({}, {"latents": rows}, examples=[example(0, HOSTILE), example(1, HOSTILE)])
+    rows = [{"latent": i, "f1": 0.5} for i in range(len(HOSTILE))]
+    latents = [LatentExplanation(i, [ExplanationNGram([3], [token], False, 0.25)]) for i, token in enumerate(HOSTILE)]
+    explanations = NGramExplanations(MatchingRules("released", [], None), latents)
+    result = MetricResult({}, {"latents": rows}, examples=[example(0, HOSTILE), example(1, HOSTILE)], explanations=explanations)
     hostile = replace(report, metrics={"n2g": result})
     fresh_wandb(tmp_path / "runs", monkeypatch)
     with wandb_run("tests", name="an SAE", config={}) as run:
         log_report(run, hostile)
     ((_, items),) = history(tmp_path / "runs")
     table = json.loads(logged_file(tmp_path / "runs", items, "n2g/latents").read_text())
-    assert [row[1] for row in table["data"]] == [*HOSTILE, HOSTILE[0]]
+    assert table["columns"] == ["latent", "f1", "explanation", "values"]
+    assert [row[2] for row in table["data"]] == [repr(token) for token in HOSTILE]
+    assert {row[3] for row in table["data"]} == {"0.25"}
     html = logged_file(tmp_path / "runs", items, "n2g/examples").read_text(encoding="utf-8")
     parsed = Parsed(html)
     assert parsed.tags == {"html", "head", "meta", "title", "style", "body", "p", "section", "h2", "div", "span"}
@@ -254,7 +258,7 @@ def test_signed_latents_show_their_size():
 
 
 def test_of_many_latents_some_are_shown_from_the_best_explained_to_the_worst():
-    rows = [{"latent": i, "f1": None if i < 100 else i / 1000, "explanation": "' a'"} for i in range(1000)]
+    rows = [{"latent": i, "f1": None if i < 100 else i / 1000} for i in range(1000)]
     result = MetricResult({}, {"latents": rows}, examples=[example(i, [" a"]) for i in range(1000)])
     parsed = Parsed(examples_html(result))
     shown = [int(text.split()[0]) for text in parsed.text.split("Latent ")[1:]]

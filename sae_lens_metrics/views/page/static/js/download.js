@@ -40,6 +40,9 @@ const download = (() => {
       const table = await store.exact(part);
       results[metric].tables[name] = table.columns ? saes.rows(table.columns) : table.rows;
     }
+    for (const kind of ["explanations", "effects"]) {
+      for (const [metric, part] of Object.entries(sae[kind])) results[metric][kind] = explained.whole[kind](await store.exact(part));
+    }
     for (const [metric, { prefix, parts }] of Object.entries(sae.examples)) {
       for (const number of parts) {
         const { places, columns } = await store.exact(`${prefix}-${number}`);

@@ -9,14 +9,10 @@ const latentTable = (() => {
     { key: "effect", label: "Ablation effect", from: ["ablation", "effect"], log: true, title: "length of the change of the logits", show: (v, digits = 3) => format.number(v, digits) },
   ];
   const MORE = [
-    ["n2g", "explanation"],
-    ["n2g", "values"],
     ["n2g", "predicted"],
     ["n2g", "fired"],
     ["ablation", "ablations"],
     ["ablation", "tokens_affected"],
-    ["ablation", "raised"],
-    ["ablation", "lowered"],
   ];
   const KEPT = 3; // SAEs whose latents stay joined: those looked at last
   const opened = new Map();
@@ -39,12 +35,23 @@ const latentTable = (() => {
     const sources = { n2g: await saes.columns(sae, "n2g", "latents"), ablation: await saes.columns(sae, "ablation", "latents") };
     const tasks = await saes.columns(sae, "probe", "tasks");
     const best = tasksOf(tasks);
-    const latent = union([...Object.values(sources), tasks && tasks.latent ? tasks : null]);
+    const explanations = await explained.explanations(sae);
+    const effects = await explained.effects(sae);
+    const latent = union([...Object.values(sources), tasks && tasks.latent ? tasks : null, explanations]);
     const row = new Map(latent.map((number, i) => [number, i]));
     const columns = { latent };
     for (const [metric, name] of [...FIELDS.map((field) => field.from), ...MORE]) columns[name] = column(sources[metric], name, row);
     columns.tasks = latent.map((number) => (best.get(number) || []).map((task) => task.task).join(", ") || null);
-    return { columns, row, best, fields: FIELDS.filter((field) => columns[field.key].some((value) => value !== null)), sorted: {} };
+    lazily(columns, "explanation", () => latent.map((number) => explanations.text(number) || null));
+    lazily(columns, "values", () => latent.map((number) => explanations.values(number) || null));
+    for (const side of ["raised", "lowered"]) lazily(columns, side, () => latent.map((number) => effects.text(number, side) || null));
+    return { columns, row, best, explanations, effects, fields: FIELDS.filter((field) => columns[field.key].some((value) => value !== null)), sorted: {} };
+  }
+
+  /** A column that is made when it is first asked for: words for a search, an order or a file take longer than the rest together. */
+  function lazily(columns, name, make) {
+    let made = null;
+    Object.defineProperty(columns, name, { enumerable: true, get: () => (made ||= make()) });
   }
 
   /** The latents that any table has, in order. */

@@ -1,7 +1,6 @@
 /** One latent: its numbers among all others, its explanation, and text on which it fires. */
 const latentView = (() => {
   const KINDS = { top: "Largest activations (second half of the text)", random: "Random activations (first half)", predicted: "Random predictions (second half)" };
-  const OLD_KINDS = { recall: KINDS.random, precision: KINDS.predicted };
   let wrap = false;
 
   async function render({ path }) {
@@ -83,20 +82,17 @@ const latentView = (() => {
   }
 
   function explanation(table, i) {
-    const text = table.columns.explanation[i];
-    if (!text) return [];
-    const ngrams = tokens.ngrams(text);
-    const values = String(table.columns.values[i] ?? "").split(" | ");
+    const ngrams = table.explanations.of(table.columns.latent[i]);
+    if (!ngrams.length) return [];
     const box = h("section", { class: "card" }, h("h2", {}, "Explanation"));
-    if (!ngrams) return [(box.append(h("p", { class: "mono" }, text)), box)];
     box.append(h("p", { class: "dim" }, "Predicted to fire where the text ends like one of these n-grams; the number is the activation predicted there. ^ is the document's start, ∗ any token."));
-    box.append(h("ol", { class: "ngrams" }, ngrams.map((ngram, k) => h("li", {}, h("span", { class: "predicts" }, values[k] ?? ""), tokens.chips(ngram)))));
+    box.append(h("ol", { class: "ngrams" }, ngrams.map((ngram) => h("li", {}, h("span", { class: "predicts" }, format.number(ngram.value, 3)), tokens.chips(ngram)))));
     return [box];
   }
 
   async function examples(sae, latent) {
     const found = await saes.examples(sae, latent);
-    if (!found.length) return old(sae, latent);
+    if (!found.length) return h("section", { class: "card examples" }, h("h2", {}, "Examples"), h("p", { class: "dim" }, "There are no examples of this latent."));
     const most = {
       activation: Math.max(...found.flatMap((each) => each.activations).map(Math.abs)),
       prediction: Math.max(...found.flatMap((each) => each.predictions).map(Math.abs)),
@@ -124,32 +120,13 @@ const latentView = (() => {
   const legend = () =>
     h("p", { class: "dim" }, h("span", { class: "fires", style: { "--a": "0.5" } }, "background"), ": how strongly the latent fires. ", h("span", { class: "predicted", style: { "--p": "1" } }, "underline"), ": what its explanation predicts. ", h("span", { class: "at" }, "frame"), ": the token in question, whose activation and prediction stand in front.");
 
-  /** The examples of results before format 1.2: text with one token in «guillemets». */
-  async function old(sae, latent) {
-    const table = await saes.columns(sae, "n2g", "examples");
-    const box = h("section", { class: "card examples" }, h("h2", {}, "Examples"));
-    const mine = table ? saes.rows(table).filter((row) => row.latent === latent) : [];
-    if (!mine.length) return (box.append(h("p", { class: "dim" }, "There are no examples of this latent.")), box);
-    for (const kind of [...new Set(mine.map((row) => row.kind))]) {
-      box.append(h("h3", {}, Object.hasOwn(OLD_KINDS, kind) ? OLD_KINDS[kind] : kind));
-      for (const row of mine.filter((each) => each.kind === kind)) {
-        const [before, token, after] = /^([^]*?)«([^]*)»([^]*)$/.exec(row.text)?.slice(1) || [row.text, "", ""];
-        const numbers = h("span", { class: "at-value" }, format.number(row.activation, 3), h("span", { class: "dim" }, ` / ${format.number(row.predicted, 3)}`));
-        box.append(h("div", { class: "shown" }, numbers, h("p", { class: "example", dir: "ltr" }, tokens.shown(before, false), h("span", { class: "at" }, tokens.shown(token, false)), tokens.shown(after, false))));
-      }
-    }
-    return (box.append(h("p", { class: "dim" }, "In front: the activation of the framed token, and what the explanation predicts there.")), box);
-  }
-
   function ablation(table, i, onwards) {
-    const sides = [["Raised", table.columns.raised[i]], ["Lowered", table.columns.lowered[i]]].filter(([, text]) => text);
+    const changes = (side) => table.effects.of(table.columns.latent[i], side);
+    const sides = [["Raised", changes("raised")], ["Lowered", changes("lowered")]].filter(([, found]) => found.length);
     if (!sides.length) return [];
     const said = h("p", { class: "dim" }, `Of its ablation with the largest effect: how much the logits of these tokens change, summed over the ${onwards}, around the median of the vocabulary.`);
-    const list = ([name, text]) => {
-      const effects = tokens.effects(text);
-      const items = effects ? h("ul", { class: "effects" }, effects.map(([token, size]) => h("li", {}, h("span", { class: "chip" }, tokens.short(token)), h("span", { class: "number" }, `${size > 0 ? "+" : ""}${format.number(size, 3)}`)))) : h("p", { class: "mono" }, text);
-      return h("div", {}, h("h3", {}, name), items);
-    };
+    const item = ({ text, by }) => h("li", {}, h("span", { class: "chip" }, tokens.short(text)), h("span", { class: "number" }, `${by > 0 ? "+" : ""}${format.number(by, 3)}`));
+    const list = ([name, found]) => h("div", {}, h("h3", {}, name), h("ul", { class: "effects" }, found.map(item)));
     return [h("section", { class: "card" }, h("h2", {}, "Without it, these tokens become"), said, h("div", { class: "sides" }, sides.map(list)))];
   }
 

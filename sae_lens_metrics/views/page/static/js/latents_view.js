@@ -123,13 +123,13 @@ const latentsView = (() => {
     const described = [
       { key: "latent", label: "Latent", numeric: true },
       ...table.fields.map((field) => ({ ...field, numeric: true })),
-      ...(columns.explanation.some(Boolean) ? [{ key: "explanation", label: "Explanation" }] : []),
+      ...(table.explanations.latent.length ? [{ key: "explanation", label: "Explanation" }] : []),
       ...(table.best.size ? [{ key: "tasks", label: "Best at task" }] : []),
     ];
     const head = h("tr", {}, described.map((column) => tables.heading(column, state.sort, resort)));
     const cell = (column, i) => {
       if (column.key === "latent") return h("th", { scope: "row", class: "number" }, h("a", { href: router.address(["latent", sae.name, columns.latent[i]]) }, columns.latent[i]));
-      if (column.key === "explanation") return h("td", { class: "explanation" }, tokens.brief(columns.explanation[i]));
+      if (column.key === "explanation") return h("td", { class: "explanation" }, tokens.brief(table.explanations.of(columns.latent[i])));
       if (column.key === "tasks") return h("td", {}, (table.best.get(columns.latent[i]) || []).map((task) => h("span", { class: "task" }, task.task, h("span", { class: "dim" }, ` ${format.number(task.loss, 3)}`))));
       return h("td", { class: "number" }, column.show(columns[column.key][i]));
     };

@@ -8,67 +8,23 @@ const tokens = (() => {
     return text.replace(/\n/g, wrap ? "↵\n" : "↵");
   }
 
-  /** Reads one token as Python's repr writes it; null where there is none. */
-  function literal(text, start) {
-    const quote = text[start];
-    let value = "";
-    let i = start + 1;
-    while (i < text.length && text[i] !== quote) {
-      const escape = text[i] === "\\" && /^\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))/s.exec(text.slice(i, i + 10));
-      if (!escape) {
-        value += text[i];
-        i += 1;
-        continue;
-      }
-      const code = escape[1] || escape[2] || escape[3];
-      value += code ? String.fromCodePoint(parseInt(code, 16)) : ({ n: "\n", t: "\t", r: "\r" }[escape[4]] ?? escape[4]);
-      i += escape[0].length;
-    }
-    return i < text.length ? { value, end: i + 1 } : null;
-  }
-
-  /**
-   * The n-grams of an explanation: `^ 'def' * '('` is the document's start, a token, any token, a token.
-   * @returns {?{start: boolean, tokens: (string|null)[]}[]} null if the text is none of that form
-   */
-  function ngrams(text) {
-    const found = [];
-    let ngram = { start: false, tokens: [] };
-    let i = 0;
-    while (i < text.length) {
-      if (text[i] === " ") i += 1;
-      else if (text[i] === "^") (ngram.start = true), (i += 1);
-      else if (text[i] === "*") ngram.tokens.push(null), (i += 1);
-      else if (text[i] === "|") found.push(ngram), (ngram = { start: false, tokens: [] }), (i += 1);
-      else if (text[i] === "'" || text[i] === '"') {
-        const token = literal(text, i);
-        if (!token) return null;
-        ngram.tokens.push(token.value);
-        i = token.end;
-      } else return null;
-    }
-    return [...found, ngram];
-  }
-
   /** A token in a chip: runs of spaces, which code is full of, as their number. */
   const short = (token) => shown(token, false).replace(/ {3,}/g, (spaces) => `␣×${spaces.length}`);
 
   /** One n-gram as chips. */
   function chips(ngram) {
-    const start = ngram.start ? [h("span", { class: "chip wild", title: "the document's start" }, "^")] : [];
-    const each = ngram.tokens.map((token) =>
-      token === null ? h("span", { class: "chip wild", title: "any token" }, "∗") : h("span", { class: "chip" }, short(token)),
+    const start = ngram.at_start ? [h("span", { class: "chip wild", title: "the document's start" }, "^")] : [];
+    const each = ngram.texts.map((text, i) =>
+      text === null ? h("span", { class: "chip wild", title: "any token" }, "∗") : h("span", { class: "chip", title: ngram.tokens[i] === null ? null : `token ${ngram.tokens[i]}` }, short(text)),
     );
     return h("span", { class: "ngram", dir: "ltr" }, start, each);
   }
 
-  /** The first n-grams of an explanation in a line; other texts as they are. */
-  function brief(text, most = 3) {
-    if (!text) return h("span", { class: "dim" }, "–");
-    const found = ngrams(text);
-    if (!found) return h("bdi", { class: "mono" }, format.cut(text, LONGEST));
-    const more = found.length > most ? h("span", { class: "dim" }, ` + ${found.length - most} more`) : null;
-    return h("span", { class: "brief" }, found.slice(0, most).map(chips), more);
+  /** The first n-grams of an explanation in a line. */
+  function brief(ngrams, most = 3) {
+    if (!ngrams.length) return h("span", { class: "dim" }, "–");
+    const more = ngrams.length > most ? h("span", { class: "dim" }, ` + ${ngrams.length - most} more`) : null;
+    return h("span", { class: "brief" }, ngrams.slice(0, most).map(chips), more);
   }
 
   /**
@@ -93,19 +49,5 @@ const tokens = (() => {
     return box;
   }
 
-  /** "' a' +0.08 | ' b' -0.07" as pairs of a token and a number; null if it is not of that form. */
-  function effects(text) {
-    const found = [];
-    let i = 0;
-    while (i < text.length) {
-      const token = text[i] === "'" || text[i] === '"' ? literal(text, i) : null;
-      const number = token && /^ ([-+]?[\d.e+-]+)(?: \| |$)/.exec(text.slice(token.end));
-      if (!number) return null;
-      found.push([token.value, Number(number[1])]);
-      i = token.end + number[0].length;
-    }
-    return found;
-  }
-
-  return { shown, short, ngrams, chips, brief, example, effects };
+  return { shown, short, chips, brief, example };
 })();

@@ -1,0 +1,33 @@
+"""What it does to the logits to take a latent away, as data."""
+
+from dataclasses import dataclass
+
+__all__ = ["LatentEffects", "TokenChange"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChange:
+    """By how much the logit of a token changes."""
+
+    token: int | None
+    """Its id; ``None`` in results of format 1, which have no ids."""
+    text: str
+    """Its text."""
+    by: float
+    """The change, in logits."""
+
+    def to_text(self) -> str:
+        """For people: ``' the' +0.083``."""
+        return f"{self.text!r} {self.by:+.3g}"
+
+
+@dataclass(frozen=True)
+class LatentEffects:
+    """The tokens whose logits change most where what a latent adds is taken away."""
+
+    latent: int
+    """The latent."""
+    raised: list[TokenChange]
+    """Those that are raised most, the largest change first."""
+    lowered: list[TokenChange]
+    """Those that are lowered most, the largest change first."""
