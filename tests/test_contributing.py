@@ -8,6 +8,7 @@ import pytest
 from saes import training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, compare_reports, evaluate
+from sae_lens_metrics.evaluation.check_metric import check_metric
 from sae_lens_metrics.metrics.registry import unregister_metric
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +40,7 @@ def test_the_worked_example(example, model, tokens):
     assert topk.provenance["config"]["concentration"] == {"largest": 2}
     compared = {difference.number: difference for difference in compare_reports({"topk": topk, "standard": standard}).differences}
     assert compared["concentration/share"].paired
+    check_metric("concentration", Subject(model, training_sae("topk")), corpus, config)
 
 
 def test_every_folder_is_in_the_list_of_layers():
