@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sae_lens_metrics.metrics.registry import metric_names, metric_spec, register_metric, unregister_metric
     from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
     from sae_lens_metrics.metrics.spec import MetricSpec, Number
-    from sae_lens_metrics.results import Estimate, MetricResult, Report, summary
+    from sae_lens_metrics.results import Estimate, FiringExample, LatentEffects, LatentExplanation, MetricResult, Report, summary
     from sae_lens_metrics.results.history import History, read_histories
     from sae_lens_metrics.subject.subject import Subject
     from sae_lens_metrics.text.corpus import Corpus
@@ -35,7 +35,10 @@ __all__ = [
     "Corpus",
     "Estimate",
     "ExplanationConfig",
+    "FiringExample",
     "History",
+    "LatentEffects",
+    "LatentExplanation",
     "MetricContext",
     "MetricResult",
     "MetricSpec",
@@ -89,7 +92,7 @@ _HOMES = {
     "metrics.registry": ("metric_names", "metric_spec", "register_metric", "unregister_metric"),
     "metrics.shrinkage.spec": ("ShrinkageConfig",),
     "metrics.spec": ("MetricSpec", "Number"),
-    "results": ("Estimate", "MetricResult", "Report", "summary"),
+    "results": ("Estimate", "FiringExample", "LatentEffects", "LatentExplanation", "MetricResult", "Report", "summary"),
     "results.history": ("History", "read_histories"),
     "subject.subject": ("Subject",),
     "text.corpus": ("Corpus",),

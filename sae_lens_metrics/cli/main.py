@@ -23,6 +23,7 @@ COMMANDS = {
     "dashboard": "a W&B workspace for runs with metrics",
     "tasks": "the tasks that probes can be given",
     "explain": "what a metric or a number means, and how far to trust it",
+    "schema": "the JSON Schema of result files",
 }
 """Every command with a line on what it does."""
 

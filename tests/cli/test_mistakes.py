@@ -20,6 +20,7 @@ WRONG_FLAGS = {
     "dashboard": ("--entty", "--entity"),
     "tasks": ("--sohw", "--show"),
     "explain": ("--hlp", "--help"),
+    "schema": ("--hlp", "--help"),
 }
 
 
