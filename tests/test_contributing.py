@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from saes import training_sae
 
-from sae_lens_metrics import Corpus, MetricsConfig, Subject, compare_reports, evaluate
-from sae_lens_metrics.evaluation.check_metric import check_metric
+from sae_lens_metrics import Corpus, MetricsConfig, Subject, check_metric, compare_reports, evaluate
 from sae_lens_metrics.metrics.registry import unregister_metric
 
 ROOT = Path(__file__).parent.parent
