@@ -19,12 +19,13 @@ from sae_lens_metrics.views.page.parts import Part, encode
 if TYPE_CHECKING:
     from sae_lens_metrics.comparison.comparison import Comparison
 
-__all__ = ["write_report"]
+__all__ = ["SCRIPTS", "STYLES", "write_report"]
 
 TITLE = "SAE metrics"
 
-_STYLES = ("base.css", "parts.css", "latents.css")
-_SCRIPTS = (
+STYLES = ("base.css", "parts.css", "latents.css")
+"""The style sheets, in the order in which they stand in a page."""
+SCRIPTS = (
     "format",
     "dom",
     "store",
@@ -161,7 +162,7 @@ def _page(contents: dict[str, Any], parts: list[Part], title: str, *, folder: bo
     return template.render(
         title=_encodable(title),
         policy=_policy(script, folder=folder),
-        style="\n".join(_static(name) for name in _STYLES),
+        style="\n".join(_static(name) for name in STYLES),
         script=script,
         contents=encode(json.dumps(contents)),
         parts=parts,
@@ -183,7 +184,7 @@ def _policy(script: str, *, folder: bool) -> str:
 
 def _script() -> str:
     """All scripts in one function, so that nothing of theirs is visible outside of it."""
-    scripts = "\n".join(_static(f"js/{name}.js") for name in _SCRIPTS)
+    scripts = "\n".join(_static(f"js/{name}.js") for name in SCRIPTS)
     return f'(() => {{\n"use strict";\n{scripts}\n}})();\n'
 
 

@@ -155,8 +155,8 @@ def test_every_script_is_part_of_the_page(tmp_path):
     from sae_lens_metrics.views.page import page
 
     static = Path(page.__file__).parent / "static"
-    assert sorted(page._SCRIPTS) == sorted(file.stem for file in (static / "js").glob("*.js"))
-    assert sorted(page._STYLES) == sorted(file.name for file in static.glob("*.css"))
+    assert sorted(page.SCRIPTS) == sorted(file.stem for file in (static / "js").glob("*.js"))
+    assert sorted(page.STYLES) == sorted(file.name for file in static.glob("*.css"))
 
 
 def test_the_same_reports_give_the_same_file(tmp_path):
