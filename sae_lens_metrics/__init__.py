@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sae_lens_metrics.evaluation.run_evals import run_evals
     from sae_lens_metrics.evaluation.sweep import sweep
     from sae_lens_metrics.functional.ngram_building import build_explanation
+    from sae_lens_metrics.loading.pretrained import load_pretrained
     from sae_lens_metrics.loading.targets import find_targets
     from sae_lens_metrics.metrics.ablation.spec import AblationConfig
     from sae_lens_metrics.metrics.config import MetricsConfig
@@ -58,6 +59,7 @@ __all__ = [
     "compare_reports",
     "evaluate",
     "find_targets",
+    "load_pretrained",
     "metric_names",
     "metric_spec",
     "paper_figures",
@@ -82,6 +84,7 @@ _HOMES = {
     "evaluation.run_evals": ("run_evals",),
     "evaluation.sweep": ("sweep",),
     "functional.ngram_building": ("build_explanation",),
+    "loading.pretrained": ("load_pretrained",),
     "loading.targets": ("find_targets",),
     "metrics.ablation.spec": ("AblationConfig",),
     "metrics.config": ("MetricsConfig",),

@@ -41,7 +41,7 @@ def identity(subject: Subject, corpus: Corpus, config: MetricsConfig) -> dict[st
         "corpus": corpus.describe(),
         "versions": packages(),
         "settings": subject.settings(),
-        "model": subject.model_hash(),
+        "model": subject.site.model_hash(),
         "files": {str(path): _contents(path) for path in files},
     }
 

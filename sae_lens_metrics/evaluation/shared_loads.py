@@ -11,7 +11,7 @@ from sae_lens_metrics.evaluation.order import Job, Overrides, Place
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.pretrained import ModelSpec, load_spec
 from sae_lens_metrics.metrics.config import MetricsConfig
-from sae_lens_metrics.subject.shared_prefixes import SharedRuns
+from sae_lens_metrics.subject.shared_prefixes import SharedPrefixes
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.text.tokenization import Tokenization
@@ -41,7 +41,7 @@ class SharedLoads:
         model = self._once(place.model, lambda: load_spec(place.model, self._overrides.device))
         subject = self._overrides.subject(job.target, model)
         if self._at_place[place] > 1:
-            subject.shared_runs = self._runs(place)
+            subject = subject.sharing(self._runs(place))
         return subject
 
     def corpus(self, subject: Subject, dataset: str) -> Corpus:
@@ -53,11 +53,11 @@ class SharedLoads:
 
         return self._once((Tokenization.of_subject(subject), dataset), lambda: with_retries(draw, f"the data set {dataset!r}"))
 
-    def _runs(self, place: Place) -> SharedRuns:
+    def _runs(self, place: Place) -> SharedPrefixes:
         if place not in self._kept:
-            for other in [key for key, value in self._kept.items() if isinstance(value, SharedRuns)]:
+            for other in [key for key, value in self._kept.items() if isinstance(value, SharedPrefixes)]:
                 del self._kept[other]  # there is room for those of one hook
-            self._kept[place] = SharedRuns(self.config.memory_gb * 2**30)
+            self._kept[place] = SharedPrefixes(self.config.memory_gb * 2**30)
         return self._kept[place]
 
     def _once(self, key: Any, load: Callable[[], Any]) -> Any:

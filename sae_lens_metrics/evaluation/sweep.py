@@ -19,7 +19,7 @@ from sae_lens_metrics.loading.pretrained import read_info
 from sae_lens_metrics.loading.targets import Target
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results import Report, summary, write_atomically
-from sae_lens_metrics.text.corpus import load_text_dataset
+from sae_lens_metrics.text.datasets import load_text_dataset
 from sae_lens_metrics.views.wandb.log import log_report, wandb_run
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _evaluate(
 ) -> Outcome:
     """Evaluates one SAE, unless its result is there, and writes its file."""
     subject = shared.subject(job)
-    dataset = shared.config.dataset or subject.sae.cfg.metadata.dataset_path
+    dataset = shared.config.dataset or subject.dictionary.sae.cfg.metadata.dataset_path
     if not dataset:
         raise CorpusError("the SAE's metadata name no data set: give one with --dataset")
     config = replace(shared.config, dataset=dataset)

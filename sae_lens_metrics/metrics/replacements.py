@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import ActivationBatch
+from sae_lens_metrics.text.batches import ActivationBatch
 
 __all__ = ["replacement_losses"]
 
@@ -24,12 +24,12 @@ def replacement_losses(
             has the name ``clean``.
         zeroed: If given, the name of the loss with zeros in place everywhere, special tokens included, as in SAELens's evaluation.
     """
-    valid = subject.valid(batch.prefix.tokens)
+    valid = subject.site.valid(batch.prefix.tokens)
     counted = valid[:, :-1]
-    runs = {"clean": subject.losses(batch.prefix)}
+    runs = {"clean": subject.site.losses(batch.prefix)}
     for name, x in replacements.items():
-        runs[name] = subject.losses(batch.prefix, batch.to_positions(subject, x))
+        runs[name] = subject.site.losses(batch.prefix, batch.to_positions(x))
     if zeroed is not None:
         zeros = torch.zeros(*valid.shape, subject.d_out, device=subject.device)
-        runs[zeroed] = subject.losses(batch.prefix, zeros, where=torch.ones_like(valid))
+        runs[zeroed] = subject.site.losses(batch.prefix, zeros, where=torch.ones_like(valid))
     return {"predictions": counted.sum(1), **{name: (loss * counted).sum(1) for name, loss in runs.items()}}

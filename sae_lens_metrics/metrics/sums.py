@@ -8,7 +8,8 @@ from torch import Tensor
 
 from sae_lens_metrics.functional.statistics import ratio_influence, ratio_with_error
 from sae_lens_metrics.results import Estimate
-from sae_lens_metrics.text.corpus import ActivationBatch, Corpus
+from sae_lens_metrics.text.batches import ActivationBatch
+from sae_lens_metrics.text.corpus import Corpus
 
 __all__ = ["SequenceSums", "moments", "variance"]
 

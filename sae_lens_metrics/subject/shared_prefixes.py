@@ -7,10 +7,10 @@ from torch import Tensor
 
 from sae_lens_metrics.subject.backends import Prefix
 
-__all__ = ["SharedRuns"]
+__all__ = ["SharedPrefixes"]
 
 
-class SharedRuns:
+class SharedPrefixes:
     """Keeps what a model computed up to a hook, by its tokens, so that several SAEs there share one run.
 
     All subjects that are given it must have the same model, with the same arguments, and the same hooks. What was asked for first is

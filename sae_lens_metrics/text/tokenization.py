@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.subject.subject import Subject
 
-__all__ = ["Sequences", "Tokenization", "draw_sequences", "token_store"]
+__all__ = ["Sequences", "Tokenization", "draw_sequences", "shortfall", "token_store"]
 
 _POOL, _SMALL_POOL = 8, 4_000_000
 """How many times as many sequences as wanted are read at most, or tokens, whichever is more, to draw from as many documents as possible."""
@@ -47,16 +47,16 @@ class Tokenization:
         Raises:
             CorpusError: If the metadata lack what is needed, or the context is longer than the model's.
         """
-        metadata = subject.sae.cfg.metadata
-        if subject.context_size is None:
+        metadata, language = subject.dictionary.sae.cfg.metadata, subject.language
+        if language.context_size is None:
             raise CorpusError("the SAE's metadata have no context_size: give one (context_size=128, or --context-size 128)")
-        if subject.prepend_bos is None:
+        if language.prepend_bos is None:
             raise CorpusError("the SAE's metadata do not say whether sequences begin with BOS: give prepend_bos, or --prepend-bos")
-        longest = subject.longest_context
-        if longest and subject.context_size > longest:
-            raise CorpusError(f"a context of {subject.context_size} tokens is longer than the model's {longest}: give a smaller one")
+        longest = language.longest_context
+        if longest and language.context_size > longest:
+            raise CorpusError(f"a context of {language.context_size} tokens is longer than the model's {longest}: give a smaller one")
         separator = metadata.get("sequence_separator_token", "bos")
-        return cls(subject.context_size, subject.prepend_bos, bool(metadata.disable_concat_sequences), separator)
+        return cls(language.context_size, language.prepend_bos, bool(metadata.disable_concat_sequences), separator)
 
     @classmethod
     def of_store(cls, store: ActivationsStore) -> "Tokenization":
@@ -123,6 +123,14 @@ def draw_sequences(store: ActivationsStore, n: int, *, seed: int) -> Sequences:
         turn[position] = seen[document] = seen.get(document, -1) + 1
     chosen = order[turn.sort(stable=True).indices[:n]].sort().values
     return Sequences(pool.tokens[chosen], pool.documents[chosen])
+
+
+def shortfall(drawn: Sequences, wanted: int) -> list[str]:
+    """What to say where a data set holds fewer sequences than were wanted."""
+    if len(drawn.tokens) >= wanted:
+        return []
+    asked = wanted * drawn.tokens.shape[1]
+    return [f"the data set holds {drawn.tokens.numel():,} tokens, {asked:,} were asked for: errors are larger"]
 
 
 def _read(store: ActivationsStore, n: int) -> Sequences:

@@ -12,8 +12,9 @@ from sae_lens.training.activations_store import ActivationsStore
 from sae_lens_metrics.errors import ConfigError, CorpusError
 from sae_lens_metrics.functional.statistics import mean_with_error
 from sae_lens_metrics.metrics.config import MetricsConfig
-from sae_lens_metrics.text.corpus import Corpus, load_text_dataset, shortfall
-from sae_lens_metrics.text.tokenization import Sequences, Tokenization, draw_sequences, token_store
+from sae_lens_metrics.text.corpus import Corpus
+from sae_lens_metrics.text.datasets import load_text_dataset
+from sae_lens_metrics.text.tokenization import Sequences, Tokenization, draw_sequences, shortfall, token_store
 
 __all__ = ["NOT_HELD_OUT", "HeldOutText", "hold_out", "training_sequences"]
 

@@ -60,10 +60,10 @@ class Work:
 
     def __init__(self, subject: Subject, context: int, ablations: int, shown: int) -> None:
         self.subject, self.shown = subject, shown
-        self.tokens = torch.randint(subject.vocabulary, (SEQUENCES, context), device=subject.device)
+        self.tokens = torch.randint(subject.language.vocabulary, (SEQUENCES, context), device=subject.device)
         self.start = (context - T) // 2
-        self.prefix = subject.prefix(self.tokens[:, : self.start + T])
-        self.x = subject.activations(self.prefix)[:, self.start]
+        self.prefix = subject.site.prefix(self.tokens[:, : self.start + T])
+        self.x = subject.site.activations(self.prefix)[:, self.start]
         self.rows = torch.arange(SEQUENCES, device=subject.device).repeat_interleave(ablations // SEQUENCES)
         self.latents = torch.randint(subject.d_sae, self.rows.shape, device=subject.device)
 
@@ -72,12 +72,12 @@ class Work:
         return (x - subject_directions(self.subject, x, self.latents[part]))[:, None]
 
     def ours(self) -> Tensor:
-        onwards = self.subject.onwards(self.prefix, self.start)
+        onwards = self.subject.site.changes.onwards(self.prefix, self.start)
         with Ablations(self.subject, 2 * 2**30) as effects:
             return effects(onwards, self.rows, self.changed, shown=self.shown).sparsity
 
     def full_runs(self, n: int) -> Tensor:
-        model, name, sparsity = self.subject.model, self.subject.hook_name, []
+        model, name, sparsity = self.subject.site.model, self.subject.hook_name, []
         with torch.no_grad():
             for i in range(n):
                 tokens, change = self.tokens[self.rows[i], None], self.changed(slice(i, i + 1))[0, 0]
@@ -94,7 +94,7 @@ class Work:
 
 
 def subject_directions(subject: Subject, x: Tensor, latents: Tensor) -> Tensor:
-    return subject.latent_directions(x, latents[:, None])[:, 0]
+    return subject.dictionary.latent_directions(x, latents[:, None])[:, 0]
 
 
 def operations(shape: str) -> float:

@@ -39,10 +39,10 @@ def plain_activate(subject, latent):
 
     def activate(rows):
         batch = torch.zeros(len(rows), 1 + max(map(len, rows)), dtype=torch.long)
-        batch[:, 0] = subject.bos_token
+        batch[:, 0] = subject.language.bos_token
         for line, row in zip(batch, rows, strict=True):
             line[1 : 1 + len(row)] = torch.tensor(row)
-        z = subject.encode(subject.activations(subject.prefix(batch)))
+        z = subject.dictionary.encode(subject.site.activations(subject.site.prefix(batch)))
         return [float(acts[len(row), latent]) for acts, row in zip(z, rows, strict=True)]
 
     return activate
@@ -147,7 +147,7 @@ def main():
             f"{run * flops / seconds / rate:.0%} of the machine's {rate / 1e9:.0f} GFLOP/s in matrix products"
         )
     start = time.perf_counter()
-    n2g(load_pretrained(sys.argv[1], model=subject.model, device="cpu"), corpus, MetricsConfig(), torch.Generator())
+    n2g(load_pretrained(sys.argv[1], model=subject.site.model, device="cpu"), corpus, MetricsConfig(), torch.Generator())
     print(f"all latents explained and scored on {corpus.tokens.numel():,} tokens: {time.perf_counter() - start:.0f} s")
 
 

@@ -66,7 +66,7 @@ def times_of(subject, simulation, corpus):
 
     def clean():
         for part in corpus.tokens.split(BATCH):
-            subject.losses(subject.prefix(part))
+            subject.site.losses(subject.site.prefix(part))
 
     functions = (lambda: [simulation.simulate(batch) for batch in batches], decode, clean)
     density = sum(len(latents.value) for latents in simulated) / sum(len(batch.x) for batch in batches)

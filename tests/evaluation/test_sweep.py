@@ -39,7 +39,7 @@ from sae_lens_metrics.loading.file_faults import weights_fault
 from sae_lens_metrics.loading.targets import Target, find_targets, read_list
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.subject.backends import Prefix
-from sae_lens_metrics.subject.shared_prefixes import SharedRuns
+from sae_lens_metrics.subject.shared_prefixes import SharedPrefixes
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 LAYERS = range(8)
@@ -502,10 +502,10 @@ def test_the_model_and_the_text_are_shared(checkpoints, folder, tmp_path, monkey
     from sae_lens_metrics.evaluation import shared_loads as module
 
     loads, draws, runs = [], [], []
-    load, draw, keep = module.load_spec, module.Corpus.from_dataset, SharedRuns.prefix
+    load, draw, keep = module.load_spec, module.Corpus.from_dataset, SharedPrefixes.prefix
     monkeypatch.setattr(module, "load_spec", lambda *args: loads.append(args) or load(*args))
     monkeypatch.setattr(module.Corpus, "from_dataset", lambda *args, **options: draws.append(args) or draw(*args, **options))
-    monkeypatch.setattr(SharedRuns, "prefix", lambda self, tokens, run: keep(self, tokens, lambda t: runs.append(1) or run(t)))
+    monkeypatch.setattr(SharedPrefixes, "prefix", lambda self, tokens, run: keep(self, tokens, lambda t: runs.append(1) or run(t)))
     targets, overrides = find_targets([str(checkpoints)]), Overrides(model=str(TINY_LM), device="cpu")
     shared = sweep(targets[::2] + targets[1::2], settings(folder), tmp_path / "shared", overrides=overrides)
     assert (len(loads), len(draws)) == (1, 1)
@@ -517,8 +517,8 @@ def test_the_model_and_the_text_are_shared(checkpoints, folder, tmp_path, monkey
     assert {name: report.flat() for name, report in shared.reports.items()} == {name: r.flat() for name, r in apart.reports.items()}
 
 
-def test_shared_runs_keep_to_their_limit():
-    runs, asked = SharedRuns(limit=3_000), []
+def test_shared_prefixes_keep_to_their_limit():
+    runs, asked = SharedPrefixes(limit=3_000), []
 
     def run(tokens):
         asked.append(tokens)

@@ -498,15 +498,15 @@ def test_interrupted_while_writing(command, monkeypatch, tmp_path):
 
 def test_the_library_loads_a_folder_with_a_model_at_hand(model, sae_folder):
     subject = load_pretrained(str(sae_folder), model=model, device="cpu")
-    assert subject.model is model
+    assert subject.site.model is model
     assert (subject.d_in, subject.d_sae, subject.hook_name) == (D_IN, D_SAE, HOOK)
 
 
 def test_special_tokens_at_hand(model, sae_folder, tokens):
-    usual = int(tokens[0, 1:][~load_pretrained(str(sae_folder), model=model, device="cpu").special(tokens[0, 1:])][0])
+    usual = int(tokens[0, 1:][~load_pretrained(str(sae_folder), model=model, device="cpu").language.special(tokens[0, 1:])][0])
     subject = load_pretrained(str(sae_folder), model=model, device="cpu", special_tokens=[usual])
-    assert bool(subject.special(tokens)[tokens == usual].all())
-    assert not bool(subject.valid(tokens)[tokens == usual].any())
+    assert bool(subject.language.special(tokens)[tokens == usual].all())
+    assert not bool(subject.site.valid(tokens)[tokens == usual].any())
 
 
 def test_the_library_warns_of_an_odd_configuration(model, sae_folder, caplog):

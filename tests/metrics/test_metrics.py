@@ -16,6 +16,7 @@ from sae_lens_metrics.metrics.registry import get_metric, metric_names
 from sae_lens_metrics.metrics.sanity.compute import sanity_warnings
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.subject.inference_sae import inference_sae
+from sae_lens_metrics.subject.site import Site
 from sae_lens_metrics.text.standard_library import standard_library_documents
 from sae_lens_metrics.text.tokenization import Tokenization, token_store
 
@@ -105,18 +106,18 @@ def test_shrinkage_equals_a_loop_over_nnls(architecture, normalize, model, token
     config = MetricsConfig(names=["shrinkage"], batch_size=2, shrinkage=ShrinkageConfig(tokens=10**6))
     ours = evaluate(subject, corpus, config).flat()
 
-    prefix = subject.prefix(tokens[:3])
-    valid = subject.valid(tokens[:3])
-    x = subject.activations(prefix)[valid]
-    z = subject.sae.encode(x)
-    raw = subject.decode(z, x)
+    prefix = subject.site.prefix(tokens[:3])
+    valid = subject.site.valid(tokens[:3])
+    x = subject.site.activations(prefix)[valid]
+    z = subject.dictionary.sae.encode(x)
+    raw = subject.dictionary.decode(z, x)
     refined, z_refined = torch.empty_like(raw), torch.zeros_like(z)
     for i in range(len(x)):
         support = z[i].nonzero()[:, 0]
-        rows = subject.latent_directions(x[i][None], support[None])[0] * z[i, support].sign()[:, None]
-        best, _ = nnls(rows.T.double().numpy(), (x[i] - subject.decode(torch.zeros_like(z[i]), x[i])).double().numpy())
+        rows = subject.dictionary.latent_directions(x[i][None], support[None])[0] * z[i, support].sign()[:, None]
+        best, _ = nnls(rows.T.double().numpy(), (x[i] - subject.dictionary.decode(torch.zeros_like(z[i]), x[i])).double().numpy())
         z_refined[i, support] = torch.tensor(best, dtype=torch.float32) * z[i, support].sign()
-        refined[i] = subject.decode(z_refined[i][None], x[i][None])[0]
+        refined[i] = subject.dictionary.decode(z_refined[i][None], x[i][None])[0]
     spread = (x - x.mean(0)).square().sum()
     assert ours["shrinkage/ratio"] == pytest.approx(float(z_refined.abs().sum() / z.abs().sum()), rel=1e-4)
     assert ours["shrinkage/mse_raw"] == pytest.approx(float((x - raw).square().sum() / spread), rel=1e-4)
@@ -127,7 +128,7 @@ def test_shrinkage_equals_a_loop_over_nnls(architecture, normalize, model, token
     assert ours["shrinkage/change_sd"] == pytest.approx(float(change.std(correction=0)), rel=1e-3)
     full = torch.zeros(*valid.shape, D_IN)
     full[valid] = refined
-    losses = subject.losses(prefix, full)[valid[:, :-1]]
+    losses = subject.site.losses(prefix, full)[valid[:, :-1]]
     assert ours["shrinkage/ce_refined"] == pytest.approx(float(losses.mean()), rel=1e-4)
     assert ours["shrinkage/kkt_residual"] < 1e-5
     assert ours["shrinkage/mse_refined"] <= ours["shrinkage/mse_raw"]
@@ -248,7 +249,7 @@ def test_the_registry_refuses_what_cannot_be():
 
 
 def test_an_unknown_metric_fails_before_any_work(model, corpus, monkeypatch):
-    monkeypatch.setattr(Subject, "prefix", lambda *_: pytest.fail("the model was run"))
+    monkeypatch.setattr(Site, "prefix", lambda *_: pytest.fail("the model was run"))
     with pytest.raises(ConfigError, match="no metric 'nothing'"):
         evaluate(object.__new__(Subject), corpus, MetricsConfig(names=["nothing"]))
 

@@ -39,15 +39,15 @@ def test_the_latents_are_the_rules(bos):
     rules = example_rules(bos)
     subject = planted_subject(rules, bos=bos)
     tokens = planted_tokens(subject, 400)
-    prefix = subject.prefix(tokens)
-    x = subject.activations(prefix)
-    z = subject.encode(x)
+    prefix = subject.site.prefix(tokens)
+    x = subject.site.activations(prefix)
+    z = subject.dictionary.encode(x)
     assert torch.equal(z, torch.stack([rule(tokens) for rule in rules], dim=-1).float())
     assert (z.flatten(0, 1).max(0).values > 0).all()  # each fires somewhere
-    assert torch.equal(subject.decode(z, x), x)
-    assert torch.equal(subject.logits(prefix, x), subject.logits(prefix))
-    assert not torch.equal(subject.logits(prefix, x + 1), subject.logits(prefix))
-    assert subject.losses(prefix, subject.decode(z, x)).shape == (400, subject.context_size - 1)
+    assert torch.equal(subject.dictionary.decode(z, x), x)
+    assert torch.equal(subject.site.logits(prefix, x), subject.site.logits(prefix))
+    assert not torch.equal(subject.site.logits(prefix, x + 1), subject.site.logits(prefix))
+    assert subject.site.losses(prefix, subject.dictionary.decode(z, x)).shape == (400, subject.language.context_size - 1)
 
 
 def test_what_the_subject_knows_about_sequences():
@@ -66,7 +66,7 @@ def test_documents_are_separated_by_bos():
     rows = Dataset.from_dict({"text": [" t6 t1 t2"] * 40})
     corpus = Corpus.from_dataset(rows, subject, tokens=64)
     assert (corpus.tokens[:, 0] == BOS).all()
-    z = subject.encode(subject.activations(subject.prefix(corpus.tokens)))
+    z = subject.dictionary.encode(subject.site.activations(subject.site.prefix(corpus.tokens)))
     starts = (corpus.tokens == 6) & (earlier(corpus.tokens, 1) == BOS)
     assert starts.sum() > 8
     assert torch.equal(z[..., 3], starts.float())

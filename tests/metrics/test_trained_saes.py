@@ -44,15 +44,15 @@ def test_refinement_lowers_error_and_loss(reports):
 def test_the_optimum_is_that_of_nnls_on_real_tokens(name, trained, held_out):
     subject = trained[name]
     x = next(held_out.activations(subject, 4, progress="")).x[:300]
-    z = subject.encode(x)
-    _, offset = subject.scale_and_offset(x)
+    z = subject.dictionary.encode(x)
+    _, offset = subject.dictionary.scale_and_offset(x)
     target = x - offset
-    refined = refine_activations(target, subject.decoder, z)
-    ours = (target - refined @ subject.decoder).double().square().sum(1).numpy()
-    rows = subject.decoder.double().numpy()
+    refined = refine_activations(target, subject.dictionary.decoder, z)
+    ours = (target - refined @ subject.dictionary.decoder).double().square().sum(1).numpy()
+    rows = subject.dictionary.decoder.double().numpy()
     theirs = np.array([nnls(rows[z[i].nonzero()[:, 0].numpy()].T, target[i].double().numpy())[1] ** 2 for i in range(len(x))])
     assert (ours <= theirs * (1 + 1e-5) + 1e-9).all()
-    assert float(kkt_residual(target, subject.decoder, z, refined).max()) < 1e-5
+    assert float(kkt_residual(target, subject.dictionary.decoder, z, refined).max()) < 1e-5
 
 
 def test_latents_beat_channels_on_features_of_code(reports):

@@ -6,7 +6,7 @@ import weakref
 import pytest
 import torch
 from sae_lens.load_model import HookedProxyLM
-from saes import SUPPORTED, training_sae
+from saes import SUPPORTED, through, training_sae
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformer_lens import HookedTransformer, HookedTransformerConfig
@@ -123,8 +123,8 @@ def chosen_latents(subject, x):
 
     The effects of others are small, and rounding in single precision moves their sparsity by up to 1e-3, in whole runs too.
     """
-    z = subject.encode(x)
-    strength = z.abs() * subject.latent_directions(x[:, None], torch.arange(subject.d_sae)[None, None])[:, 0].norm(dim=-1)
+    z = subject.dictionary.encode(x)
+    strength = z.abs() * subject.dictionary.latent_directions(x[:, None], torch.arange(subject.d_sae)[None, None])[:, 0].norm(dim=-1)
     order = strength.topk(LATENTS).indices
     return [(sequence, int(latent)) for sequence, latents in enumerate(order) for latent in latents if z[sequence, latent] != 0]
 
@@ -156,11 +156,11 @@ def brute_force(subject, model, tokens, start, chosen, reference=None):
 
     The model may be another copy than the subject's, of another precision.
     """
-    head = subject._head
-    x = whole_activation(subject.model, tokens, subject.hook_name, head)
+    head = subject.site.place.input.head
+    x = whole_activation(subject.site.model, tokens, subject.hook_name, head)
     found = []
     for sequence, latent in chosen:
-        added = added_by(subject.sae, x[sequence, start], latent)
+        added = added_by(subject.dictionary.sae, x[sequence, start], latent)
 
         def put(activation, added=None, sequence=sequence):
             flat = (activation[0] if head is None else activation[0, :, head]).view(activation.shape[1], -1)
@@ -188,25 +188,25 @@ def whole_activation(model, tokens, hook, head):
 
 
 def measured(subject, tokens, start, chosen, *, memory=MUCH, shown=0, reference=None):
-    prefix = subject.prefix(tokens)
-    x = subject.activations(prefix)[:, start]
+    prefix = subject.site.prefix(tokens)
+    x = subject.site.activations(prefix)[:, start]
     base = x if reference is None else reference[:, start]
-    onwards = subject.onwards(prefix, start, reference)
+    onwards = subject.site.changes.onwards(prefix, start, reference)
     rows, latents = (torch.tensor(column) for column in zip(*chosen, strict=True))
-    added = subject.encode(x)[rows, latents, None] * subject.latent_directions(x[rows], latents[:, None])[:, 0]
+    added = subject.dictionary.encode(x)[rows, latents, None] * subject.dictionary.latent_directions(x[rows], latents[:, None])[:, 0]
     with Ablations(subject, memory) as effects_of:
         return effects_of(onwards, rows, lambda part: (base[rows[part]] - added[part])[:, None], shown=shown)
 
 
 def assert_equals_whole_runs(subject, tokens, *, start=START, reference=None):
     """In double precision, as otherwise rounding is what would be compared; Gemma's norms compute in single precision all the same."""
-    chosen = chosen_latents(subject, subject.activations(subject.prefix(tokens))[:, start])
+    chosen = chosen_latents(subject, subject.site.activations(subject.site.prefix(tokens))[:, start])
     assert len(chosen) > len(tokens)
-    expected = brute_force(subject, subject.model, tokens, start, chosen, reference)
+    expected = brute_force(subject, subject.site.model, tokens, start, chosen, reference)
     assert expected.dtype == torch.float64
     assert (expected > 0).all()
     effects = measured(subject, tokens, start, chosen, reference=reference)
-    gemma = any("Gemma" in type(module).__name__ for module in subject.model.modules())
+    gemma = any("Gemma" in type(module).__name__ for module in subject.site.model.modules())
     torch.testing.assert_close(effects.sparsity, expected, rtol=4e-5 if gemma else 1e-5, atol=0)
 
 
@@ -222,7 +222,7 @@ def double(model):
 @pytest.mark.parametrize("architecture", SUPPORTED)
 def test_effects_equal_whole_runs_for_every_architecture(architecture, normalize, double, tokens):
     subject = Subject(double, training_sae(architecture, normalize=normalize))
-    assert type(subject._changes) is FromHookBackend
+    assert type(subject.site.capabilities.changes) is FromHookBackend
     assert_equals_whole_runs(subject, tokens[:2, : START + T])
 
 
@@ -243,7 +243,7 @@ HOOKS = {
 @pytest.mark.parametrize("hook", HOOKS)
 def test_effects_equal_whole_runs_at_every_kind_of_hook(hook, double, tokens):
     subject = Subject(double, training_sae("topk", hook=hook))
-    assert type(subject._changes) is HOOKS[hook]
+    assert type(subject.site.capabilities.changes) is HOOKS[hook]
     assert_equals_whole_runs(subject, tokens[:2, : START + T])
 
 
@@ -264,8 +264,8 @@ def test_effects_at_a_single_head(normalize, double, tokens):
 def test_effects_with_the_reconstruction_in_place(hook, double, tokens):
     subject = Subject(double, training_sae("topk", hook=hook, normalize="layer_norm"))
     short = tokens[:2, : START + T]
-    x = subject.activations(subject.prefix(short))
-    assert_equals_whole_runs(subject, short, reference=subject.decode(subject.encode(x), x))
+    x = subject.site.activations(subject.site.prefix(short))
+    assert_equals_whole_runs(subject, short, reference=subject.dictionary.decode(subject.dictionary.encode(x), x))
 
 
 @pytest.mark.parametrize("hook", ["hook_resid_pre", "hook_mlp_out", "attn.hook_z"])
@@ -273,7 +273,7 @@ def test_effects_with_the_reconstruction_in_place(hook, double, tokens):
 def test_effects_in_other_transformers(kind, hook):
     model = transformer(**TRANSFORMERS[kind])
     subject = subject_of(model, f"blocks.1.{hook}", architecture="topk")
-    assert type(subject._changes) is FromHookBackend
+    assert type(subject.site.capabilities.changes) is FromHookBackend
     assert_equals_whole_runs(subject, random_tokens())
 
 
@@ -290,7 +290,7 @@ def test_effects_in_wrapped_models(kind):
     model = wrapped(kind)
     for hook in wrapped_hooks(kind):
         subject = subject_of(model, hook, architecture="topk")
-        assert type(subject._changes) is OwnCacheBackend
+        assert type(subject.site.capabilities.changes) is OwnCacheBackend
         assert_equals_whole_runs(subject, random_tokens())
 
 
@@ -300,7 +300,7 @@ def test_effects_in_bridged_models(kind, tmp_path):
     hooks = [f"blocks.1.{hook}" for hook in BRIDGED_HOOKS if f"blocks.1.{hook}" in model.hook_dict]
     for hook in [*hooks, "blocks.0.hook_resid_pre", f"blocks.{LAYERS - 1}.hook_resid_post", "hook_embed"]:
         subject = subject_of(model, hook, architecture="topk")
-        assert type(subject._changes) is OwnCacheBackend
+        assert type(subject.site.capabilities.changes) is OwnCacheBackend
         assert_equals_whole_runs(subject, random_tokens())
 
 
@@ -317,8 +317,8 @@ def test_own_caches_at_the_first_and_the_last_position(tmp_path):
 
 def test_own_caches_with_the_reconstruction_in_place(tmp_path):
     for subject in own_cache_subjects(tmp_path):
-        x = subject.activations(subject.prefix(random_tokens()))
-        assert_equals_whole_runs(subject, random_tokens(), reference=subject.decode(subject.encode(x), x))
+        x = subject.site.activations(subject.site.prefix(random_tokens()))
+        assert_equals_whole_runs(subject, random_tokens(), reference=subject.dictionary.decode(subject.dictionary.encode(x), x))
 
 
 def test_own_caches_at_a_single_head(tmp_path):
@@ -329,11 +329,10 @@ def test_own_caches_at_a_single_head(tmp_path):
 def test_own_caches_whose_batch_does_not_grow(tmp_path):
     """The slower way, for models that cannot take more rows from the hook than they gave it."""
     for subject in own_cache_subjects(tmp_path):
-        simpler = subject._changes.simpler()
+        simpler = subject.site.capabilities.changes.simpler()
         assert isinstance(simpler, OwnCacheBackend)
         assert simpler.simpler() is None
-        subject._changes = simpler
-        assert_equals_whole_runs(subject, random_tokens())
+        assert_equals_whole_runs(through(subject, changes=simpler), random_tokens())
 
 
 def test_a_batch_that_cannot_grow_falls_back_on_the_simpler_way_in_silence(monkeypatch, recwarn):
@@ -347,7 +346,7 @@ def test_a_batch_that_cannot_grow_falls_back_on_the_simpler_way_in_silence(monke
 
     monkeypatch.setattr(OwnCacheBackend, "_outputs", refuse)
     subject = subject_of(model, "gpt_neox.layers.1", architecture="topk")
-    assert type(subject._changes) is OwnCacheBackend
+    assert type(subject.site.capabilities.changes) is OwnCacheBackend
     assert not any("ablation" in str(warning.message) for warning in recwarn)
     assert_equals_whole_runs(subject, random_tokens())
 
@@ -360,19 +359,19 @@ def test_logits_are_kept_where_it_is_not_known_how_they_come_about(kind):
     else:
         model.model.lm_head = torch.nn.Sequential(model.model.lm_head, torch.nn.Tanh())
     subject = subject_of(model, "model.layers.1", architecture="topk")
-    assert type(subject._changes) is OwnCacheBackend
-    assert not subject._changes._unembeds
+    assert type(subject.site.capabilities.changes) is OwnCacheBackend
+    assert not subject.site.capabilities.changes.unembeds
     assert_equals_whole_runs(subject, random_tokens())
 
 
 def test_differences_of_capped_logits():
     subject = subject_of(wrapped("gemma2", torch.float32), "model.layers.1", architecture="topk")
-    head = subject.model.model.lm_head
+    head = subject.site.model.model.lm_head
     a, b = torch.randn(2, 5, 3, D_MODEL, generator=torch.Generator().manual_seed(0))
     b[0] = a[0] + 1e-4 * b[0]
     b[1], a[1] = 1e6, -1e6  # beyond what single precision resolves
     exact = [CAP * (head.weight.double() @ x.double().unsqueeze(-1) / CAP).tanh().squeeze(-1) for x in (b, a)]
-    found = subject.logit_differences(b, a)
+    found = subject.site.changes.logit_differences(b, a)
     assert found.isfinite().all()
     torch.testing.assert_close(found[0].double(), (exact[0] - exact[1])[0], rtol=1e-4, atol=1e-8)
     torch.testing.assert_close(found[2:].double(), (exact[0] - exact[1])[2:], rtol=1e-5, atol=1e-5)
@@ -381,7 +380,7 @@ def test_differences_of_capped_logits():
 def test_a_run_that_is_left_leaves_nothing_behind():
     """Recorders of hidden states, hooks and caches of the wrapped model work as before."""
     subject = subject_of(wrapped("llama"), "model.layers.1", architecture="topk")
-    hf = subject.model.model
+    hf = subject.site.model.model
     before = [hf(random_tokens(), output_hidden_states=True), sum(len(module._forward_pre_hooks) for module in hf.modules())]
     measured(subject, random_tokens(), START, [(0, 1), (0, 2), (1, 3)])
     after = [hf(random_tokens(), output_hidden_states=True), sum(len(module._forward_pre_hooks) for module in hf.modules())]
@@ -398,7 +397,7 @@ def test_a_run_that_is_left_leaves_nothing_behind():
 def test_small_chunks_give_what_large_ones_give(memory, hook, model, tokens):
     subject = Subject(model, training_sae("topk", hook=hook))
     short = tokens[:3, : START + T]
-    chosen = chosen_latents(subject, subject.activations(subject.prefix(short))[:, START])
+    chosen = chosen_latents(subject, subject.site.activations(subject.site.prefix(short))[:, START])
     whole = measured(subject, short, START, chosen, shown=3)
     parts = measured(subject, short, START, chosen, memory=memory, shown=3)
     for name in ("sparsity", "norm", "tokens_affected"):
@@ -409,7 +408,7 @@ def test_small_chunks_give_what_large_ones_give(memory, hook, model, tokens):
 
 def test_no_changes_have_no_effects(model, tokens):
     subject = Subject(model, training_sae("topk"))
-    onwards = subject.onwards(subject.prefix(tokens[:2, :12]), 5)
+    onwards = subject.site.changes.onwards(subject.site.prefix(tokens[:2, :12]), 5)
     with Ablations(subject, MUCH) as effects_of:
         effects = effects_of(onwards, torch.zeros(0, dtype=torch.long), lambda part: torch.zeros(0, 1, subject.d_in))
     assert len(effects.sparsity) == 0
@@ -454,8 +453,10 @@ def subject_of_many_tokens(way):
     config = Gemma2Config if way == "own cache, soft cap" else LlamaConfig
     more = {"head_dim": 8, "num_key_value_heads": 2}
     model = HookedProxyLM(random_model(lambda: make(config(**(SHARED | more | {"vocab_size": MANY})))), None)
+    if way == "own cache, logits":
+        model.model.lm_head = torch.nn.Sequential(model.model.lm_head)  # of which it is not known how logits come about
     subject = subject_of(model, "model.layers.1")
-    vars(subject._changes)["_unembeds"] = way != "own cache, logits"
+    assert subject.site.capabilities.changes.unembeds == (way != "own cache, logits")
     return subject
 
 
@@ -492,8 +493,8 @@ def test_a_way_that_is_broken_falls_back_with_a_warning(backend, how, double, mo
     with pytest.warns(UserWarning, match="past_key_values" if how == "raises" else "differ from a full run's") as caught:
         subject = subject_of(model, hook, d_in=128 if backend is FromHookBackend else D_MODEL, architecture="topk")
     assert sum("ablation makes full runs" in str(warning.message) for warning in caught) == 1
-    assert type(subject._changes) is FullRunBackend
-    assert type(subject._backend) is backend  # the rest goes on as it was
+    assert type(subject.site.capabilities.changes) is FullRunBackend
+    assert type(subject.site.capabilities.whole) is backend  # the rest goes on as it was
     assert_equals_whole_runs(subject, random_tokens())
 
 
@@ -511,10 +512,10 @@ def test_arguments_of_the_models_forward_pass(tmp_path, double):
     model = bridge("gpt2", tmp_path)
     for more in ({"use_cache": False}, {"loss_per_token": False}):
         subject = Subject(model, training_sae("topk", hook="blocks.1.hook_resid_post", d_in=D_MODEL), model_kwargs=more)
-        assert type(subject._changes) is OwnCacheBackend
+        assert type(subject.site.capabilities.changes) is OwnCacheBackend
         assert_equals_whole_runs(subject, random_tokens())
     subject = Subject(double, training_sae("topk"), model_kwargs={"prepend_bos": False})
-    assert type(subject._changes) is FullRunBackend  # which needs no warning: the other way takes no arguments
+    assert type(subject.site.capabilities.changes) is FullRunBackend  # which needs no warning: the other way takes no arguments
 
 
 # --- what is left as it was ----------------------------------------------------------------------------------------------------
@@ -539,11 +540,11 @@ def test_nothing_is_left_behind(kind, model, tmp_path):
     }[kind]()
     try:
         for training in (None, True, False):  # as it came, and otherwise
-            subject.model.train(training) if training is not None else None
-            before = state_of(subject.model)
+            subject.site.model.train(training) if training is not None else None
+            before = state_of(subject.site.model)
             measured(subject, random_tokens(), START, [(0, 1), (0, 2), (1, 3)], shown=2)
-            Subject(subject.model, subject.sae)
-            assert state_of(subject.model) == before
+            Subject(subject.site.model, subject.dictionary.sae)
+            assert state_of(subject.site.model) == before
     finally:
         model.eval()
 
@@ -552,19 +553,19 @@ def test_nothing_is_left_behind(kind, model, tmp_path):
 def test_what_is_remembered_is_not_changed(hook, model):
     own = hook.startswith("model")
     subject = subject_of(wrapped("gemma2", torch.float32) if own else model, hook, d_in=D_MODEL if own else 128)
-    prefix = subject.prefix(random_tokens())
-    onwards = subject.onwards(prefix, START)
+    prefix = subject.site.prefix(random_tokens())
+    onwards = subject.site.changes.onwards(prefix, START)
     before = prefix.activation.clone()
     rows = torch.tensor([0, 0, 0, 1, 1])
     change = torch.randn(5, 2, subject.d_in, generator=torch.Generator().manual_seed(0))
-    first, unchanged = subject.outputs(onwards, rows, change), subject.outputs(onwards, torch.arange(2))
-    assert torch.equal(subject.outputs(onwards, rows, change), first)
-    assert torch.equal(subject.outputs(onwards, torch.arange(2)), unchanged)
-    assert torch.equal(subject.outputs(onwards, rows.flip(0), change.flip(0))[:1], first[-1:]) or own
+    first, unchanged = subject.site.changes.outputs(onwards, rows, change), subject.site.changes.outputs(onwards, torch.arange(2))
+    assert torch.equal(subject.site.changes.outputs(onwards, rows, change), first)
+    assert torch.equal(subject.site.changes.outputs(onwards, torch.arange(2)), unchanged)
+    assert torch.equal(subject.site.changes.outputs(onwards, rows.flip(0), change.flip(0))[:1], first[-1:]) or own
     assert torch.equal(prefix.activation, before)
-    differences = subject.logit_differences(first, unchanged[rows])
-    assert torch.equal(subject.logit_differences(first, unchanged[rows]), differences)
-    assert torch.equal(subject.outputs(onwards, rows, change), first)
+    differences = subject.site.changes.logit_differences(first, unchanged[rows])
+    assert torch.equal(subject.site.changes.logit_differences(first, unchanged[rows]), differences)
+    assert torch.equal(subject.site.changes.outputs(onwards, rows, change), first)
 
 
 # --- rounding ------------------------------------------------------------------------------------------------------------------
@@ -574,7 +575,7 @@ def test_what_is_remembered_is_not_changed(hook, model):
 def test_in_single_precision_rounding_is_that_of_whole_runs(hook, model, double, tokens):
     short = tokens[:2, : START + T]
     subject = Subject(model, training_sae("topk", hook=hook))
-    chosen = chosen_latents(subject, subject.activations(subject.prefix(short))[:, START])
+    chosen = chosen_latents(subject, subject.site.activations(subject.site.prefix(short))[:, START])
     exact = brute_force(subject, double, short, START, chosen)
     whole = (brute_force(subject, model, short, START, chosen) / exact - 1).abs().max()
     fast = (measured(subject, short, START, chosen).sparsity / exact - 1).abs().max()

@@ -49,6 +49,7 @@ from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.probe.tasks import LoadedTasks, ProbeTask
 from sae_lens_metrics.metrics.registry import get_metric
 from sae_lens_metrics.metrics.sanity.compute import sanity
+from sae_lens_metrics.subject.backends import FromHookBackend, OwnCacheBackend
 from sae_lens_metrics.subject.inference_sae import inference_sae
 
 # --- architectures -------------------------------------------------------------------------------------------------------------
@@ -479,13 +480,13 @@ def test_latents_and_reconstructions_are_saelenss_own(case):
     case_built = built(case)
     subject, plain = case_built.subject, case_built.plain
     tokens = example_tokens()[1:2]
-    prefix = subject.prefix(tokens)
-    x, y = subject.activations(prefix), subject.targets(prefix)
-    z = subject.encode(x)
-    decoded = subject.decode(z, x)
-    scale, offset = subject.scale_and_offset(x)
+    prefix = subject.site.prefix(tokens)
+    x, y = subject.site.activations(prefix), subject.site.targets(prefix)
+    z = subject.dictionary.encode(x)
+    decoded = subject.dictionary.decode(z, x)
+    scale, offset = subject.dictionary.scale_and_offset(x)
     latents = torch.arange(D_SAE).expand(*x.shape[:2], D_SAE)
-    directions = subject.latent_directions(x, latents)
+    directions = subject.dictionary.latent_directions(x, latents)
     assert (subject.d_in, subject.d_out, subject.d_sae) == (x.shape[-1], y.shape[-1], D_SAE)
     assert subject.is_transcoder == (case.place.hook_out is not None)
     assert 0 < (z != 0).sum(-1).float().mean() < D_SAE / 2
@@ -499,22 +500,22 @@ def test_latents_and_reconstructions_are_saelenss_own(case):
             torch.testing.assert_close(z[i, position].double(), expected, rtol=1e-4, atol=1e-5)
             recon = plain.reconstruction(own)
             torch.testing.assert_close(decoded[i, position].double(), recon, rtol=1e-4, atol=1e-5)
-            affine = scale[i, position] * (z[i, position] @ subject.decoder) + offset[i, position]
+            affine = scale[i, position] * (z[i, position] @ subject.dictionary.decoder) + offset[i, position]
             torch.testing.assert_close(affine.double(), recon, rtol=1e-4, atol=1e-5)
             nothing = plain.decode(torch.zeros_like(expected), own)
             torch.testing.assert_close(offset[i, position].double(), nothing, rtol=1e-4, atol=1e-5)
             for latent in range(3, D_SAE, 13):
                 one = plain.decode(torch.eye(D_SAE).double()[latent], own) - nothing
                 torch.testing.assert_close(directions[i, position, latent].double(), one, rtol=1e-4, atol=1e-5)
-    assert not any(hasattr(subject.sae, name) for name in ("ln_mu", "ln_std", "x_norm_coeff"))
+    assert not any(hasattr(subject.dictionary.sae, name) for name in ("ln_mu", "ln_std", "x_norm_coeff"))
 
 
 @covering
 def test_sparse_latents_decode_as_dense_ones(case):
     subject = built(case).subject
-    x = subject.activations(subject.prefix(example_tokens()[:2])).flatten(0, 1)
-    z = subject.encode(x)
-    torch.testing.assert_close(decode_sparse(subject, sparse(z), x), subject.decode(z, x), rtol=1e-4, atol=1e-5)
+    x = subject.site.activations(subject.site.prefix(example_tokens()[:2])).flatten(0, 1)
+    z = subject.dictionary.encode(x)
+    torch.testing.assert_close(decode_sparse(subject, sparse(z), x), subject.dictionary.decode(z, x), rtol=1e-4, atol=1e-5)
 
 
 def sparse(z):
@@ -526,12 +527,11 @@ def sparse(z):
 def test_no_fast_way_is_given_up(case):
     """A subject that runs the whole model for every question would pass all other tests here."""
     subject = built(case).subject
+    found = subject.site.capabilities
     if case.model == "HookedTransformer":
-        assert {type(each).__name__ for each in (subject._backend, subject._reader, subject._changes, subject._short_runs)} == {
-            "FromHookBackend"
-        }
+        assert {type(each) for each in (found.whole, found.reading, found.changes, found.short_runs)} == {FromHookBackend}
     else:
-        assert type(subject._changes).__name__ == "OwnCacheBackend"
+        assert type(found.changes) is OwnCacheBackend
 
 
 # --- sanity --------------------------------------------------------------------------------------------------------------------
@@ -712,7 +712,7 @@ def test_probe(case, pooling, monkeypatch):
         agrees(f"probe {kind}loss", row[f"{kind}loss"], losses.min(), rel=1e-4)
         agrees(f"probe {kind}index", losses[row[index]], losses.min(), rel=1e-4)
     says_so = any("the latents themselves" in note for note in result.notes)
-    assert says_so == (not subject.has_pre_activations) == (case.architecture == "matching_pursuit")
+    assert says_so == (not subject.dictionary.capabilities.has_pre_activations) == (case.architecture == "matching_pursuit")
 
 
 # --- N2G -----------------------------------------------------------------------------------------------------------------------
@@ -820,7 +820,7 @@ def test_explanation_reconstruction(case, monkeypatch):
     """With the true latents in the place of simulated ones, what is put into the model is known."""
     case_built = built(case)
     plain, subject, corpus = case_built.plain, case_built.subject, corpus_of(8)
-    monkeypatch.setattr(Simulation, "simulate", lambda self, batch: sparse(subject.encode(batch.x)))
+    monkeypatch.setattr(Simulation, "simulate", lambda self, batch: sparse(subject.dictionary.encode(batch.x)))
     n2g = N2GConfig(examples=1, max_length=2, pad_token=40)
     config = MetricsConfig(batch_size=4, n2g=n2g, explanation=ExplanationConfig(min_f1=0))
     ours = get_metric("explanation")(context_of("explanation", subject, corpus, config, 7)).estimates
@@ -967,7 +967,7 @@ def others_cases():
 @pytest.mark.parametrize("case", others_cases(), ids=str)
 def test_an_architecture_of_another_package_is_evaluated_by_what_it_can_do(case, others, monkeypatch):
     once = build(case)
-    assert float(once.subject.sae.gain.detach().abs().max()) > 0
+    assert float(once.subject.dictionary.sae.gain.detach().abs().max()) > 0
     monkeypatch.setitem(globals(), "built", lambda _: once)
     test_latents_and_reconstructions_are_saelenss_own(case)
     test_sanity(case)
@@ -1022,9 +1022,9 @@ def test_matching_pursuit_without_its_bias():
     sae.b_dec.data.fill_(1.0)
     subject = Subject(model_of("HookedTransformer"), sae)
     x = torch.randn(5, D_MODEL, generator=generator())
-    z = subject.encode(x)
-    scale, offset = subject.scale_and_offset(x)
-    torch.testing.assert_close(scale * (z @ subject.decoder) + offset, sae(x).detach(), rtol=1e-5, atol=1e-5)
+    z = subject.dictionary.encode(x)
+    scale, offset = subject.dictionary.scale_and_offset(x)
+    torch.testing.assert_close(scale * (z @ subject.dictionary.decoder) + offset, sae(x).detach(), rtol=1e-5, atol=1e-5)
     assert not offset.any()
 
 
@@ -1037,7 +1037,7 @@ def test_a_hook_that_a_model_calls_only_if_it_is_told_to(kind):
     model = model_of(kind)
     place = Place("blocks.1.hook_mlp_in", hook_out="blocks.1.hook_mlp_out")
     case = Case("transcoder", False, kind, "none", place)
-    sae = built(case).subject.sae
+    sae = built(case).subject.dictionary.sae
     model.set_use_hook_mlp_in(False)
     try:
         with pytest.raises(SubjectError, match=r"set_use_hook_mlp_in\(True\)") as error:

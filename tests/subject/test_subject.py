@@ -6,7 +6,7 @@ import torch
 from sae_lens.evals import get_recons_loss
 from sae_lens.saes.sae import SAE, SAEMetadata
 from sae_lens.training.activation_scaler import ActivationScaler
-from saes import D_IN, D_SAE, HOOK, SUPPORTED, TRAINING_CONFIGS, training_sae
+from saes import D_IN, D_SAE, HOOK, SUPPORTED, TRAINING_CONFIGS, through, training_sae, without_affine_encoder
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from sae_lens_metrics import Subject
@@ -60,17 +60,19 @@ def test_encode_decode_and_directions_are_saelenss_own(architecture, normalize, 
     subject = Subject(model, sae)
     x = real_activations(model, tokens[:4])
 
-    z = subject.encode(x)
+    z = subject.dictionary.encode(x)
     torch.testing.assert_close(z, sae.encode(x))
-    torch.testing.assert_close(subject.decode(z, x), sae.decode(sae.encode(x)))
-    scale, offset = subject.scale_and_offset(x)
-    torch.testing.assert_close(scale * (z @ subject.decoder) + offset, subject.decode(z, x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(subject.dictionary.decode(z, x), sae.decode(sae.encode(x)))
+    scale, offset = subject.dictionary.scale_and_offset(x)
+    torch.testing.assert_close(scale * (z @ subject.dictionary.decoder) + offset, subject.dictionary.decode(z, x), rtol=1e-4, atol=1e-4)
 
     # what one unit adds: a difference of two decodes
     latents = torch.randint(0, D_SAE, (4, 64, 3), generator=torch.Generator().manual_seed(1))
-    directions = subject.latent_directions(x, latents)
+    directions = subject.dictionary.latent_directions(x, latents)
     one_more = z.scatter_add(-1, latents[..., :1], torch.ones(4, 64, 1))
-    torch.testing.assert_close(directions[..., 0, :], subject.decode(one_more, x) - subject.decode(z, x), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        directions[..., 0, :], subject.dictionary.decode(one_more, x) - subject.dictionary.decode(z, x), rtol=1e-3, atol=1e-4
+    )
     assert not any(hasattr(sae, name) for name in ("ln_mu", "ln_std", "x_norm_coeff"))
 
 
@@ -78,7 +80,7 @@ def test_encode_decode_and_directions_are_saelenss_own(architecture, normalize, 
 def test_pre_activations_are_affine_in_the_encoders_projection(architecture, model, tokens):
     subject = Subject(model, training_sae(architecture))
     x = real_activations(model, tokens[:4]).flatten(0, 1)
-    pre, projection = subject.pre_activations(x), x @ subject.sae.W_enc
+    pre, projection = subject.dictionary.pre_activations(x), x @ subject.dictionary.sae.W_enc
     centred_pre, centred = pre - pre.mean(0), projection - projection.mean(0)
     slope = (centred_pre * centred).sum(0) / centred.square().sum(0)
     assert (slope > 0).all()
@@ -90,23 +92,25 @@ def test_pre_activations_are_affine_in_the_encoders_projection(architecture, mod
 def test_some_pre_activations_are_those_of_a_full_encode(architecture, normalize, model, tokens):
     """Whether the SAE gives a few columns or has to encode everything; leading dimensions stay, no state is left on the SAE."""
     subject = Subject(model, training_sae(architecture, normalize=normalize))
-    assert subject.has_affine_encoder
+    assert subject.dictionary.capabilities.affine_encoder is not None
     x = real_activations(model, tokens[:4])
-    whole = subject.pre_activations(x)
+    whole = subject.dictionary.pre_activations(x)
     assert whole.shape == (4, 64, D_SAE)
-    given = subject.encoder_input(x)
+    given = subject.dictionary.encoder_input(x)
     for latents in (slice(0, D_SAE), slice(90, 96), slice(7, 8), slice(None)):
-        torch.testing.assert_close(subject.pre_activations(x, latents), whole[..., latents], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(subject.pre_activations_given(given, latents), whole[..., latents], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(subject.dictionary.pre_activations(x, latents), whole[..., latents], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(subject.dictionary.pre_activations_given(given, latents), whole[..., latents], rtol=1e-4, atol=1e-4)
     # a mean of the input gives the mean of the pre-activations
-    torch.testing.assert_close(subject.pre_activations_given(given.mean(1), slice(None)), whole.mean(1), rtol=1e-3, atol=1e-4)
-    subject._encoder = None
-    assert subject.encoder_input(x) is None
+    torch.testing.assert_close(subject.dictionary.pre_activations_given(given.mean(1), slice(None)), whole.mean(1), rtol=1e-3, atol=1e-4)
+    subject = without_affine_encoder(subject)
+    assert subject.dictionary.encoder_input(x) is None
     with pytest.raises(UnsupportedSAEError, match="not known to be affine"):
-        subject.pre_activations_given(given, slice(0, 1))
+        subject.dictionary.pre_activations_given(given, slice(0, 1))
     for at_once in (1, 100, None):
-        torch.testing.assert_close(subject.pre_activations(x, slice(90, 96), at_once=at_once), whole[..., 90:96], rtol=1e-4, atol=1e-4)
-    assert not any(hasattr(subject.sae, name) for name in ("ln_mu", "ln_std", "x_norm_coeff"))
+        torch.testing.assert_close(
+            subject.dictionary.pre_activations(x, slice(90, 96), at_once=at_once), whole[..., 90:96], rtol=1e-4, atol=1e-4
+        )
+    assert not any(hasattr(subject.dictionary.sae, name) for name in ("ln_mu", "ln_std", "x_norm_coeff"))
 
 
 @pytest.mark.parametrize("change", [lambda pre: pre * 1.01, lambda pre: pre + 0.1, lambda pre: pre.sin()])
@@ -120,12 +124,12 @@ def test_an_encoder_that_is_not_the_known_affine_map_is_noticed(change, model, t
 
     sae.encode = encode
     subject = Subject(model, sae)
-    assert not subject.has_affine_encoder
+    assert subject.dictionary.capabilities.affine_encoder is None
     x = real_activations(model, tokens[:2])
     expected = change(sae.process_sae_in(x) @ sae.W_enc + sae.b_enc)
-    subject._forget_state(x)
-    torch.testing.assert_close(subject.pre_activations(x, slice(5, 9), at_once=7), expected[..., 5:9])
-    torch.testing.assert_close(subject.pre_activations(x), expected)
+    sae.run_time_activation_norm_fn_out(torch.zeros_like(x))  # as nothing else removes the state that was set
+    torch.testing.assert_close(subject.dictionary.pre_activations(x, slice(5, 9), at_once=7), expected[..., 5:9])
+    torch.testing.assert_close(subject.dictionary.pre_activations(x), expected)
     assert not hasattr(sae, "ln_mu")
 
 
@@ -133,9 +137,9 @@ def test_some_pre_activations_in_half_precision_and_of_reshaped_heads(model, tok
     sae = inference_sae(training_sae("standard", hook="blocks.1.attn.hook_z")).to(torch.bfloat16)
     sae.turn_on_forward_pass_hook_z_reshaping()
     subject = Subject(model, sae)
-    assert subject.has_affine_encoder
+    assert subject.dictionary.capabilities.affine_encoder is not None
     x = real_activations(model, tokens[:2], subject.hook_name)
-    some, whole = subject.pre_activations(x, slice(5, 50)), subject.pre_activations(x)[..., 5:50]
+    some, whole = subject.dictionary.pre_activations(x, slice(5, 50)), subject.dictionary.pre_activations(x)[..., 5:50]
     assert some.dtype == whole.dtype == torch.float32
     torch.testing.assert_close(some, whole, rtol=0.02, atol=0.02)
     assert sae.hook_z_reshaping_mode
@@ -145,23 +149,23 @@ def test_some_pre_activations_in_half_precision_and_of_reshaped_heads(model, tok
 def test_the_fast_run_agrees_with_the_full_one(hook, model, tokens):
     sae = training_sae("standard", hook=f"blocks.1.{hook}")
     subject = Subject(model, sae)
-    assert isinstance(subject._backend, FromHookBackend)
+    assert isinstance(subject.site.capabilities.whole, FromHookBackend)
     full = FullRunBackend(model, subject.hook_name)
-    prefix, reference = subject.prefix(tokens[:4]), full.prefix(tokens[:4])
+    prefix, reference = subject.site.prefix(tokens[:4]), full.prefix(tokens[:4])
     torch.testing.assert_close(prefix.activation, reference.activation)
-    torch.testing.assert_close(subject.logits(prefix), model(tokens[:4]), rtol=1e-4, atol=1e-4)
-    replacement = torch.randn(subject.activations(prefix).shape, generator=torch.Generator().manual_seed(2))
-    written = subject._write(prefix.activation, replacement)
-    torch.testing.assert_close(subject.logits(prefix, replacement), full.logits(reference, written), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(subject.site.logits(prefix), model(tokens[:4]), rtol=1e-4, atol=1e-4)
+    replacement = torch.randn(subject.site.activations(prefix).shape, generator=torch.Generator().manual_seed(2))
+    written = subject.site.place.output.write(prefix.activation, replacement)
+    torch.testing.assert_close(subject.site.logits(prefix, replacement), full.logits(reference, written), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("hook", ["blocks.0.hook_resid_pre", "blocks.3.hook_resid_post", "hook_embed"])
 def test_first_last_and_outside_the_blocks(hook, model, tokens):
     subject = Subject(model, training_sae("standard", hook=hook))
-    prefix = subject.prefix(tokens[:2])
-    replacement = subject.activations(prefix) * 0.5
+    prefix = subject.site.prefix(tokens[:2])
+    replacement = subject.site.activations(prefix) * 0.5
     expected = model.run_with_hooks(tokens[:2], fwd_hooks=[(hook, lambda a, hook: a * 0.5)])
-    torch.testing.assert_close(subject.logits(prefix, replacement), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(subject.site.logits(prefix, replacement), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_single_head(model, tokens):
@@ -169,8 +173,8 @@ def test_a_single_head(model, tokens):
         sae = training_sae("standard", hook="blocks.1.attn.hook_z", d_in=32)
     sae.cfg.metadata.hook_head_index = 2
     subject = Subject(model, sae)
-    prefix = subject.prefix(tokens[:2])
-    x = subject.activations(prefix)
+    prefix = subject.site.prefix(tokens[:2])
+    x = subject.site.activations(prefix)
     assert torch.equal(x, prefix.activation[:, :, 2])
 
     def halve(activation, hook):
@@ -178,31 +182,31 @@ def test_a_single_head(model, tokens):
         return activation
 
     expected = model.run_with_hooks(tokens[:2], fwd_hooks=[(subject.hook_name, halve)])
-    torch.testing.assert_close(subject.logits(prefix, x * 0.5), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(subject.site.logits(prefix, x * 0.5), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_losses_equal_saelenss(model, tokens):
     sae = training_sae("topk")
     subject = Subject(model, sae)
-    prefix = subject.prefix(tokens[:8])
-    x = subject.activations(prefix)
+    prefix = subject.site.prefix(tokens[:8])
+    x = subject.site.activations(prefix)
     special = model.tokenizer.bos_token_id
     theirs = get_recons_loss(
-        subject.sae, model, ActivationScaler(), tokens[:8], compute_kl=False, compute_ce_loss=True, ignore_tokens=[special]
+        subject.dictionary.sae, model, ActivationScaler(), tokens[:8], compute_kl=False, compute_ce_loss=True, ignore_tokens=[special]
     )
-    torch.testing.assert_close(subject.losses(prefix), theirs["ce_loss_without_sae"], rtol=1e-4, atol=1e-4)
-    ours = subject.losses(prefix, subject.decode(subject.encode(x), x))
+    torch.testing.assert_close(subject.site.losses(prefix), theirs["ce_loss_without_sae"], rtol=1e-4, atol=1e-4)
+    ours = subject.site.losses(prefix, subject.dictionary.decode(subject.dictionary.encode(x), x))
     torch.testing.assert_close(ours, theirs["ce_loss_with_sae"], rtol=1e-4, atol=1e-4)
-    zeroed = subject.losses(prefix, torch.zeros_like(x), where=torch.ones_like(tokens[:8], dtype=torch.bool))
+    zeroed = subject.site.losses(prefix, torch.zeros_like(x), where=torch.ones_like(tokens[:8], dtype=torch.bool))
     torch.testing.assert_close(zeroed, theirs["ce_loss_with_ablation"], rtol=1e-4, atol=1e-4)
 
 
 def test_losses_in_parts_are_the_same(model, tokens, monkeypatch):
     subject = Subject(model, training_sae("standard"))
-    prefix = subject.prefix(tokens[:8])
-    whole = subject.losses(prefix, subject.activations(prefix) * 0.5)
-    monkeypatch.setattr("sae_lens_metrics.subject.subject._LOGITS_LIMIT", 3 * 64 * 4096)
-    torch.testing.assert_close(subject.losses(prefix, subject.activations(prefix) * 0.5), whole, rtol=1e-5, atol=1e-5)
+    prefix = subject.site.prefix(tokens[:8])
+    whole = subject.site.losses(prefix, subject.site.activations(prefix) * 0.5)
+    monkeypatch.setattr("sae_lens_metrics.subject.site.LOGITS_AT_ONCE", 3 * 64 * 4096)
+    torch.testing.assert_close(subject.site.losses(prefix, subject.site.activations(prefix) * 0.5), whole, rtol=1e-5, atol=1e-5)
 
 
 def test_special_tokens_and_positions_outside_the_slice_do_not_count(model, tokens):
@@ -210,7 +214,7 @@ def test_special_tokens_and_positions_outside_the_slice_do_not_count(model, toke
     sae.cfg.metadata.seqpos_slice = (5, -5)
     sae.cfg.metadata.exclude_special_tokens = [int(tokens[0, 20])]
     subject = Subject(model, sae)
-    valid = subject.valid(tokens)
+    valid = subject.site.valid(tokens)
     assert not valid[:, :5].any()
     assert not valid[:, -5:].any()
     assert not valid[tokens == model.tokenizer.bos_token_id].any()
@@ -225,9 +229,9 @@ def test_the_model_and_the_sae_are_left_as_they_were(model, tokens):
     sae.train()
     try:
         subject = Subject(model, sae)
-        prefix = subject.prefix(tokens[:2])
-        x = subject.activations(prefix)
-        subject.losses(prefix, subject.decode(subject.encode(x), x))
+        prefix = subject.site.prefix(tokens[:2])
+        x = subject.site.activations(prefix)
+        subject.site.losses(prefix, subject.dictionary.decode(subject.dictionary.encode(x), x))
         assert model.training
         assert sae.training
         assert sae.hook_z_reshaping_mode
@@ -248,12 +252,12 @@ def test_a_hook_that_the_model_lacks(hook, near, model):
 def test_saes_of_low_precision(architecture, dtype, model, tokens):
     sae = inference_sae(training_sae(architecture)).to(dtype)
     subject = Subject(model, sae)
-    prefix = subject.prefix(tokens[:2])
-    x = subject.activations(prefix)
-    z = subject.encode(x)
-    assert x.dtype == z.dtype == subject.decode(z, x).dtype == torch.float32
+    prefix = subject.site.prefix(tokens[:2])
+    x = subject.site.activations(prefix)
+    z = subject.dictionary.encode(x)
+    assert x.dtype == z.dtype == subject.dictionary.decode(z, x).dtype == torch.float32
     assert z.count_nonzero() > 0
-    assert subject.losses(prefix, subject.decode(z, x)).isfinite().all()
+    assert subject.site.losses(prefix, subject.dictionary.decode(z, x)).isfinite().all()
 
 
 @pytest.mark.parametrize("normalize", ["expected_average_only_in", "covariance_whitening"])
@@ -276,10 +280,10 @@ def test_d_in_that_does_not_match(model):
 
 def test_nan_activations(model, tokens):
     subject = Subject(model, training_sae("standard"))
-    prefix = subject.prefix(tokens[:2])
+    prefix = subject.site.prefix(tokens[:2])
     prefix.activation[0, 3, 5] = float("nan")
     with pytest.raises(SubjectError, match="NaN"):
-        subject.activations(prefix)
+        subject.site.activations(prefix)
 
 
 def test_a_model_without_hooks():
@@ -304,7 +308,7 @@ def test_a_transcoder_without_the_hook_of_its_output(model):
     with pytest.raises(SubjectError, match="pass output_hook_name"):
         Subject(model, sae)
     subject = Subject(model, sae, output_hook_name="blocks.1.hook_mlp_out")
-    assert (subject.hook_name, subject.output_hook_name) == (HOOK, "blocks.1.hook_mlp_out")
+    assert (subject.hook_name, subject.site.place.output.hook_name) == (HOOK, "blocks.1.hook_mlp_out")
 
 
 def test_a_hook_that_nothing_passes():
@@ -320,16 +324,16 @@ def test_a_backend_that_differs_falls_back_with_a_warning(model, monkeypatch, to
     monkeypatch.setattr(FromHookBackend, "logits", lambda self, p, a: original(self, p, a) + 1.0)
     with pytest.warns(UserWarning, match="full run"):
         subject = Subject(model, training_sae("standard"))
-    assert type(subject._backend) is FullRunBackend
-    torch.testing.assert_close(subject.logits(subject.prefix(tokens[:2])), model(tokens[:2]))
+    assert type(subject.site.capabilities.whole) is FullRunBackend
+    torch.testing.assert_close(subject.site.logits(subject.site.prefix(tokens[:2])), model(tokens[:2]))
 
 
 def test_weights_hash_follows_the_weights(model):
     sae = inference_sae(training_sae("standard"))
-    first = Subject(model, sae).weights_hash()
-    assert first == Subject(model, inference_sae(training_sae("standard"))).weights_hash()
+    first = Subject(model, sae).dictionary.weights_hash()
+    assert first == Subject(model, inference_sae(training_sae("standard"))).dictionary.weights_hash()
     sae.b_dec.data[0] += 1e-6
-    assert first != Subject(model, sae).weights_hash()
+    assert first != Subject(model, sae).dictionary.weights_hash()
 
 
 # --- many short rows -----------------------------------------------------------------------------------------------------------
@@ -385,13 +389,13 @@ def subject_at(model, hook, layer=1, head=None):
 
 
 def last_of_a_full_run(subject, tokens):
-    activation = subject.model.run_with_cache(tokens, names_filter=[subject.hook_name])[1][subject.hook_name][:, -1]
-    return activation.flatten(1) if subject._head is None else activation[:, subject._head]
+    activation = subject.site.model.run_with_cache(tokens, names_filter=[subject.hook_name])[1][subject.hook_name][:, -1]
+    return activation.flatten(1) if subject.site.place.input.head is None else activation[:, subject.site.place.input.head]
 
 
 def continued_everywhere(subject, tokens):
     """The rows' last activations, split at every point into what is remembered and what follows."""
-    return [subject.last(subject.past(tokens[:, :split]), tokens[:, split:]) for split in range(tokens.shape[1])]
+    return [subject.site.last(subject.site.past(tokens[:, :split]), tokens[:, split:]) for split in range(tokens.shape[1])]
 
 
 def assert_continued_well(subject, tokens):
@@ -404,7 +408,7 @@ def assert_continued_well(subject, tokens):
 @pytest.mark.parametrize("hook", SHORT_HOOKS)
 def test_continuing_from_a_past_gives_the_full_runs_activation(hook, layer, model):
     subject = subject_at(model, hook, layer)
-    assert type(subject._backend) is FromHookBackend
+    assert type(subject.site.capabilities.whole) is FromHookBackend
     assert_continued_well(subject, short_rows(4096))
 
 
@@ -416,7 +420,7 @@ def test_continuing_from_a_past_in_other_transformers(kind, hook):
         pytest.skip("nothing passes such a hook in a model without MLP or with parallel attention")
     for layer in (0, 1, 2):
         subject = subject_at(model, hook, layer)
-        assert type(subject._backend) is FromHookBackend
+        assert type(subject.site.capabilities.whole) is FromHookBackend
         assert_continued_well(subject, short_rows(30))
 
 
@@ -432,13 +436,13 @@ def test_continuing_from_a_past_at_a_single_head(kind, model):
 @pytest.mark.parametrize("hook", SHORT_HOOKS)
 def test_the_full_run_continues_from_a_past_too(hook, model):
     subject = subject_at(model, hook)
-    subject._short_runs = FullRunBackend(model, subject.hook_name)
+    subject = through(subject, short_runs=FullRunBackend(model, subject.hook_name))
     assert_continued_well(subject, short_rows(4096))
 
 
 def test_a_hook_outside_the_blocks_continues_from_a_past(model):
     subject = Subject(model, training_sae("standard", hook="hook_embed"))
-    assert type(subject._backend) is FullRunBackend
+    assert type(subject.site.capabilities.whole) is FullRunBackend
     assert_continued_well(subject, short_rows(4096))
 
 
@@ -446,25 +450,25 @@ def test_a_hook_outside_the_blocks_continues_from_a_past(model):
 @pytest.mark.parametrize("hook", ["hook_resid_post", "attn.hook_z"])
 def test_beginnings_may_be_cut_repeated_and_reordered(backend, hook, model):
     subject = subject_at(model, hook, 2)
-    subject._backend = subject._short_runs = backend(model, subject.hook_name)
+    subject = through(subject, short_runs=backend(model, subject.hook_name))
     tokens = short_rows(4096, rows=4)
-    past = subject.past(tokens[:, :6])
+    past = subject.site.past(tokens[:, :6])
     ends = short_rows(4096, rows=6)
     rows = torch.tensor([3, 0, 3, 3, 1, 0])
     for length in range(7):
         beginnings = past.beginnings(rows, length)
         assert torch.equal(beginnings.tokens, tokens[rows, :length])
         written_out = torch.cat([tokens[rows, :length], ends], 1)
-        torch.testing.assert_close(subject.last(beginnings, ends), last_of_a_full_run(subject, written_out), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(subject.site.last(beginnings, ends), last_of_a_full_run(subject, written_out), rtol=1e-5, atol=1e-5)
     # what was remembered is as it was, whatever went on from it
-    torch.testing.assert_close(subject.last(past, ends[:4]), last_of_a_full_run(subject, torch.cat([tokens[:, :6], ends[:4]], 1)))
+    torch.testing.assert_close(subject.site.last(past, ends[:4]), last_of_a_full_run(subject, torch.cat([tokens[:, :6], ends[:4]], 1)))
 
 
 def test_one_row_of_beginnings_may_have_no_tokens(model):
     subject = subject_at(model, "hook_resid_post")
-    nothing = subject.past(torch.empty(1, 0, dtype=torch.long))
+    nothing = subject.site.past(torch.empty(1, 0, dtype=torch.long))
     tokens = short_rows(4096)
-    x = subject.last(nothing.beginnings(torch.zeros(5, dtype=torch.long), 0), tokens)
+    x = subject.site.last(nothing.beginnings(torch.zeros(5, dtype=torch.long), 0), tokens)
     torch.testing.assert_close(x, last_of_a_full_run(subject, tokens), rtol=1e-5, atol=1e-5)
 
 
@@ -474,8 +478,8 @@ def test_a_continuation_that_differs_falls_back_with_a_warning(hook, model, monk
     monkeypatch.setattr(FromHookBackend, "last", lambda self, past, tokens: original(self, past, tokens) * 1.1)
     with pytest.warns(UserWarning, match="full run"):
         subject = subject_at(model, hook)
-    assert type(subject._backend) is FromHookBackend
-    assert type(subject._short_runs) is FullRunBackend
+    assert type(subject.site.capabilities.whole) is FromHookBackend
+    assert type(subject.site.capabilities.short_runs) is FullRunBackend
     assert_continued_well(subject, short_rows(4096))
 
 
@@ -503,20 +507,20 @@ def two_threads():
 def test_many_short_runs_put_modes_and_threads_back(model, two_threads):
     subject = subject_at(model, "hook_resid_post")
     model.train()
-    subject.sae.train()
+    subject.dictionary.sae.train()
     try:
         with suppress(ZeroDivisionError), subject.many_short_runs() as mapped:
             assert mapped is not map
             assert torch.get_num_threads() == 1
             assert not model.training
-            assert not subject.sae.training
+            assert not subject.dictionary.sae.training
             assert list(mapped(lambda a, b: (a + b, model.training, torch.get_num_threads()), [1, 2], [3, 4])) == [
                 (4, False, 1),
                 (6, False, 1),
             ]
             raise ZeroDivisionError
         assert model.training
-        assert subject.sae.training
+        assert subject.dictionary.sae.training
         assert torch.get_num_threads() == 2
         assert not any(point.fwd_hooks for point in model.hook_dict.values())
     finally:
@@ -546,7 +550,7 @@ def test_threads_give_what_one_thread_gives(architecture, model, tokens, two_thr
     subject = Subject(model, training_sae(architecture))
 
     def latents(chunk):
-        return subject.encode(subject.last(subject.past(chunk[:, :3]), chunk[:, 3:8]))
+        return subject.dictionary.encode(subject.site.last(subject.site.past(chunk[:, :3]), chunk[:, 3:8]))
 
     chunks = tokens[:16].split(4)
     expected = [latents(chunk) for chunk in chunks]
@@ -585,7 +589,7 @@ def test_a_continuation_runs_no_later_block(hook, model, tokens):
     calls = []
     handles = [block.register_forward_hook(lambda *_, i=i: calls.append(i)) for i, block in enumerate(model.blocks)]
     try:
-        subject.last(subject.past(tokens[:2, :4]), tokens[:2, 4:8])
+        subject.site.last(subject.site.past(tokens[:2, :4]), tokens[:2, 4:8])
         assert set(calls) <= {0, 1}
     finally:
         for handle in handles:
@@ -594,38 +598,38 @@ def test_a_continuation_runs_no_later_block(hook, model, tokens):
 
 def test_special_tokens_are_the_tokenizers_and_those_excluded(model, tokens):
     bos, another = model.tokenizer.bos_token_id, int(tokens[0, 20])
-    assert torch.equal(Subject(model, training_sae("standard")).special(tokens), tokens == bos)
+    assert torch.equal(Subject(model, training_sae("standard")).language.special(tokens), tokens == bos)
     sae = training_sae("standard")
     sae.cfg.metadata.exclude_special_tokens = [another]
     subject = Subject(model, sae)
-    assert torch.equal(subject.special(tokens), (tokens == bos) | (tokens == another))
+    assert torch.equal(subject.language.special(tokens), (tokens == bos) | (tokens == another))
     # unlike valid, it says nothing about where the SAE may look
     sae.cfg.metadata.seqpos_slice = (5, -5)
-    assert torch.equal(Subject(model, sae).special(tokens), subject.special(tokens))
+    assert torch.equal(Subject(model, sae).language.special(tokens), subject.language.special(tokens))
 
 
 def test_a_model_without_tokenizer_has_no_special_tokens():
     model = small_transformer("no MLP")
-    assert not subject_at(model, "hook_resid_post").special(torch.arange(30)[None]).any()
+    assert not subject_at(model, "hook_resid_post").language.special(torch.arange(30)[None]).any()
 
 
 def test_the_bos_token(model, monkeypatch):
     sae = training_sae("standard")
-    assert Subject(model, sae).bos_token == model.tokenizer.bos_token_id == 0
-    assert Subject(model, sae, prepend_bos=False).bos_token is None
+    assert Subject(model, sae).language.bos_token == model.tokenizer.bos_token_id == 0
+    assert Subject(model, sae, prepend_bos=False).language.bos_token is None
     sae.cfg.metadata.prepend_bos = None
-    assert Subject(model, sae).bos_token is None
+    assert Subject(model, sae).language.bos_token is None
     subject = Subject(model, sae, prepend_bos=True)
     monkeypatch.setattr(model, "tokenizer", None)
     with pytest.raises(SubjectError, match="prepend_bos=False"):
-        _ = subject.bos_token
+        _ = subject.language.bos_token
     monkeypatch.setattr(model, "tokenizer", SimpleNamespace(bos_token_id=None))
-    assert subject.bos_token is None  # SAELens leaves it out then
+    assert subject.language.bos_token is None  # SAELens leaves it out then
 
 
 def test_model_hash_follows_the_weights():
     first, again = (subject_at(small_transformer("RMS norm"), "hook_resid_post") for _ in range(2))
-    assert first.model_hash() == again.model_hash()
-    again.model.blocks[2].attn.W_O.data[0, 0, 0] += 1e-6
-    assert first.model_hash() != again.model_hash()
-    assert first.model_hash() != subject_at(small_transformer("no MLP"), "hook_resid_post").model_hash()
+    assert first.site.model_hash() == again.site.model_hash()
+    again.site.model.blocks[2].attn.W_O.data[0, 0, 0] += 1e-6
+    assert first.site.model_hash() != again.site.model_hash()
+    assert first.site.model_hash() != subject_at(small_transformer("no MLP"), "hook_resid_post").site.model_hash()

@@ -129,7 +129,7 @@ def planted_subject(rules, *, d_vocab=50, context_size=16, bos=None, pad=None, d
 def planted_tokens(subject, sequences, *, first=1, vocabulary=10, seed=0):
     """Random sequences of the subject's context size, of tokens from ``first`` to below ``vocabulary``; BOS first where there is one."""
     generator = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(first, vocabulary, (sequences, subject.context_size), generator=generator)
-    if subject.prepend_bos:
-        tokens[:, 0] = subject.tokenizer.bos_token_id
+    tokens = torch.randint(first, vocabulary, (sequences, subject.language.context_size), generator=generator)
+    if subject.language.prepend_bos:
+        tokens[:, 0] = subject.language.tokenizer.bos_token_id
     return tokens

@@ -1,5 +1,8 @@
 """SAEs of every architecture, small and random, for tests."""
 
+import copy
+from dataclasses import replace
+
 import torch
 from sae_lens import (
     BatchTopKTrainingSAEConfig,
@@ -55,3 +58,17 @@ def training_sae(architecture, *, hook=HOOK, seed=0, context_size=64, normalize=
     metadata.hook_name, metadata.context_size, metadata.prepend_bos = hook, context_size, True
     metadata.model_name, metadata.model_class_name = "tiny_lm", "HookedTransformer"
     return sae
+
+
+def through(subject, **backends):
+    """The same subject, asked through other backends than those that were found."""
+    other = copy.copy(subject)
+    other.site = subject.site.using(replace(subject.site.capabilities, **backends))
+    return other
+
+
+def without_affine_encoder(subject):
+    """The same subject, as if its SAE had to encode everything to give a few pre-activations."""
+    other = copy.copy(subject)
+    other.dictionary = subject.dictionary.using(replace(subject.dictionary.capabilities, affine_encoder=None))
+    return other

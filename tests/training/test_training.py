@@ -169,7 +169,7 @@ def test_a_signal_during_the_check_of_the_sae_is_not_taken_for_an_unsupported_on
     def interrupted(self, x):
         raise InterruptedException
 
-    monkeypatch.setattr("sae_lens_metrics.subject.subject.Subject.pre_activations", interrupted)
+    monkeypatch.setattr("sae_lens_metrics.subject.quiet_sae.QuietSAE.pre_activations", interrupted)
     with pytest.raises(InterruptedException):
         single_runner(tmp_path, model, dataset, metrics=SHRINKAGE, checkpoint_path=None).run()
 
@@ -209,7 +209,7 @@ def test_results_without_wandb(model, dataset, tmp_path):
     saved = SAE.load_from_disk(tmp_path / "output")
     from sae_lens_metrics import Subject
 
-    assert report.provenance["sae"]["weights_sha256"] == Subject(model, saved).weights_hash()
+    assert report.provenance["sae"]["weights_sha256"] == Subject(model, saved).dictionary.weights_hash()
     assert sae.cfg.d_sae == report.provenance["sae"]["d_sae"]
 
 

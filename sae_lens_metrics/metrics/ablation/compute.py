@@ -18,6 +18,7 @@ from sae_lens_metrics.metrics.sums import SequenceSums
 from sae_lens_metrics.results import Estimate, Histogram, LatentEffects, MetricResult, Row, TokenChange
 from sae_lens_metrics.subject.backends import Onwards
 from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.batches import check_vocabulary
 from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.text.token_text import TokenText
 
@@ -68,7 +69,7 @@ def ablation(context: MetricContext) -> MetricResult:
     """
     subject, corpus, config, generator = context.subject, context.corpus, context.config, context.generator
     part = corpus.spread(config.ablation.sequences)
-    part.check_vocabulary(subject)
+    check_vocabulary(part.tokens, subject)
     columns = _columns(subject, part, config.ablation, generator)
     # a seed for each sequence, so that what is drawn for one depends neither on the SAE's latents in another nor on the batch size
     seeds = torch.randint(2**62, (len(part),), generator=generator).tolist()
@@ -89,7 +90,7 @@ def ablation(context: MetricContext) -> MetricResult:
 def _columns(subject: Subject, corpus: Corpus, config: AblationConfig, generator: torch.Generator) -> Int[Tensor, "sequences"]:
     """The position to ablate in each sequence, -1 where it holds a special token: a few positions over the whole context, in turn."""
     context = corpus.tokens.shape[1]
-    valid = subject.valid(corpus.tokens).cpu()
+    valid = subject.site.valid(corpus.tokens).cpu()
     possible = valid[:, : max(0, context - config.tokens + 1)].any(0).nonzero()[:, 0]
     if not len(possible):
         raise ConfigError(
@@ -128,12 +129,12 @@ class _Group:
     def __init__(self, subject: Subject, corpus: Corpus, sequences: Int[Tensor, "n"], column: int, config: AblationConfig) -> None:
         self._subject, self._config = subject, config
         self.sequences = sequences
-        prefix = subject.prefix(corpus.tokens[sequences, : column + config.tokens])
-        x, y = subject.activations(prefix), subject.targets(prefix)
-        self._x, self._z = x[:, column], subject.encode(x[:, column])
+        prefix = subject.site.prefix(corpus.tokens[sequences, : column + config.tokens])
+        x, y = subject.site.activations(prefix), subject.site.targets(prefix)
+        self._x, self._z = x[:, column], subject.dictionary.encode(x[:, column])
         reference = None if config.reference == "activation" else _reconstructed(subject, prefix.tokens, x, y)
         self._base = (y if reference is None else reference)[:, column:]
-        self.onwards: Onwards = subject.onwards(prefix, column, reference)
+        self.onwards: Onwards = subject.site.changes.onwards(prefix, column, reference)
         self.active = (self._z != 0).sum(1)
 
     def changes(self, generators: list[torch.Generator]) -> dict[str, _Changes]:
@@ -196,17 +197,17 @@ class _Group:
 
     def _added(self, rows: Int[Tensor, "m"], latents: Int[Tensor, "m"]) -> Float[Tensor, "m d_out"]:
         """What latents add to the activation."""
-        return self._z[rows, latents, None] * self._subject.latent_directions(self._x[rows], latents[:, None])[:, 0]
+        return self._z[rows, latents, None] * self._subject.dictionary.latent_directions(self._x[rows], latents[:, None])[:, 0]
 
 
 def _reconstructed(
     subject: Subject, tokens: Int[Tensor, "n pos"], x: Float[Tensor, "n pos d_in"], y: Float[Tensor, "n pos d_out"]
 ) -> Float[Tensor, "n pos d_out"]:
     """The SAE's reconstruction at the positions that count, the activation elsewhere."""
-    valid = subject.valid(tokens)
-    parts = x[valid].split(subject.chunk)
+    valid = subject.site.valid(tokens)
+    parts = x[valid].split(subject.dictionary.chunk)
     y = y.clone()
-    y[valid] = torch.cat([subject.decode(subject.encode(part), part) for part in parts])
+    y[valid] = torch.cat([subject.dictionary.decode(subject.dictionary.encode(part), part) for part in parts])
     return y
 
 
@@ -234,7 +235,7 @@ class _Records:
             self._estimates(ablated),
             tables={"latents": ablated[""].rows()},
             histograms={"distribution": Histogram(edges, counts)},
-            effects=ablated[""].most_changed(TokenText(self._subject.tokenizer)),
+            effects=ablated[""].most_changed(TokenText(self._subject.language.tokenizer)),
             notes=self._notes(config),
         )
 
@@ -270,7 +271,7 @@ class _Records:
             notes.append(f"at {more} positions more than {config.latents} latents were active: a random sample of them was ablated")
         if not bool(counted.all()):
             notes.append(f"{int((~counted).sum())} sequences hold a special token at their position, and were left out")
-        if not self._subject.precise:
+        if not self._subject.site.capabilities.precise:
             notes.append("the model does not run in float32: small effects are rounded away, which makes them look sparser or denser")
         return notes
 

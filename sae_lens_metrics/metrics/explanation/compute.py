@@ -12,7 +12,7 @@ from sae_lens_metrics.metrics.replacements import replacement_losses
 from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, MetricResult
 from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import ActivationBatch
+from sae_lens_metrics.text.batches import ActivationBatch
 
 __all__ = ["explanation"]
 
@@ -70,15 +70,17 @@ def _measure(
     """Adds a batch's losses and errors to the sums."""
     simulated = decode_sparse(subject, simulation.simulate(batch), batch.x)
     reconstruction, partial = torch.empty_like(batch.y), torch.empty_like(batch.y)
-    for rows in batch.chunks(subject):
-        z = subject.encode(batch.x[rows])
-        reconstruction[rows], partial[rows] = subject.decode(z, batch.x[rows]), subject.decode(z * good, batch.x[rows])
+    for rows, z in batch.latents():
+        reconstruction[rows], partial[rows] = (
+            subject.dictionary.decode(z, batch.x[rows]),
+            subject.dictionary.decode(z * good, batch.x[rows]),
+        )
     baselines, backoff = means.predict(batch)
     replacements = {
         "reconstruction": reconstruction,
         "explanation": simulated,
         "explained_latents": partial,
-        "bias": subject.scale_and_offset(batch.x)[1],
+        "bias": subject.dictionary.scale_and_offset(batch.x)[1],
         **baselines,
     }
     sums.add(**replacement_losses(subject, batch, replacements, zeroed="zeroed"), **moments(batch))

@@ -11,7 +11,7 @@ from torch.nn.functional import embedding_bag
 from sae_lens_metrics.functional.statistics import widest_float
 from sae_lens_metrics.metrics.n2g.explanations import Explanations
 from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import ActivationBatch
+from sae_lens_metrics.text.batches import ActivationBatch
 
 __all__ = ["Latents", "Simulation", "decode_sparse"]
 
@@ -48,8 +48,8 @@ class Simulation:
         """Adds a batch of the training text, on which the scales are estimated; sums only are kept."""
         predicted = self.predict(batch)
         self._squares.index_add_(0, predicted.latent, predicted.value.to(self._squares.dtype).square())
-        for rows, part in _chunks(batch, predicted, self._subject):
-            actual = self._subject.encode(batch.x[rows])[part.row - rows.start, part.latent]
+        for rows, part in _chunks(batch, predicted):
+            actual = self._subject.dictionary.encode(batch.x[rows])[part.row - rows.start, part.latent]
             self._products.index_add_(0, part.latent, (part.value * actual).to(self._products.dtype))
 
     @property
@@ -65,7 +65,7 @@ class Simulation:
     def predict(self, batch: ActivationBatch) -> Latents:
         """What the explanations predict at the positions that count, not scaled."""
         tokens = batch.prefix.tokens.to(self._subject.device)
-        matches = self._matcher.match(tokens, self._subject.special(tokens))
+        matches = self._matcher.match(tokens, self._subject.language.special(tokens))
         row = batch.row_of(matches.position)
         counts = row >= 0
         return Latents(row[counts], matches.latent[counts], matches.value[counts])
@@ -85,14 +85,14 @@ def decode_sparse(subject: Subject, latents: Latents, x: Float[Tensor, "n d_in"]
         x: The true activations.
     """
     starts = torch.searchsorted(latents.row, torch.arange(len(x), device=x.device))
-    sums = embedding_bag(latents.latent, subject.decoder, starts, per_sample_weights=latents.value, mode="sum")
-    scale, offset = subject.scale_and_offset(x)
+    sums = embedding_bag(latents.latent, subject.dictionary.decoder, starts, per_sample_weights=latents.value, mode="sum")
+    scale, offset = subject.dictionary.scale_and_offset(x)
     return scale * sums + offset
 
 
-def _chunks(batch: ActivationBatch, latents: Latents, subject: Subject) -> Iterator[tuple[slice, Latents]]:
+def _chunks(batch: ActivationBatch, latents: Latents) -> Iterator[tuple[slice, Latents]]:
     """Parts of a batch whose dense latents fit in memory, with the sparse latents of each."""
-    for rows in batch.chunks(subject):
+    for rows in batch.chunks():
         bounds = torch.tensor([rows.start, rows.stop], device=latents.row.device)
         first, last = torch.searchsorted(latents.row, bounds).tolist()
         yield rows, Latents(*(column[first:last] for column in latents))

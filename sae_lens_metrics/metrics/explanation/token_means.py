@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sae_lens_metrics.functional.conditional_means import ConditionalMeans
 from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import ActivationBatch
+from sae_lens_metrics.text.batches import ActivationBatch
 
 __all__ = ["TokenMeans"]
 
@@ -23,7 +23,7 @@ class TokenMeans:
 
     def __init__(self, subject: Subject, *, most: int) -> None:
         self._all = ConditionalMeans(subject.d_out, most=1, device=subject.device)
-        self._tokens = ConditionalMeans(subject.d_out, most=subject.vocabulary or most, device=subject.device)
+        self._tokens = ConditionalMeans(subject.d_out, most=subject.language.vocabulary or most, device=subject.device)
         self._pairs = ConditionalMeans(subject.d_out, most=most, device=subject.device)
 
     @property

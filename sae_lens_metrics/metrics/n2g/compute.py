@@ -126,7 +126,7 @@ def _rows(table: _Table, explanations: Explanations, scores: Scores) -> list[Row
 def _notes(subject: Subject, explanations: Explanations, text: Corpus, scoring: Corpus) -> list[str]:
     settings = explanations.depends_on
     documents = "which are of other documents" if text.is_apart_from(scoring) else "which may be of the same documents"
-    pad = TokenText(subject.tokenizer).write([[settings["pad_token"]]])[0]
+    pad = TokenText(subject.language.tokenizer).write([[settings["pad_token"]]])[0]
     return [
         f"explanations of the variant {settings['variant']!r}, of at most {settings['longest']} tokens; padding token {pad!r}",
         f"explanations and recall come from the first {len(text)} sequences, precision from the last {len(scoring)}, {documents}",

@@ -116,7 +116,7 @@ def _apart(position: Int[Tensor, "latents n"], length: int) -> Int[Tensor, "late
 
 def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen: _Chosen, config: MetricsConfig) -> Iterator[FiringExample]:
     """An example for each token chosen."""
-    special = subject.special(corpus.tokens).cpu()
+    special = subject.language.special(corpus.tokens).cpu()
     around = windows(corpus.tokens, special, chosen.position)
     activations = _activations(subject, corpus, chosen.latent, around, config.batch_size)
     latent = chosen.latent[:, None].expand_as(around.place)
@@ -124,7 +124,7 @@ def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen:
     matcher = explanations.matcher(subject.device)
     predicted = matcher.predict(corpus.tokens, special, around.place[around.inside], latent[around.inside])
     predictions[around.inside] = predicted.float().cpu()
-    words = _Words(TokenText(subject.tokenizer), corpus.tokens)
+    words = _Words(TokenText(subject.language.tokenizer), corpus.tokens)
     for some in (slice(start, start + _AT_ONCE) for start in range(0, len(latent), _AT_ONCE)):  # lists take ten times the memory
         columns = (column[some].tolist() for column in (chosen.latent, around.place, around.inside, activations, predictions))
         for kind, of, place, inside, activation, prediction in zip(chosen.kind[some], *columns, strict=True):
@@ -143,8 +143,7 @@ def _activations(subject: Subject, corpus: Corpus, latent: Int[Tensor, "n"], aro
         here = ((token >= first) & (token < first + tokens)).nonzero()[:, 0]
         places = (around.place[here] - first).clamp(0, tokens - 1).to(batch.position.device)
         row = batch.row_of(places).masked_fill(~around.inside[here].to(places.device), -1)
-        for part in batch.chunks(subject) if len(here) else ():
-            z = subject.encode(batch.x[part])
+        for part, z in batch.latents() if len(here) else ():
             window, column = ((row >= part.start) & (row < part.start + len(z))).nonzero(as_tuple=True)
             found = z[row[window, column] - part.start, latent[here].to(z.device)[window]]
             values[here[window.cpu()], column.cpu()] = found.float().cpu()

@@ -170,13 +170,13 @@ def texts(subject: Subject, corpus: Corpus, config: MetricsConfig) -> tuple[Corp
         ExplanationError: If the context is longer than the model's.
     """
     context = config.n2g.context
-    longest = subject.longest_context
+    longest = subject.language.longest_context
     if longest is not None and context > max(longest, N2GConfig().context):  # the default is no mistake of the user's
         raise ExplanationError(f"n2g.context is {context}, longer than the model's {longest}: give a smaller one (--n2g.context)")
     first, second = corpus.halves()
-    if not subject.counts_everywhere:
+    if not subject.site.place.counts_everywhere:
         return first, second
-    return first.cut(context, subject.bos_token), second.cut(context, subject.bos_token)
+    return first.cut(context, subject.language.bos_token), second.cut(context, subject.language.bos_token)
 
 
 def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanations:
@@ -206,8 +206,8 @@ def _dependencies(subject: Subject, text: Corpus, config: MetricsConfig) -> dict
     settings = config.n2g
     return {
         "method": _METHOD,
-        "sae": subject.weights_hash(),
-        "model": subject.model_hash(),
+        "sae": subject.dictionary.weights_hash(),
+        "model": subject.site.model_hash(),
         **subject.settings(),
         "text": text.describe()["tokens_sha256"],
         "seed": config.seed,
@@ -221,19 +221,21 @@ def _dependencies(subject: Subject, text: Corpus, config: MetricsConfig) -> dict
 
 def _longest_example(subject: Subject, text: Corpus, settings: N2GConfig) -> int:
     """Tokens of an example: what a sequence or the settings allow, and what fits the model behind BOS and a padding token."""
-    bos = int(subject.bos_token is not None)
-    room = math.inf if subject.longest_context is None else subject.longest_context - 1 - bos
+    bos = int(subject.language.bos_token is not None)
+    room = math.inf if subject.language.longest_context is None else subject.language.longest_context - 1 - bos
     return int(min(text.tokens.shape[1] - bos, settings.max_length or math.inf, room))
 
 
 def _pad_token(subject: Subject, settings: N2GConfig) -> int:
     if settings.pad_token is not None:
-        if subject.vocabulary is not None and settings.pad_token >= subject.vocabulary:
-            raise ExplanationError(f"n2g.pad_token is {settings.pad_token}, the model has {subject.vocabulary} tokens: give a smaller id")
+        if subject.language.vocabulary is not None and settings.pad_token >= subject.language.vocabulary:
+            raise ExplanationError(
+                f"n2g.pad_token is {settings.pad_token}, the model has {subject.language.vocabulary} tokens: give a smaller id"
+            )
         return settings.pad_token
-    if subject.tokenizer is None:
+    if subject.language.tokenizer is None:
         raise ExplanationError("the model has no tokenizer to find a padding token with: give the id of one (n2g.pad_token)")
-    encoded = subject.tokenizer.encode(_LIKE_THE_PAPER, add_special_tokens=False)
+    encoded = subject.language.tokenizer.encode(_LIKE_THE_PAPER, add_special_tokens=False)
     if not encoded:
         raise ExplanationError(f"the tokenizer has no token for {_LIKE_THE_PAPER!r}: give the id of a padding token (--n2g.pad_token)")
     return int(encoded[-1])
@@ -277,8 +279,8 @@ def _sampled(
     wanted[latents] = True
     for batch in text.activations(subject, config.batch_size, progress="n2g: sampling activations"):
         tokens += len(batch.x)
-        for rows in batch.chunks(subject):
-            z, position = subject.encode(batch.x[rows]), batch.in_corpus[rows]
+        for rows, z in batch.latents():
+            position = batch.in_corpus[rows]
             for row, latent in nonzeros((z != 0) & wanted):
                 sample.add(latent, position[row], z[row, latent])
     return sample, tokens
@@ -288,7 +290,7 @@ def _contexts(
     tokens: Int[Tensor, "sequences pos"], subject: Subject, position: Int[Tensor, "examples"], length: int
 ) -> Int[Tensor, "examples length"]:
     """The tokens up to and with some positions, the last one first, cut at the beginning of their document."""
-    parts = [_context_part(tokens, subject.special(tokens), part, length) for part in position.split(_EXAMPLES_AT_ONCE)]
+    parts = [_context_part(tokens, subject.language.special(tokens), part, length) for part in position.split(_EXAMPLES_AT_ONCE)]
     return torch.cat(parts) if parts else tokens.new_empty(0, length, dtype=torch.int32)
 
 

@@ -11,7 +11,8 @@ from sae_lens_metrics.functional.sampling import GroupedLargest, GroupedSample
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.n2g.explanations import Explanations
 from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import ActivationBatch, Corpus
+from sae_lens_metrics.text.batches import ActivationBatch
+from sae_lens_metrics.text.corpus import Corpus
 
 __all__ = ["Scores", "score"]
 
@@ -103,14 +104,13 @@ class _Scoring:
 
     def _add(self, batch: ActivationBatch) -> None:
         tokens, d_sae = batch.prefix.tokens.to(self._subject.device), self._subject.d_sae
-        matches = self._matcher.match(tokens, self._subject.special(tokens))
+        matches = self._matcher.match(tokens, self._subject.language.special(tokens))
         row = batch.row_of(matches.position)
         evaluated = row >= 0
         row, latent = row[evaluated], matches.latent[evaluated]
         self._tokens += len(batch.x)
         self._predicted += torch.bincount(latent, minlength=d_sae)
-        for rows in batch.chunks(self._subject):
-            z = self._subject.encode(batch.x[rows])
+        for rows, z in batch.latents():
             for fires, of in nonzeros((z != 0) & self._asked):
                 self._fired += torch.bincount(of, minlength=d_sae)
                 value = z[fires, of]
@@ -126,5 +126,5 @@ class _Scoring:
         position = self._explanations.held_out
         there = position >= 0
         latent = self._explanations.latents[:, None].expand_as(there)[there]
-        values = self._matcher.predict(text.tokens, self._subject.special(text.tokens), position[there], latent)
+        values = self._matcher.predict(text.tokens, self._subject.language.special(text.tokens), position[there], latent)
         return torch.zeros(there.shape).masked_scatter(there, values.float().cpu())

@@ -27,7 +27,7 @@ class ShortRuns:
     """Runs the model up to the hook on rows of tokens and encodes their last positions; a context manager.
 
     Where sequences begin with BOS, it is put in front of every row. Rows that differ in one position share the run on what comes
-    before it. The dense latents of at most a quarter of ``subject.chunk`` rows are held at once, per thread.
+    before it. The dense latents of at most a quarter of ``subject.dictionary.chunk`` rows are held at once, per thread.
 
     Args:
         subject: The model and SAE.
@@ -40,13 +40,13 @@ class ShortRuns:
         self._subject = subject
         self._stack = ExitStack()
         self._at_once = _POSITIONS.get(subject.device.type, _POSITIONS["cpu"])
-        self._rows_at_once = max(16, subject.chunk // 4)
+        self._rows_at_once = max(16, subject.dictionary.chunk // 4)
         self.positions = 0
 
     def __enter__(self) -> "ShortRuns":
         self._map = self._stack.enter_context(self._subject.many_short_runs())
-        bos = self._subject.bos_token
-        self._start = self._subject.past(torch.tensor([[] if bos is None else [bos]], dtype=torch.long))
+        bos = self._subject.language.bos_token
+        self._start = self._subject.site.past(torch.tensor([[] if bos is None else [bos]], dtype=torch.long))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -77,23 +77,23 @@ class ShortRuns:
         every = plan.rows.ngram[plan.order[calls[0].rows.start : calls[-1].rows.stop]]
         ngrams, which = every.unique(return_inverse=True)
         start = self._start.tokens
-        past = self._subject.past(torch.cat([start.expand(len(ngrams), -1).to(ngrams), plan.rows.tokens[ngrams, :-1].to(ngrams)], 1))
+        past = self._subject.site.past(torch.cat([start.expand(len(ngrams), -1).to(ngrams), plan.rows.tokens[ngrams, :-1].to(ngrams)], 1))
         positions = past.tokens.numel()
         for masked, rows in calls:
             beginnings = past.beginnings(which[rows.start - calls[0].rows.start : rows.stop - calls[0].rows.start], start.shape[1] + masked)
             tokens = plan.rows.materialise(plan.order[rows])[:, masked:]
-            self._answer(plan, rows, self._subject.last(beginnings, tokens.long()))
+            self._answer(plan, rows, self._subject.site.last(beginnings, tokens.long()))
             positions += tokens.numel()
         return positions
 
     def _last(self, tokens: Int[Tensor, "rows length"]) -> Float[Tensor, "rows d_in"]:
         same = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
-        return self._subject.last(self._start.beginnings(same, self._start.tokens.shape[1]), tokens.long())
+        return self._subject.site.last(self._start.beginnings(same, self._start.tokens.shape[1]), tokens.long())
 
     def _answer(self, plan: "_Plan", rows: slice, x: Float[Tensor, "rows d_in"]) -> None:
         """Encodes the last positions of consecutive rows, and writes down what was asked about them."""
         asked = plan.asked(rows)
-        plan.answers[asked] = self._subject.encode(x)[plan.rank[asked] - rows.start, plan.latent[asked]]
+        plan.answers[asked] = self._subject.dictionary.encode(x)[plan.rank[asked] - rows.start, plan.latent[asked]]
 
 
 class _Plan:

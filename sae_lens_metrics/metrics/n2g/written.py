@@ -19,7 +19,7 @@ def written(explanations: Explanations, subject: Subject) -> NGramExplanations:
         subject: The model whose tokens they are.
     """
     tokens = sorted({int(token) for token in explanations.patterns.tokens.unique() if token >= 0})
-    texts = dict(zip(tokens, TokenText(subject.tokenizer).write([[token] for token in tokens]), strict=True))
+    texts = dict(zip(tokens, TokenText(subject.language.tokenizer).write([[token] for token in tokens]), strict=True))
 
     def with_texts(ngram: NGram) -> ExplanationNGram:
         words = [None if token is None else texts[token] for token in ngram.tokens]
@@ -30,5 +30,5 @@ def written(explanations: Explanations, subject: Subject) -> NGramExplanations:
         LatentExplanation(latent, [with_texts(ngram) for ngram in explanations.ngrams.get(latent, [])])
         for latent in explanations.latents.tolist()
     ]
-    rules = MatchingRules(explanations.depends_on["variant"], subject.special_tokens.tolist(), subject.bos_token)
+    rules = MatchingRules(explanations.depends_on["variant"], subject.language.special_tokens.tolist(), subject.language.bos_token)
     return NGramExplanations(rules, latents)

@@ -76,7 +76,7 @@ def probe(context: MetricContext) -> MetricResult:
         replace(loaded, missing=missing),
         options,
         neuronpedia_id=subject.neuronpedia_id,
-        has_pre_activations=subject.has_pre_activations,
+        has_pre_activations=subject.dictionary.capabilities.has_pre_activations,
     )
 
 

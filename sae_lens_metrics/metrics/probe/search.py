@@ -94,13 +94,13 @@ class Dictionaries(NamedTuple):
 
         def affine(batch: Batch, latents: slice) -> Tensor:
             assert batch.encoder_input is not None, "the SAE has an affine encoder"
-            return subject.pre_activations_given(batch.encoder_input, latents)
+            return subject.dictionary.pre_activations_given(batch.encoder_input, latents)
 
         def whole(batch: Batch, latents: slice) -> Tensor:
             # an encoder makes about four tensors of all latents
-            return subject.pre_activations(batch.x, latents, at_once=max(1, memory.encoding // (16 * subject.d_sae)))
+            return subject.dictionary.pre_activations(batch.x, latents, at_once=max(1, memory.encoding // (16 * subject.d_sae)))
 
-        has_affine = subject.has_affine_encoder
+        has_affine = subject.dictionary.capabilities.affine_encoder is not None
         latents = Dictionary(subject.d_sae, affine if has_affine else whole, whole=not has_affine)
         directions = RandomDirections(subject.d_in, seed, subject.device, memory.directions)
         return cls.beside(latents, directions, subject.d_in)

@@ -130,10 +130,10 @@ def text_activations(
     def run() -> Iterator[Batch]:
         return (_run(subject, tokens, texts) for texts in chosen)
 
-    if pooling == "last" or (pooling == "mean" and subject.has_affine_encoder):
+    if pooling == "last" or (pooling == "mean" and subject.dictionary.capabilities.affine_encoder is not None):
         return _of_vectors(subject, run(), pooling, len(tokens))
     rows = [len(texts) * len(tokens[texts[-1]]) for texts in chosen]
-    nbytes = sum(rows) * subject.d_in * 4 * (2 if subject.has_affine_encoder else 1)
+    nbytes = sum(rows) * subject.d_in * 4 * (2 if subject.dictionary.capabilities.affine_encoder is not None else 1)
     if nbytes > keep_bytes:
         return TextActivations(len(tokens), run, pooling, False, 0, max(rows))
     batches = list(run())
@@ -143,10 +143,10 @@ def text_activations(
 def _run(subject: Subject, tokens: Sequence[Sequence[int]], texts: list[int]) -> Batch:
     # padding stands to the right, where a causal model's last real token does not see it; any token will do
     padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(tokens[i]) for i in texts], batch_first=True)
-    x = subject.activations(subject.prefix(padded))
+    x = subject.site.activations(subject.site.prefix(padded))
     position, lengths = torch.arange(x.shape[1], device=x.device), torch.tensor([len(tokens[i]) for i in texts], device=x.device)
     counted = (position > 0) & (position < lengths[:, None])
-    return Batch(torch.tensor(texts, device=x.device), x, subject.encoder_input(x), counted)
+    return Batch(torch.tensor(texts, device=x.device), x, subject.dictionary.encoder_input(x), counted)
 
 
 def _of_vectors(subject: Subject, batches: Iterable[Batch], pooling: Pooling, n: int) -> TextActivations:
@@ -170,10 +170,10 @@ def tokenize(subject: Subject, texts: Sequence[str], max_tokens: int | None) -> 
     Raises:
         SubjectError: If the model has no tokenizer.
     """
-    tokenizer = subject.tokenizer
+    tokenizer = subject.language.tokenizer
     if tokenizer is None:
         raise SubjectError("probes read text, but the model has no tokenizer: load the model with one")
-    bos = [] if subject.bos_token is None else [subject.bos_token]
-    limits = (max_tokens, subject.context_size, subject.longest_context)
+    bos = [] if subject.language.bos_token is None else [subject.language.bos_token]
+    limits = (max_tokens, subject.language.context_size, subject.language.longest_context)
     room = max(1, min((limit for limit in limits if limit), default=sys.maxsize) - len(bos))
     return [bos + ids[-room:] for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]

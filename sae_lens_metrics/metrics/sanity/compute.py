@@ -26,9 +26,8 @@ def sanity(context: MetricContext) -> MetricResult:
     for batch in corpus.activations(subject, config.batch_size, progress="sanity"):
         reconstruction = torch.empty_like(batch.y)
         l0 = torch.empty(len(batch.x), device=subject.device)
-        for rows in batch.chunks(subject):
-            z = subject.encode(batch.x[rows])
-            reconstruction[rows], l0[rows] = subject.decode(z, batch.x[rows]), (z != 0).sum(-1).float()
+        for rows, z in batch.latents():
+            reconstruction[rows], l0[rows] = subject.dictionary.decode(z, batch.x[rows]), (z != 0).sum(-1).float()
             fired |= (z != 0).any(0)
         sums.add(l0=batch.per_sequence(l0), error=batch.per_sequence((batch.y - reconstruction).square().sum(-1)))
         sums.add(**moments(batch), **replacement_losses(subject, batch, {"reconstructed": reconstruction}, zeroed="zeroed"))

@@ -13,7 +13,7 @@ from sae_lens_metrics.metrics.replacements import replacement_losses
 from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, Histogram, MetricResult
 from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.corpus import ActivationBatch
+from sae_lens_metrics.text.batches import ActivationBatch
 
 __all__ = ["shrinkage"]
 
@@ -63,17 +63,16 @@ class _Outputs:
         self.raw, self.refined = torch.empty_like(batch.y), torch.empty_like(batch.y)
         self.kkt, self._batch = 0.0, batch
         columns, changes = [], []
-        for rows in batch.chunks(subject):
+        for rows, z in batch.latents():
             x = batch.x[rows]
-            z = subject.encode(x)
-            self.raw[rows] = subject.decode(z, x)
+            self.raw[rows] = subject.dictionary.decode(z, x)
             kept = (z != 0).sum(1, keepdim=True) > subject.d_out  # beyond that, many values give the same reconstruction
             latents, raw = to_support(z.masked_fill_(kept, 0) if bool(kept.any()) else z)
-            scale, offset = subject.scale_and_offset(x)
+            scale, offset = subject.dictionary.scale_and_offset(x)
             target = (batch.y[rows] - offset) / scale  # decode is affine given the token, so its error is the error of z @ decoder
-            refined = refine_on_support(target, subject.decoder, latents, raw, solver=solver)
-            self.kkt = max(self.kkt, float(kkt_residual_on_support(target, subject.decoder, latents, raw, refined).max()))
-            self.refined[rows] = self.raw[rows] + scale * _weighted_sum(subject.decoder, latents, refined - raw)
+            refined = refine_on_support(target, subject.dictionary.decoder, latents, raw, solver=solver)
+            self.kkt = max(self.kkt, float(kkt_residual_on_support(target, subject.dictionary.decoder, latents, raw, refined).max()))
+            self.refined[rows] = self.raw[rows] + scale * _weighted_sum(subject.dictionary.decoder, latents, refined - raw)
             change = refined.abs() - raw.abs()
             totals = [(raw != 0).sum(1), raw.abs().sum(1), refined.abs().sum(1), change.square().sum(1), kept[:, 0]]
             columns.append(torch.stack(totals, dim=1))

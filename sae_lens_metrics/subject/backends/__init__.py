@@ -1,8 +1,7 @@
 """Running a model up to a hook, and onwards from it with another activation in place.
 
-Only these files and ``subject.py`` know hooks. Every backend answers the same questions: ``prefix`` and ``logits`` about whole
-sequences, ``past`` and ``last`` about many short rows that begin alike, ``onwards``, ``outputs`` and ``logit_differences`` about many
-changes from one position on. The universal one asks nothing of a model but hooks, and serves as the reference for the others.
+Only these files know hooks. ``protocol.py`` says what every backend answers; ``full_run.py`` asks nothing of a model but hooks, and
+serves as the reference for the others.
 """
 
 import difflib
@@ -13,10 +12,23 @@ from transformer_lens import HookedTransformer
 
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.subject.backends.from_hook import FromHookBackend
-from sae_lens_metrics.subject.backends.full_run import FullRunBackend, Onwards, Past, Prefix, evaluating
+from sae_lens_metrics.subject.backends.full_run import FullRunBackend, evaluating
+from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix
 from sae_lens_metrics.subject.backends.own_cache import OwnCacheBackend, carries_own_cache
+from sae_lens_metrics.subject.backends.protocol import Abilities, Backend
 
-__all__ = ["FromHookBackend", "FullRunBackend", "Onwards", "OwnCacheBackend", "Past", "Prefix", "evaluating", "make_backend"]
+__all__ = [
+    "Abilities",
+    "Backend",
+    "FromHookBackend",
+    "FullRunBackend",
+    "Onwards",
+    "OwnCacheBackend",
+    "Past",
+    "Prefix",
+    "evaluating",
+    "make_backend",
+]
 
 _SWITCHES = {
     "hook_mlp_in": "use_hook_mlp_in",
@@ -29,7 +41,7 @@ _SWITCHES = {
 """Settings of TransformerLens's models without which they do not call some hooks, by the ends of their names."""
 
 
-def make_backend(model: Any, hook_name: str, model_kwargs: dict[str, Any] | None = None) -> FullRunBackend:
+def make_backend(model: Any, hook_name: str, model_kwargs: dict[str, Any] | None = None) -> Backend:
     """The fastest backend that can serve the model and the hook.
 
     Raises:

@@ -11,7 +11,9 @@ from transformer_lens import HookedTransformer
 from transformer_lens.cache.key_value_cache_entry import TransformerLensKeyValueCacheEntry
 
 from sae_lens_metrics.errors import SubjectError
-from sae_lens_metrics.subject.backends.full_run import FullRunBackend, Onwards, Past, Prefix, evaluating, last_seen, widest_layer
+from sae_lens_metrics.subject.backends.full_run import FullRunBackend, evaluating, last_seen, widest_layer
+from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix
+from sae_lens_metrics.subject.backends.protocol import Abilities
 from sae_lens_metrics.subject.backends.unembedding import unembedded_differences
 
 __all__ = ["FromHookBackend"]
@@ -29,13 +31,13 @@ class FromHookBackend(FullRunBackend):
         # after hook_resid_post the next block's input is the activation itself
         self._layer = layer + 1 if hook_name.endswith("hook_resid_post") else layer
         one_by_one = not self.model_kwargs and getattr(model.cfg, "n_devices", 1) == 1  # blocks are run where they are, without arguments
-        self.remembers_past = self.remembers_onwards = one_by_one
+        # several threads only where no hook is needed: otherwise one would see what passes another one's
+        self.abilities = Abilities(concurrent=self._residual_is_activation, remembers_past=one_by_one, remembers_onwards=one_by_one)
         self._trims_last_block = _keys_and_values_are_plain(model.cfg)
-        self.concurrent = self._residual_is_activation  # otherwise a thread would see what passes another one's hook
 
     def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
         """Runs the layers before the hook."""
-        tokens = tokens.to(self.device)
+        tokens = tokens.to(self._device)
         with evaluating(self.model), torch.no_grad():
             residual = self.model(tokens, stop_at_layer=self._layer, **self.model_kwargs)
             if self._residual_is_activation:
@@ -61,9 +63,9 @@ class FromHookBackend(FullRunBackend):
 
     def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
         """Runs the layers up to the hook, and keeps their keys and values."""
-        tokens = tokens.to(self.device)
+        tokens = tokens.to(self._device)
         blocks = self._blocks_to_hook()
-        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self.device, len(tokens)) for _ in blocks]
+        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self._device, len(tokens)) for _ in blocks]
         if blocks and tokens.shape[1]:
             with evaluating(self.model), torch.no_grad():
                 residual = self._embed(tokens, 0)
@@ -74,7 +76,7 @@ class FromHookBackend(FullRunBackend):
 
     def last(self, past: Past, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows 1 ..."]:
         """Runs the layers up to the hook on what follows the past; the last of them computes the last position only."""
-        tokens = tokens.to(self.device)
+        tokens = tokens.to(self._device)
         with evaluating(self.model), torch.no_grad():
             residual = self._embed(tokens, past.tokens.shape[1])
             blocks = self._blocks_to_hook()
@@ -91,7 +93,7 @@ class FromHookBackend(FullRunBackend):
     def onwards(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."], start: int) -> Onwards:
         """Runs the layers after the hook on what comes before the position, and keeps their keys and values."""
         blocks = list(self.model.blocks[self._layer :])
-        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self.device, len(activation)) for _ in blocks]
+        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self._device, len(activation)) for _ in blocks]
         if blocks and start:
             with evaluating(self.model), torch.no_grad(), self._in_place(activation[:, :start]):
                 residual = (activation if self._residual_is_activation else self._residual(prefix))[:, :start]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,68 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix
+from sae_lens_metrics.subject.backends.protocol import Abilities, Backend
 from sae_lens_metrics.subject.backends.unembedding import difference
 
-__all__ = ["FullRunBackend", "Onwards", "Past", "Prefix", "evaluating", "last_seen", "putting", "widest_layer"]
-
-KeysValues = tuple[tuple[Float[Tensor, "rows past heads d_head"], Float[Tensor, "rows past heads d_head"]], ...]
-"""Keys and values of some layers."""
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """A batch of tokens, run up to the hook."""
-
-    tokens: Int[Tensor, "batch pos"]
-    """Tokens, on the model's device."""
-    activation: Float[Tensor, "batch pos ..."]
-    """Activation at the hook, in the model's own shape."""
-    residual: Float[Tensor, "batch pos d_model"] | None = field(default=None, repr=False)
-    """The residual stream from which a backend goes on, if it can."""
-    read: Float[Tensor, "batch pos ..."] | None = field(default=None, repr=False)
-    """Activation at the hook that is read, where that is another one, as of a transcoder."""
-
-
-@dataclass(frozen=True)
-class Past:
-    """The beginnings of some rows, with what a backend remembers of its run on them."""
-
-    tokens: Int[Tensor, "rows past"]
-    """The beginnings."""
-    keys_values: KeysValues = ()
-    """Keys and values of each layer up to the hook, if the backend can go on from them."""
-
-    def beginnings(self, rows: Int[Tensor, "n"], length: int) -> "Past":
-        """The first tokens of some of the rows; a row may be taken more than once."""
-        rows = rows.to(self.tokens.device)
-        cut = tuple((keys[rows, :length], values[rows, :length]) for keys, values in self.keys_values)
-        return Past(self.tokens[rows, :length], cut)
-
-
-@dataclass(frozen=True)
-class Onwards:
-    """Sequences in which the activation is about to be changed from one position on, many times."""
-
-    prefix: Prefix
-    """The sequences up to the last position that is asked about."""
-    activation: Float[Tensor, "batch pos ..."]
-    """The activation that is changed: the model's own, or another one in its place."""
-    start: int
-    """The first position that is changed."""
-    memory: Any = field(default=None, repr=False)
-    """What a backend remembers of its run before that position, in the layers that come after the hook."""
-
-    @property
-    def length(self) -> int:
-        """Positions from the first changed one on."""
-        return self.prefix.tokens.shape[1] - self.start
-
-    def changed(self, rows: Int[Tensor, "n"], change: Float[Tensor, "n c ..."] | None) -> Float[Tensor, "n length ..."]:
-        """The activation of some sequences from the first changed position on."""
-        activation = self.activation[rows, self.start :]
-        if change is not None:
-            activation[:, : change.shape[1]] = change
-        return activation
+__all__ = ["FullRunBackend", "evaluating", "last_seen", "putting", "widest_layer"]
 
 
 class _HookReachedError(Exception):
@@ -81,12 +23,7 @@ class _HookReachedError(Exception):
 class FullRunBackend:
     """Runs the model with a hook for every question: works for any model with hook points, and is the reference."""
 
-    concurrent = False
-    """Whether several threads may ask at once."""
-    remembers_past = False
-    """Whether ``last`` goes on from what it remembers of a past, rather than from its beginning."""
-    remembers_onwards = False
-    """The same of ``outputs``."""
+    abilities = Abilities(runs_whole=True)
 
     def __init__(self, model: Any, hook_name: str, model_kwargs: dict[str, Any] | None = None) -> None:
         self.model = model
@@ -94,17 +31,17 @@ class FullRunBackend:
         self.model_kwargs = model_kwargs or {}
 
     @property
-    def device(self) -> torch.device:
+    def _device(self) -> torch.device:
         """Where the model takes its tokens."""
         return next(self.model.parameters()).device
 
-    def simpler(self) -> "FullRunBackend | None":
+    def simpler(self) -> "Backend | None":
         """A slower backend that remembers too, and may serve where this one does not; the slowest of all needs no mention."""
         return None
 
     def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
         """Runs the model on tokens up to the hook, and keeps the activation there."""
-        tokens = tokens.to(self.device)
+        tokens = tokens.to(self._device)
         seen: list[Tensor] = []
 
         def leave(activation: Tensor, hook: Any) -> None:
@@ -121,11 +58,11 @@ class FullRunBackend:
 
     def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
         """Remembers beginnings that many rows share."""
-        return Past(tokens.to(self.device))
+        return Past(tokens.to(self._device))
 
     def last(self, past: Past, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows 1 ..."]:
         """The activation at the hook on the last token of rows, given what is remembered of their beginnings and all that follows."""
-        return self.prefix(torch.cat([past.tokens, tokens.to(self.device)], 1)).activation[:, -1:]
+        return self.prefix(torch.cat([past.tokens, tokens.to(self._device)], 1)).activation[:, -1:]
 
     def onwards(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."], start: int) -> Onwards:
         """Remembers what many changes from one position on share: the run before it, with some activation at the hook."""

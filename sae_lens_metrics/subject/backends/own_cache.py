@@ -11,7 +11,9 @@ from jaxtyping import Float, Int
 from sae_lens.load_model import HookedProxyLM
 from torch import Tensor
 
-from sae_lens_metrics.subject.backends.full_run import FullRunBackend, Onwards, Prefix, evaluating, putting, widest_layer
+from sae_lens_metrics.subject.backends.full_run import FullRunBackend, evaluating, putting, widest_layer
+from sae_lens_metrics.subject.backends.memory import Onwards, Prefix
+from sae_lens_metrics.subject.backends.protocol import Abilities, Backend
 from sae_lens_metrics.subject.backends.unembedding import unembedded_differences
 
 __all__ = ["OwnCacheBackend", "carries_own_cache"]
@@ -38,14 +40,14 @@ class OwnCacheBackend(FullRunBackend):
         grows: Whether the batch may grow at the hook.
     """
 
-    remembers_onwards = True
+    abilities = Abilities(remembers_onwards=True)
 
     def __init__(self, model: Any, hook_name: str, model_kwargs: dict[str, Any] | None = None, *, grows: bool = True) -> None:
         super().__init__(model, hook_name, model_kwargs)
         self._grows = grows
         self._wrapped = _wrapped(model)
 
-    def simpler(self) -> "FullRunBackend | None":
+    def simpler(self) -> Backend | None:
         """The same without a batch that grows."""
         return OwnCacheBackend(self.model, self.hook_name, self.model_kwargs, grows=False) if self._grows else None
 
@@ -82,7 +84,7 @@ class OwnCacheBackend(FullRunBackend):
         self, outputs: Float[Tensor, "n pos d_output"], unchanged: Float[Tensor, "n pos d_output"]
     ) -> Float[Tensor, "n pos vocab"]:
         """Unembeds differences where logits are linear in the outputs, which is more precise than to subtract logits."""
-        if not self._unembeds:
+        if not self.unembeds:
             return super().logit_differences(outputs, unchanged)
         return unembedded_differences(outputs, unchanged, self._head.weight.T, self._cap, self._head)
 
@@ -93,12 +95,12 @@ class OwnCacheBackend(FullRunBackend):
         heads = getattr(config, "num_attention_heads", None) or 16
         d_head = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 1024) // heads
         keys_values = 2 * positions * heads * d_head  # of one layer; those that heads share may be written out for each
-        logits = 0 if self._unembeds else 2 * vocabulary
+        logits = 0 if self.unembeds else 2 * vocabulary
         return 4 * (2 * keys_values + onwards.length * (widest_layer(self.model) + logits))
 
     def _outputs(self, onwards: Onwards, rows: Tensor, tokens: Tensor, activation: Tensor) -> Tensor:
         cache = None if onwards.memory is None else _for_rows(onwards.memory, rows)
-        if not self._unembeds:
+        if not self.unembeds:
             return self._forward(tokens, activation, cache)
         with _ends_at(self._embeddings) as seen:
             self._forward(tokens, activation, cache)
@@ -131,12 +133,12 @@ class OwnCacheBackend(FullRunBackend):
         return self._cap * (logits / self._cap).tanh() if self._cap else logits
 
     @cached_property
-    def _unembeds(self) -> bool:
+    def unembeds(self) -> bool:
         """Whether logits are known to follow from what is unembedded: by a linear map and a soft cap, and nothing else."""
         weight = getattr(self._head, "weight", None)
         if not isinstance(self._head, torch.nn.Linear) or weight is None or not weight.is_floating_point():
             return False
-        tokens = torch.arange(4, device=self.device)[None] % weight.shape[0]
+        tokens = torch.arange(4, device=self._device)[None] % weight.shape[0]
         seen: list[Tensor] = []
 
         def stretch(module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -41,7 +41,7 @@ def brute_force(subject, tokens, position, activation, change):
         def hook(a, hook, x=x):
             return x[None].to(a)
 
-        effects.append(subject.model.run_with_hooks(tokens[None], fwd_hooks=[(subject.hook_name, hook)]))
+        effects.append(subject.site.model.run_with_hooks(tokens[None], fwd_hooks=[(subject.hook_name, hook)]))
     return (effects[1] - effects[0])[0, position : position + T]
 
 
@@ -75,15 +75,15 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
     part, columns = places(subject, corpus, config)
     means, weighted, weights, by_latent, strongest, carried, floors = [], 0.0, 0.0, {}, {}, {}, []
     for tokens, t in zip(part.tokens, columns, strict=True):
-        x = subject.activations(subject.prefix(tokens[None]))[0]
-        z = subject.encode(x)
+        x = subject.site.activations(subject.site.prefix(tokens[None]))[0]
+        z = subject.dictionary.encode(x)
         base = x.clone()
         if reference == "reconstruction":
-            counted = ~torch.isin(tokens, torch.tensor(subject.model.tokenizer.all_special_ids))
-            base[counted] = subject.sae(x[counted])
+            counted = ~torch.isin(tokens, torch.tensor(subject.site.model.tokenizer.all_special_ids))
+            base[counted] = subject.dictionary.sae(x[counted])
         values = []
         for latent in z[t].nonzero()[:, 0].tolist():
-            change, step = base.clone(), z[t, latent] * subject.sae.W_dec[latent]
+            change, step = base.clone(), z[t, latent] * subject.dictionary.sae.W_dec[latent]
             change[t] -= step
             differences = brute_force(subject, tokens, t, base, change)
             values.append(float(effect_sparsity(differences)))
@@ -113,7 +113,7 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
         _, raised, lowered = strongest[row["latent"]]
         first = [side[0] for side in (effects[row["latent"]].raised, effects[row["latent"]].lowered)]
         assert [change.token for change in first] == [raised, lowered]
-        assert [change.text for change in first] == [subject.tokenizer.decode([token]) for token in (raised, lowered)]
+        assert [change.text for change in first] == [subject.language.tokenizer.decode([token]) for token in (raised, lowered)]
         assert first[0].by > 0 > first[1].by
     assert any(len(values) > 1 for values in by_latent.values())
     assert sum(result.histograms["distribution"].counts) == sum(map(len, by_latent.values()))
@@ -121,7 +121,7 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
 
 def test_float32_is_precise_enough(trained, precise, corpus):
     for subject in trained.values():
-        single, double = (run(model, corpus, settings()).estimates for model in (subject, Subject(precise, subject.sae)))
+        single, double = (run(model, corpus, settings()).estimates for model in (subject, Subject(precise, subject.dictionary.sae)))
         for name, estimate in double.items():
             assert single[name].value == pytest.approx(estimate.value, rel=1e-3)
 
@@ -194,8 +194,8 @@ def test_baselines_belong_to_their_sequences(model, corpus):
     subject, config = Subject(model, sae), settings(sequences=24, baselines=3)
     result = run(subject, corpus, config)
     part, columns = places(subject, corpus, config)
-    x = torch.stack([subject.activations(subject.prefix(row[None]))[0, t] for row, t in zip(part.tokens, columns, strict=True)])
-    active = (subject.encode(x) != 0).any(1)
+    x = torch.stack([subject.site.activations(subject.site.prefix(row[None]))[0, t] for row, t in zip(part.tokens, columns, strict=True)])
+    active = (subject.dictionary.encode(x) != 0).any(1)
     assert 0 < int(active.sum()) < 24
     assert result.estimates["inactive"].value == pytest.approx(1 - float(active.double().mean()))
     for name in ("sparsity", "random_sparsity", "sparsity_minus_channels", "sparsity_minus_random"):
@@ -232,7 +232,7 @@ def test_same_seed_same_numbers_and_nothing_else_is_touched(trained, corpus):
     state = torch.get_rng_state()
     assert run(subject, corpus, settings(latents=5)) == run(subject, corpus, settings(latents=5))
     assert torch.equal(state, torch.get_rng_state())
-    assert not any(hook.fwd_hooks for hook in subject.model.hook_dict.values())
+    assert not any(hook.fwd_hooks for hook in subject.site.model.hook_dict.values())
 
 
 def test_a_sample_of_latents_is_said(trained, corpus):

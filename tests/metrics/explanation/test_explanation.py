@@ -33,6 +33,7 @@ from sae_lens_metrics.metrics.n2g.explanations import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.results import Report
+from sae_lens_metrics.subject.dictionary import Dictionary
 from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.text.standard_library import standard_library_documents
 from sae_lens_metrics.text.tokenization import Tokenization, token_store
@@ -77,7 +78,7 @@ def cut(monkeypatch, corpus):
     def explained(context):
         subject, (text, _) = context.subject, context.once(shared.texts_of)
         return explanations_of(
-            cut_ngrams(corpus.tokens, subject.d_sae, each=12), subject.d_sae, tokens=int(subject.valid(text.tokens).sum())
+            cut_ngrams(corpus.tokens, subject.d_sae, each=12), subject.d_sae, tokens=int(subject.site.valid(text.tokens).sum())
         )
 
     def scores_of(context):
@@ -92,7 +93,7 @@ def cut(monkeypatch, corpus):
 
 @pytest.mark.parametrize("architecture", SUPPORTED)
 def test_true_latents_in_place_of_simulated_ones_lose_what_the_sae_loses(architecture, model, corpus, cut, monkeypatch):
-    monkeypatch.setattr(Simulation, "simulate", lambda self, batch: sparse(self._subject.encode(batch.x)))
+    monkeypatch.setattr(Simulation, "simulate", lambda self, batch: sparse(batch.subject.dictionary.encode(batch.x)))
     found = measured(Subject(model, training_sae(architecture)), corpus)
     assert found["ce_explanation"].value == pytest.approx(found["ce_reconstruction"].value, rel=1e-6)
     assert found["ce_explanation"].stderr == pytest.approx(found["ce_reconstruction"].stderr, rel=1e-4)
@@ -104,7 +105,7 @@ def test_true_latents_in_place_of_simulated_ones_lose_what_the_sae_loses(archite
 @pytest.mark.parametrize("normalize", ["none", "layer_norm", "constant_norm_rescale"])
 @pytest.mark.parametrize("hook", ["hook_resid_post", "hook_mlp_out", "attn.hook_z"])
 def test_so_they_do_at_any_hook_and_with_any_normalisation(hook, normalize, model, corpus, cut, monkeypatch):
-    monkeypatch.setattr(Simulation, "simulate", lambda self, batch: sparse(self._subject.encode(batch.x)))
+    monkeypatch.setattr(Simulation, "simulate", lambda self, batch: sparse(batch.subject.dictionary.encode(batch.x)))
     found = values(measured(Subject(model, training_sae("topk", hook=f"blocks.1.{hook}", normalize=normalize)), corpus))
     assert found["ce_explanation"] == pytest.approx(found["ce_reconstruction"], rel=1e-6)
 
@@ -141,8 +142,8 @@ def test_which_latents_count_as_explained(model, corpus, cut):
     subject = Subject(model, training_sae("standard"))
     everything = values(measured(subject, corpus, configured(min_f1=0)))
     assert everything["ce_explained_latents"] == pytest.approx(everything["ce_reconstruction"], rel=1e-9)
-    subject.sae.W_enc.data[:, -1] = 0  # the one latent whose F1 is 1 never fires
-    subject.sae.b_enc.data[-1] = -1
+    subject.dictionary.sae.W_enc.data[:, -1] = 0  # the one latent whose F1 is 1 never fires
+    subject.dictionary.sae.b_enc.data[-1] = -1
     nothing = values(measured(subject, corpus, configured(min_f1=1)))
     assert nothing["ce_explained_latents"] == pytest.approx(nothing["ce_bias"], rel=1e-6)
     some = values(measured(subject, corpus, configured(min_f1=0.5)))
@@ -153,7 +154,7 @@ def test_which_latents_count_as_explained(model, corpus, cut):
 def test_neither_the_batch_size_nor_the_memory_for_latents_changes_a_number(model, corpus, cut, monkeypatch):
     subject = Subject(model, training_sae("standard"))
     whole = measured(subject, corpus, configured(batch_size=10))
-    monkeypatch.setattr(Subject, "chunk", property(lambda self: 37))
+    monkeypatch.setattr(Dictionary, "chunk", property(lambda self: 37))
     parts = measured(subject, corpus, configured(batch_size=4))
     assert whole.keys() == parts.keys()
     for name, estimate in whole.items():
@@ -167,15 +168,15 @@ def test_neither_the_batch_size_nor_the_memory_for_latents_changes_a_number(mode
 
 def plain_activations(subject, corpus):
     """Activations [sequences, pos, d_in], and which positions count."""
-    x = subject.model.run_with_cache(corpus.tokens, names_filter=[subject.hook_name])[1][subject.hook_name]
-    return x, ~torch.isin(corpus.tokens, subject.special_tokens)
+    x = subject.site.model.run_with_cache(corpus.tokens, names_filter=[subject.hook_name])[1][subject.hook_name]
+    return x, ~torch.isin(corpus.tokens, subject.language.special_tokens)
 
 
 def plain_losses(subject, tokens, replacement=None, where=None):
     """Loss of each prediction [sequences, pos - 1], by TransformerLens's own hooks."""
     hooks = [] if replacement is None else [(subject.hook_name, lambda x, hook: torch.where(where[..., None], replacement, x))]
     with torch.no_grad():
-        logits = subject.model.run_with_hooks(tokens, fwd_hooks=hooks)
+        logits = subject.site.model.run_with_hooks(tokens, fwd_hooks=hooks)
     return -logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
 
 
@@ -226,10 +227,10 @@ def test_every_number_follows_from_plain_losses(architecture, hook, normalize, m
 
     # what is put in the place of each activation
     (x_text, counts_text), (x, counts) = (plain_activations(subject, half) for half in (text, scoring))
-    z_text, z = subject.encode(x_text), subject.encode(x)
+    z_text, z = subject.dictionary.encode(x_text), subject.dictionary.encode(x)
     dense = []
     for half in (text, scoring):
-        matches = explained.matcher().match(half.tokens, torch.isin(half.tokens, subject.special_tokens))
+        matches = explained.matcher().match(half.tokens, torch.isin(half.tokens, subject.language.special_tokens))
         predicted = torch.zeros(half.tokens.numel(), D_SAE)
         predicted[matches.position, matches.latent] = matches.value
         dense.append(predicted.view(*half.tokens.shape, D_SAE))
@@ -242,10 +243,10 @@ def test_every_number_follows_from_plain_losses(architecture, hook, normalize, m
         placed[name] = torch.zeros_like(x)
         placed[name][counts] = mean
     placed |= {
-        "reconstruction": subject.decode(z, x),
-        "explanation": subject.decode(dense[1] * scale, x),
-        "explained_latents": subject.decode(z * (f1 >= min_f1), x),
-        "bias": subject.decode(torch.zeros_like(z), x),
+        "reconstruction": subject.dictionary.decode(z, x),
+        "explanation": subject.dictionary.decode(dense[1] * scale, x),
+        "explained_latents": subject.dictionary.decode(z * (f1 >= min_f1), x),
+        "bias": subject.dictionary.decode(torch.zeros_like(z), x),
         "zeroed": torch.zeros_like(x),
     }
     everywhere = torch.ones_like(counts)
@@ -328,7 +329,7 @@ def test_a_slice_of_positions_is_replaced_and_counted_alone(model, corpus, cut):
     _, scoring = texts(subject, corpus, configured())
     x, counts = plain_activations(subject, scoring)
     counts[:, :10] = counts[:, 40:] = False
-    for name, replacement in (("clean", None), ("bias", subject.decode(torch.zeros(*x.shape[:2], D_SAE), x))):
+    for name, replacement in (("clean", None), ("bias", subject.dictionary.decode(torch.zeros(*x.shape[:2], D_SAE), x))):
         losses = plain_losses(subject, scoring.tokens, replacement, counts)
         assert found[f"ce_{name}"] == pytest.approx(float(losses[counts[:, :-1]].double().mean()), rel=1e-5)
 
@@ -435,16 +436,16 @@ def speaking(context=16):
     """A planted subject, and text that it wrote itself: no other activations can predict that better."""
     subject = planted_subject(RULES, d_vocab=12, context_size=context)
     with torch.no_grad():
-        subject.model.W_U.mul_(1.5)
-        subject.model.W_U[:, PAD] = -2  # the padding token hardly comes
+        subject.site.model.W_U.mul_(1.5)
+        subject.site.model.W_U[:, PAD] = -2  # the padding token hardly comes
     return subject
 
 
 def spoken(subject, sequences, seed=0):
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(0, 10, (sequences, 1), generator=generator)
-    for _ in range(subject.context_size - 1):
-        probabilities = subject.model(tokens)[:, -1].softmax(-1)
+    for _ in range(subject.language.context_size - 1):
+        probabilities = subject.site.model(tokens)[:, -1].softmax(-1)
         tokens = torch.cat([tokens, probabilities.multinomial(1, generator=generator)], 1)
     return Corpus.from_tokens(tokens)
 

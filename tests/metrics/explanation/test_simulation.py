@@ -11,6 +11,7 @@ from simulated import cut_ngrams, explanations_of, no_latents, sliced, sparse
 from sae_lens_metrics import Corpus, Subject
 from sae_lens_metrics.functional.ngrams import NGram
 from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
+from sae_lens_metrics.subject.dictionary import Dictionary
 
 NORMALISATIONS = ["none", "layer_norm", "constant_norm_rescale"]
 VARIANTS = ("released", "strict")
@@ -34,12 +35,12 @@ def learnt(simulation, subject, corpus, batch_size=5):
 def dense(subject, explanations, corpus, columns=slice(None)):
     """Predictions and latents at the positions that count, [positions, d_sae] in float64."""
     tokens = corpus.tokens
-    special = torch.isin(tokens, subject.special_tokens)
+    special = torch.isin(tokens, subject.language.special_tokens)
     matches = explanations.matcher().match(tokens, special)
     predicted = torch.zeros(tokens.numel(), subject.d_sae, dtype=torch.float64)
     predicted[matches.position, matches.latent] = matches.value.double()
-    x = subject.model.run_with_cache(tokens, names_filter=[subject.hook_name])[1][subject.hook_name]
-    actual = subject.encode(x).flatten(0, 1).double()
+    x = subject.site.model.run_with_cache(tokens, names_filter=[subject.hook_name])[1][subject.hook_name]
+    actual = subject.dictionary.encode(x).flatten(0, 1).double()
     counts = torch.zeros_like(special)
     counts[:, columns] = True
     counts = (counts & ~special).flatten()
@@ -61,12 +62,12 @@ def assert_close(actual, expected, tolerance=1e-5):
 def test_true_latents_decode_as_the_sae_decodes(architecture, normalize, model, corpus):
     subject = Subject(model, training_sae(architecture, normalize=normalize))
     x = next(corpus.activations(subject, 4, progress="")).x
-    z = subject.encode(x)
+    z = subject.dictionary.encode(x)
     ours = decode_sparse(subject, sparse(z), x)
-    assert_close(ours, subject.decode(z, x))
+    assert_close(ours, subject.dictionary.decode(z, x))
     assert ours.dtype == torch.float32
     assert not ours.requires_grad
-    assert_close(decode_sparse(subject, no_latents(), x), subject.decode(torch.zeros_like(z), x))
+    assert_close(decode_sparse(subject, no_latents(), x), subject.dictionary.decode(torch.zeros_like(z), x))
 
 
 @pytest.mark.parametrize("normalize", NORMALISATIONS)
@@ -74,8 +75,8 @@ def test_true_latents_decode_as_the_sae_decodes(architecture, normalize, model, 
 def test_true_latents_decode_as_the_sae_decodes_at_other_hooks(hook, normalize, model, corpus):
     subject = Subject(model, training_sae("topk", hook=f"blocks.1.{hook}", normalize=normalize))
     x = next(corpus.activations(subject, 4, progress="")).x
-    z = subject.encode(x)
-    assert_close(decode_sparse(subject, sparse(z), x), subject.decode(z, x))
+    z = subject.dictionary.encode(x)
+    assert_close(decode_sparse(subject, sparse(z), x), subject.dictionary.decode(z, x))
 
 
 @pytest.fixture(scope="module", params=NORMALISATIONS)
@@ -87,11 +88,11 @@ def some_rows(request, model, corpus):
 @pytest.mark.parametrize("empty", [[0], [0, 1, 2], [5], [4, 5, 6], [11], [9, 10, 11], [0, 5, 6, 11], list(range(1, 12)), list(range(11))])
 def test_rows_without_latents_decode_to_the_bias(empty, some_rows):
     subject, x = some_rows
-    z = subject.encode(x)
+    z = subject.dictionary.encode(x)
     z[empty] = 0
     ours = decode_sparse(subject, sparse(z), x)
-    assert_close(ours, subject.decode(z, x))
-    assert_close(ours[empty], subject.decode(torch.zeros_like(z), x)[empty])
+    assert_close(ours, subject.dictionary.decode(z, x))
+    assert_close(ours[empty], subject.dictionary.decode(torch.zeros_like(z), x)[empty])
 
 
 @settings(max_examples=60, deadline=None)
@@ -102,7 +103,7 @@ def test_any_numbers_of_latents_per_row(counts, seed, some_rows):
     x, z = x[: len(counts)], torch.zeros(len(counts), D_SAE)
     for row, count in zip(z, counts, strict=True):
         row[torch.randperm(D_SAE, generator=generator)[:count]] = torch.randn(count, generator=generator)
-    assert_close(decode_sparse(subject, sparse(z), x), subject.decode(z, x))
+    assert_close(decode_sparse(subject, sparse(z), x), subject.dictionary.decode(z, x))
 
 
 def test_no_activations_decode_to_none(some_rows):
@@ -133,7 +134,7 @@ def test_scales_do_not_depend_on_how_latents_fit_in_memory(model, corpus, monkey
     subject = Subject(model, training_sae("topk"))
     explanations = explanations_of(cut_ngrams(corpus.tokens, D_SAE), D_SAE)
     whole = learnt(Simulation(explanations, subject), subject, corpus).scale
-    monkeypatch.setattr(Subject, "chunk", property(lambda self: 37))
+    monkeypatch.setattr(Dictionary, "chunk", property(lambda self: 37))
     assert_close(learnt(Simulation(explanations, subject), subject, corpus).scale, whole)
 
 
@@ -162,9 +163,9 @@ def test_the_scale_is_the_one_with_the_least_error(model, corpus):
 def test_an_explanation_that_never_fires_is_not_used(model, corpus):
     subject = Subject(model, training_sae("standard"))
     present = set(corpus.tokens.flatten().tolist())
-    absent = next(token for token in range(subject.vocabulary) if token not in present)
+    absent = next(token for token in range(subject.language.vocabulary) if token not in present)
     batch = next(corpus.activations(subject, 1, progress=""))
-    present_token, latent = int(batch.prefix.tokens.flatten()[batch.position[0]]), int(subject.encode(batch.x[:1]).argmax())
+    present_token, latent = int(batch.prefix.tokens.flatten()[batch.position[0]]), int(subject.dictionary.encode(batch.x[:1]).argmax())
     silent = (latent + 1) % D_SAE
     explanations = explanations_of({silent: [NGram((absent,), False, 2.0)], latent: [NGram((present_token,), False, 2.0)]}, D_SAE)
     simulation = learnt(Simulation(explanations, subject), subject, corpus)
@@ -175,7 +176,7 @@ def test_an_explanation_that_never_fires_is_not_used(model, corpus):
     simulated = simulation.simulate(batch)
     assert simulated.latent.tolist() == [silent] * 16
     assert simulated.value.tolist() == [0.0] * 16
-    assert_close(decode_sparse(subject, simulated, batch.x), subject.decode(torch.zeros(len(batch.x), D_SAE), batch.x))
+    assert_close(decode_sparse(subject, simulated, batch.x), subject.dictionary.decode(torch.zeros(len(batch.x), D_SAE), batch.x))
 
 
 @pytest.mark.parametrize("ngrams", [{}, {2: [NGram((1,), False, 1.0)]}])
@@ -196,7 +197,7 @@ def test_exact_explanations_of_any_size_simulate_the_latents_themselves(variant,
     simulation = learnt(Simulation(explanations_of(ngrams, 3, variant=variant), subject), subject, corpus)
     torch.testing.assert_close(simulation.scale, torch.tensor([1 / 0.3, 2 / 7, 0.5 / 1e-3]))
     (batch,) = Corpus.from_tokens(planted_tokens(subject, 20, seed=1)).activations(subject, 20, progress="")
-    simulated, true = simulation.simulate(batch), sparse(subject.encode(batch.x))
+    simulated, true = simulation.simulate(batch), sparse(subject.dictionary.encode(batch.x))
     assert torch.equal(simulated.row, true.row)
     assert torch.equal(simulated.latent, true.latent)
     torch.testing.assert_close(simulated.value, true.value)
@@ -232,7 +233,7 @@ def test_predictions_are_at_positions_that_count_only(variant, seqpos_slice, mod
         # by position: none on a special token or outside of the slice
         at = batch.position[predicted.row]
         columns = at % 64
-        assert not torch.isin(batch.prefix.tokens.flatten()[at], subject.special_tokens).any()
+        assert not torch.isin(batch.prefix.tokens.flatten()[at], subject.language.special_tokens).any()
         allowed = torch.arange(64)[slice(*(seqpos_slice or (None,)))]
         assert torch.isin(columns, allowed).all()
     found = torch.cat(found)

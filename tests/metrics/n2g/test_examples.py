@@ -29,10 +29,10 @@ def made(subject, corpus, settings):
 
 def dense(subject, corpus):
     """Latents on every token, by one run of everything, 0 on special tokens."""
-    prefix = subject.prefix(corpus.tokens)
+    prefix = subject.site.prefix(corpus.tokens)
     z = torch.zeros(*corpus.tokens.shape, subject.d_sae)
-    valid = subject.valid(corpus.tokens)
-    z[valid] = subject.encode(subject.activations(prefix)[valid])
+    valid = subject.site.valid(corpus.tokens)
+    z[valid] = subject.dictionary.encode(subject.site.activations(prefix)[valid])
     return z
 
 
@@ -51,8 +51,8 @@ def test_examples_say_what_the_sae_and_the_explanations_say(architecture, model,
     settings = config(latents=24)
     subject = Subject(model, training_sae(architecture))
     text, scoring, explanations, _, found = made(subject, Corpus.from_tokens(tokens), settings)
-    vocabulary = torch.arange(subject.vocabulary)
-    words = TokenText(subject.tokenizer).write([[token] for token in vocabulary.tolist()])
+    vocabulary = torch.arange(subject.language.vocabulary)
+    words = TokenText(subject.language.tokenizer).write([[token] for token in vocabulary.tolist()])
     latents = {"text": dense(subject, text), "scoring": dense(subject, scoring)}
     matcher = explanations.matcher()
     assert {example.kind for example in found} == {"top", "random", "predicted"}
@@ -64,7 +64,9 @@ def test_examples_say_what_the_sae_and_the_explanations_say(architecture, model,
         fits = []
         for row, column in occurrences(corpus, words, example):
             position = row * corpus.tokens.shape[1] + column + torch.arange(width)
-            predicted = matcher.predict(corpus.tokens, subject.special(corpus.tokens), position, torch.full((width,), example.latent))
+            predicted = matcher.predict(
+                corpus.tokens, subject.language.special(corpus.tokens), position, torch.full((width,), example.latent)
+            )
             there = torch.tensor(example.activations), torch.tensor(example.predictions)
             fits.append(
                 torch.allclose(z[row, column : column + width], there[0], rtol=1e-3, atol=1e-5)
@@ -109,7 +111,7 @@ def test_batches_and_chunks_change_nothing(model, tokens, monkeypatch):
 
 def test_a_planted_latent_fires_where_its_rule_says():
     subject = planted_subject([fires_after(2, 3, value=2.0), fires_on_first(4, bos=49)], bos=49, d_vocab=50)
-    subject.model.tokenizer.batch_decode = lambda pieces, **_: [subject.model.tokenizer.decode(piece) for piece in pieces]
+    subject.site.model.tokenizer.batch_decode = lambda pieces, **_: [subject.site.model.tokenizer.decode(piece) for piece in pieces]
     *_, found = made(subject, Corpus.from_tokens(planted_tokens(subject, 200)), config(pad_token=0))
     assert {example.latent for example in found} == {0, 1}
     for example in found:

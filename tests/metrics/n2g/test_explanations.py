@@ -13,7 +13,7 @@ import n2g_oracle
 import pytest
 import torch
 from planted import PlantedTokenizer, fires_after, planted_subject, planted_tokens
-from saes import SUPPORTED, training_sae
+from saes import SUPPORTED, through, training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.errors import ConfigError, CorpusError, ExplanationError
@@ -63,9 +63,9 @@ def subject_of(model, architecture="topk", **kwargs):
 
 def latents_on(subject, corpus):
     """The truth, from SAELens and TransformerLens alone: dense latents, 0 where no position counts."""
-    x = subject.model.run_with_cache(corpus.tokens, names_filter=[subject.hook_name])[1][subject.hook_name]
-    z = subject.sae.encode(x).detach()
-    return z * ~torch.isin(corpus.tokens, subject.special_tokens)[..., None]
+    x = subject.site.model.run_with_cache(corpus.tokens, names_filter=[subject.hook_name])[1][subject.hook_name]
+    z = subject.dictionary.sae.encode(x).detach()
+    return z * ~torch.isin(corpus.tokens, subject.language.special_tokens)[..., None]
 
 
 def context_of(corpus, special, position, length):
@@ -190,10 +190,10 @@ def test_of_few_activations_half_build_and_the_rest_is_held_out(size, built):
 def test_examples_are_real_and_stay_within_their_document(architecture, model, text, built):
     subject = subject_of(model, architecture)
     explained = explain(subject, text, settings())
-    truth, special = latents_on(subject, text), set(subject.special_tokens.tolist())
+    truth, special = latents_on(subject, text), set(subject.language.special_tokens.tolist())
     assert special
     assert explained.activations.tolist() == (truth != 0).sum((0, 1)).tolist()
-    assert explained.tokens == int((~torch.isin(text.tokens, subject.special_tokens)).sum())
+    assert explained.tokens == int((~torch.isin(text.tokens, subject.language.special_tokens)).sum())
     real = {}
     for row, column, latent in truth.nonzero().tolist():
         context = context_of(text, special, row * text.tokens.shape[1] + column, 8)
@@ -237,12 +237,12 @@ def test_latents_of_both_signs_are_explained(model, text, built):
 
 def single_rows(subject, latent, known):
     """What build_explanation and the oracle take: the real model run on one row at a time, all of it."""
-    backend = FullRunBackend(subject.model, subject.hook_name)
+    backend = FullRunBackend(subject.site.model, subject.hook_name)
 
     def run(row):
         if tuple(row) not in known:
-            x = subject.activations(backend.prefix(torch.tensor([[subject.bos_token, *row]])))
-            known[tuple(row)] = subject.encode(x[:, -1])[0]
+            x = subject.site.activations(backend.prefix(torch.tensor([[subject.language.bos_token, *row]])))
+            known[tuple(row)] = subject.dictionary.encode(x[:, -1])[0]
         return float(known[tuple(row)][latent])
 
     return lambda rows: [run(row) for row in rows]
@@ -273,13 +273,12 @@ def assert_built_as_one_by_one(subject, explained, examples, variant, *, least):
 @pytest.mark.parametrize("architecture", SUPPORTED)
 def test_explanations_are_those_of_single_runs(architecture, variant, model, text, built):
     subject = subject_of(model, architecture)
-    assert type(subject._backend) is FromHookBackend
+    assert type(subject.site.capabilities.whole) is FromHookBackend
     config = settings(latents=10, max_length=6, examples=4, variant=variant)
     fast = explain(subject, text, config)
     assert_built_as_one_by_one(subject, fast, built[0], variant, least=4)
 
-    slow_subject = subject_of(model, architecture)
-    slow_subject._short_runs = FullRunBackend(model, subject.hook_name)
+    slow_subject = through(subject_of(model, architecture), short_runs=FullRunBackend(model, subject.hook_name))
     slow = explain(slow_subject, text, config)
     assert_built_as_one_by_one(subject, slow, built[1], variant, least=4)
     assert torch.equal(fast.held_out, slow.held_out)
@@ -340,7 +339,7 @@ def test_every_run_begins_with_bos_where_sequences_do(bos, variant, built):
     corpus = Corpus.from_tokens(planted_tokens(subject, 40))
     rule.rows.clear()
     explained = explain(subject, corpus, settings(variant=variant, pad_token=0))
-    short = [row for row in rule.rows if len(row) < subject.context_size]
+    short = [row for row in rule.rows if len(row) < subject.language.context_size]
     assert len(short) > 10
     assert all((row[0] == BOS) == (bos is not None) for row in short)
     assert not any(BOS in row[1:] for row in short)
@@ -588,7 +587,7 @@ def test_explanations_are_built_once_for_a_subject(model, text, built):
 def test_weights_that_change_are_explained_anew(model, text, built):
     subject = subject_of(model)
     first = explain(subject, text, settings(latents=12))
-    subject.sae.W_enc.data.copy_(subject.sae.W_enc.data.flip(1))
+    subject.dictionary.sae.W_enc.data.copy_(subject.dictionary.sae.W_enc.data.flip(1))
     second = explain(subject, text, settings(latents=12))
     assert len(built) == 2
     assert first.key != second.key
@@ -667,11 +666,11 @@ class EncodingTokenizer(PlantedTokenizer):
 
 def test_the_padding_token_ends_the_encoding_of_the_papers():
     subject = planted_subject([fires_after(1)])
-    subject.model.tokenizer = EncodingTokenizer()
+    subject.site.model.tokenizer = EncodingTokenizer()
     corpus = Corpus.from_tokens(planted_tokens(subject, 8))
     assert explain(subject, corpus, settings()).depends_on["pad_token"] == 7
     assert explain(subject, corpus, settings(pad_token=4)).depends_on["pad_token"] == 4
-    subject.model.tokenizer.encoding = ()
+    subject.site.model.tokenizer.encoding = ()
     with pytest.raises(ExplanationError, match=r"no token for ' _'.*n2g\.pad_token"):
         explain(subject, corpus, settings())
 

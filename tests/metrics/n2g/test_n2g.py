@@ -21,6 +21,7 @@ from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.shared import explanations_of, scores_of
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.results import MatchingRules, Report
+from sae_lens_metrics.subject.dictionary import Dictionary
 from sae_lens_metrics.text.token_text import TokenText
 
 VARIANTS = ("released", "strict")
@@ -43,7 +44,7 @@ def n2g_config(batch_size=16, seed=0, **n2g):
 def planted(rules, *, bos=None, **kwargs):
     subject = planted_subject(rules, bos=bos, **kwargs)
     if bos is not None:
-        subject.model.tokenizer = NamedTokenizer(bos)
+        subject.site.model.tokenizer = NamedTokenizer(bos)
     return subject
 
 
@@ -89,7 +90,7 @@ def test_latents_that_are_ngrams_are_explained_perfectly(variant, bos):
     assert [[ngram.value for ngram in each.ngrams] for each in result.explanations.latents] == [[1], [2], [0.5], [1], [1]]
     ids = [[1], [2, 3], [4, None, 5], [7, None, None, 8], [6]]
     assert [each.ngrams[0].tokens for each in result.explanations.latents] == ids
-    assert result.explanations.rules == MatchingRules(variant, subject.special_tokens.tolist(), bos)
+    assert result.explanations.rules == MatchingRules(variant, subject.language.special_tokens.tolist(), bos)
     counts = {"explained": 5, "dead": 0, "rare": 0, "unexplained": 0, "never_fired": 0}
     assert {name: value(result, name) for name in counts} == counts
 
@@ -294,9 +295,11 @@ def test_precision_recall_and_f1_are_those_of_a_walk_over_every_document(real, c
     rows = {row["latent"]: row for row in report.metrics["n2g"].tables["latents"]}
     text, scoring = texts(subject, corpus, config)
     explained = explain(subject, text, config)  # kept
-    special = set(subject.special_tokens.tolist())
-    x = subject.model.run_with_cache(scoring.tokens, names_filter=[subject.hook_name])[1][subject.hook_name]
-    fires = (subject.sae.encode(x) != 0).flatten(0, 1) & ~torch.isin(scoring.tokens, subject.special_tokens).flatten()[:, None]
+    special = set(subject.language.special_tokens.tolist())
+    x = subject.site.model.run_with_cache(scoring.tokens, names_filter=[subject.hook_name])[1][subject.hook_name]
+    fires = (subject.dictionary.sae.encode(x) != 0).flatten(0, 1) & ~torch.isin(scoring.tokens, subject.language.special_tokens).flatten()[
+        :, None
+    ]
     assert len(explained.ngrams) > 20
     for latent, ngrams in list(explained.ngrams.items())[::2]:
         predict = predicts(ngrams, config.n2g.variant)
@@ -338,7 +341,7 @@ def test_a_run_owns_explanations_and_scores(model, corpus):
 def test_small_chunks_of_latents_give_the_same_scores(model, corpus, monkeypatch):
     config = real_config(latents=20)
     whole = evaluate(Subject(model, training_sae("topk")), corpus, config).metrics["n2g"].tables
-    monkeypatch.setattr(Subject, "chunk", property(lambda self: 37))
+    monkeypatch.setattr(Dictionary, "chunk", property(lambda self: 37))
     parts = evaluate(Subject(model, training_sae("topk")), corpus, config).metrics["n2g"].tables
     for one, other in zip(whole["latents"], parts["latents"], strict=True):
         assert (one["latent"], one["fired"], one["density"]) == (other["latent"], other["fired"], other["density"])
@@ -388,7 +391,7 @@ def test_explanations_are_data_and_can_be_read(real):
     assert any(None in ngram.tokens for ngram in ngrams)
     assert any(ngram.at_start for ngram in ngrams)
     for ngram in ngrams:
-        assert ngram.texts == [None if token is None else subject.tokenizer.decode([token]) for token in ngram.tokens]
+        assert ngram.texts == [None if token is None else subject.language.tokenizer.decode([token]) for token in ngram.tokens]
     words = " | ".join(each.to_text() for each in found if each.ngrams).split()
     assert {"*", "^", "|"} <= {*words}
 
@@ -400,12 +403,12 @@ def test_an_explanation_predicts_what_was_scored(real, corpus):
     of_latent = {each.latent: [NGram(tuple(n.tokens), n.at_start, n.value) for n in each.ngrams] for each in result.explanations.latents}
     matcher = Matcher(Patterns.from_ngrams(of_latent), variant=config.n2g.variant)
     text = corpus.tokens[:6]
-    assert bool((text == subject.bos_token).any())
+    assert bool((text == subject.language.bos_token).any())
     for tokens in (text, text[:, 1:]):
         position, latent = torch.arange(tokens.numel()), torch.arange(96)
-        predicted = matcher.predict(tokens, subject.special(tokens), position.repeat_interleave(96), latent.repeat(tokens.numel())).view(
-            *tokens.shape, 96
-        )
+        predicted = matcher.predict(
+            tokens, subject.language.special(tokens), position.repeat_interleave(96), latent.repeat(tokens.numel())
+        ).view(*tokens.shape, 96)
         assert (predicted != 0).any(0).any(0).sum() > 20
         for number in range(96):
             explanation = report.explanations(number)
@@ -441,7 +444,7 @@ class HostileTokenizer(NamedTokenizer):
 
 def test_hostile_token_text_breaks_nothing(tmp_path):
     subject = planted([fires_after(token) for token in range(1, 17)] + [fires_after(1, None, 2)], context_size=8)
-    subject.model.tokenizer = HostileTokenizer()
+    subject.site.model.tokenizer = HostileTokenizer()
     tokens = torch.randint(1, 17, (800, 8), generator=torch.Generator().manual_seed(0))
     report = evaluate(subject, Corpus.from_tokens(tokens), n2g_config(context=8))
     rows = report.metrics["n2g"].tables["latents"]
@@ -475,12 +478,12 @@ def real_activate(subject, latent, known):
         new = [row for row in rows if tuple(row) not in known]
         if new:
             batch = torch.zeros(len(new), 1 + max(map(len, new)), dtype=torch.long)
-            batch[:, 0] = subject.bos_token
+            batch[:, 0] = subject.language.bos_token
             for line, row in zip(batch, new, strict=True):
                 line[1 : 1 + len(row)] = torch.tensor(row)
             with torch.no_grad():
-                x = subject.model(batch, stop_at_layer=2)[torch.arange(len(new)), [len(row) for row in new]]
-                known.update(zip(map(tuple, new), subject.sae.encode(x).numpy(), strict=True))
+                x = subject.site.model(batch, stop_at_layer=2)[torch.arange(len(new)), [len(row) for row in new]]
+                known.update(zip(map(tuple, new), subject.dictionary.sae.encode(x).numpy(), strict=True))
         return [float(known[tuple(row)][latent]) for row in rows]
 
     return activate

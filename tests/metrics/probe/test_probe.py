@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from saes import D_IN, D_SAE, HOOK, SUPPORTED, training_sae
+from saes import D_IN, D_SAE, HOOK, SUPPORTED, training_sae, without_affine_encoder
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -25,6 +25,7 @@ from sae_lens_metrics.metrics.probe.tasks import LoadedTasks, ProbeTask, generat
 from sae_lens_metrics.metrics.probe.tasks.task import TaskError
 from sae_lens_metrics.metrics.probe.text_activations import TextActivations, text_activations, tokenize
 from sae_lens_metrics.subject.inference_sae import inference_sae
+from sae_lens_metrics.subject.site import Site
 
 probe_module = importlib.import_module("sae_lens_metrics.metrics.probe.compute")  # the package has the metric under the module's name
 TASKS = ["base64", "inside_string"]
@@ -108,7 +109,7 @@ def test_one_task_has_no_standard_error(model):
 def test_the_best_latent_has_an_address_where_neuronpedia_has_the_sae(model):
     subject = subject_of(model)
     assert [row["neuronpedia"] for row in rows_of(subject)] == [None, None]
-    subject.sae.cfg.metadata.neuronpedia_id = "gpt2-small/1-res"
+    subject.dictionary.sae.cfg.metadata.neuronpedia_id = "gpt2-small/1-res"
     for row in rows_of(subject):
         assert row["neuronpedia"] == f"https://neuronpedia.org/gpt2-small/1-res/{row['latent']}"
         assert list(row)[:3] == ["task", "family", "fingerprint"]
@@ -243,17 +244,16 @@ def test_many_chunks_give_what_one_gives(architecture, normalize, pooling, model
     assert max(sizes) < D_SAE / 2
     assert_same_rows(chunked, whole)
     assert [row["latent"] for row in chunked] == [row["latent"] for row in whole]
-    assert not any(hasattr(subject.sae, name) for name in ("ln_mu", "ln_std", "x_norm_coeff"))
+    assert not any(hasattr(subject.dictionary.sae, name) for name in ("ln_mu", "ln_std", "x_norm_coeff"))
 
 
 @pytest.mark.parametrize("architecture", ["gated", "topk"])
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_an_sae_that_encodes_everything_or_nothing_gives_the_same(architecture, pooling, model, monkeypatch):
+def test_an_sae_that_encodes_everything_or_nothing_gives_the_same(architecture, pooling, model):
     options = {"tasks": ["inside_string"], "examples": 40, "max_tokens": 24, "pooling": pooling}
     expected = rows_of(subject_of(model, architecture, normalize="layer_norm"), **options)
-    monkeypatch.setattr(Subject, "_checked_encoder", lambda *_: None)
-    subject = subject_of(model, architecture, normalize="layer_norm")
-    assert not subject.has_affine_encoder
+    subject = without_affine_encoder(subject_of(model, architecture, normalize="layer_norm"))
+    assert subject.dictionary.capabilities.affine_encoder is None
     assert_same_rows(rows_of(subject, **options), expected, rel=1e-3)
     assert_same_rows(rows_of(subject, **options, memory_gb=2e-3), expected, rel=1e-3)
 
@@ -264,7 +264,7 @@ def test_the_best_latent_is_scikit_learns(model):
     task = generate_task("inside_string", 80, 0)
     (row,) = rows_of(subject, tasks=["inside_string"], seed=9)
     x = torch.stack([on_text(model, tokens)[-1] for tokens in sequences(model, task.texts, 63)])
-    z, y = subject.pre_activations(x), torch.tensor(task.labels)
+    z, y = subject.dictionary.pre_activations(x), torch.tensor(task.labels)
     fit = fit_half(y, task.groups, torch.Generator().manual_seed(9 ^ zlib.crc32(b"inside_string"))).numpy()
     losses = []
     for latent in range(D_SAE):
@@ -332,11 +332,10 @@ def test_trained_saes_know_more_than_luck(trained):
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("keep_bytes", [0, 10**9])
-def test_pooling_equals_a_loop_over_texts(normalize, pooling, affine, keep_bytes, model, monkeypatch):
+def test_pooling_equals_a_loop_over_texts(normalize, pooling, affine, keep_bytes, model):
     """Long texts lose their beginning, BOS stays in front and never counts."""
-    if not affine:
-        monkeypatch.setattr(Subject, "_checked_encoder", lambda *_: None)
     subject = subject_of(model, "standard", normalize=normalize)
+    subject = subject if affine else without_affine_encoder(subject)
     texts = [f"{i} " + "word " * (i + 1) * 4 + "end" for i in range(12)]
     tokens = tokenize(subject, texts, 24)
     activations = text_activations(subject, tokens, pooling, batch_size=5, keep_bytes=keep_bytes)
@@ -353,14 +352,14 @@ def test_pooling_equals_a_loop_over_texts(normalize, pooling, affine, keep_bytes
         x = on_text(model, sequence)[1:]
         torch.testing.assert_close(channels[i], pool(x), rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(random[i], pool(x @ directions)[3:], rtol=1e-3, atol=1e-3)
-        torch.testing.assert_close(latents[i], pool(subject.pre_activations(x))[10:50], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(latents[i], pool(subject.dictionary.pre_activations(x))[10:50], rtol=1e-3, atol=1e-3)
 
 
 def test_the_model_runs_once_on_each_text(model, monkeypatch):
     subject = subject_of(model)
     rows = []
-    original = Subject.prefix
-    monkeypatch.setattr(Subject, "prefix", lambda self, tokens: rows.append(len(tokens)) or original(self, tokens))
+    original = Site.prefix
+    monkeypatch.setattr(Site, "prefix", lambda self, tokens: rows.append(len(tokens)) or original(self, tokens))
     for pooling in POOLINGS:
         rows.clear()
         probed(subject, pooling=pooling, examples=40, batch_size=16)
