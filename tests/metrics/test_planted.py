@@ -52,13 +52,13 @@ def test_the_latents_are_the_rules(bos):
 
 def test_what_the_subject_knows_about_sequences():
     plain = planted_subject(example_rules(), context_size=12)
-    assert (plain.prepend_bos, plain.context_size, plain.vocabulary, plain.tokenizer) == (False, 12, 50, None)
-    assert plain.valid(planted_tokens(plain, 2)).all()
+    assert (plain.language.prepend_bos, plain.language.context_size, plain.language.vocabulary, plain.language.tokenizer) == (False, 12, 50, None)
+    assert plain.site.valid(planted_tokens(plain, 2)).all()
     with_bos = planted_subject(example_rules(BOS), bos=BOS, pad=0)
     tokens = planted_tokens(with_bos, 2)
-    assert with_bos.prepend_bos
-    assert with_bos.special_tokens.tolist() == [0, BOS]
-    assert with_bos.valid(tokens).tolist() == [[False] + [True] * 15] * 2
+    assert with_bos.language.prepend_bos
+    assert with_bos.language.special_tokens.tolist() == [0, BOS]
+    assert with_bos.site.valid(tokens).tolist() == [[False] + [True] * 15] * 2
 
 
 def test_documents_are_separated_by_bos():
