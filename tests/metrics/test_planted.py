@@ -52,7 +52,12 @@ def test_the_latents_are_the_rules(bos):
 
 def test_what_the_subject_knows_about_sequences():
     plain = planted_subject(example_rules(), context_size=12)
-    assert (plain.language.prepend_bos, plain.language.context_size, plain.language.vocabulary, plain.language.tokenizer) == (False, 12, 50, None)
+    assert (plain.language.prepend_bos, plain.language.context_size, plain.language.vocabulary, plain.language.tokenizer) == (
+        False,
+        12,
+        50,
+        None,
+    )
     assert plain.site.valid(planted_tokens(plain, 2)).all()
     with_bos = planted_subject(example_rules(BOS), bos=BOS, pad=0)
     tokens = planted_tokens(with_bos, 2)
