@@ -30,7 +30,7 @@ class Number:
     """Whether less or more of it is better, or to be near one; ``None`` where that cannot be said."""
     meaning: str = ""
     """What it is, in a few words; "…" stands for the number above it."""
-    shown: bool = False
+    shown: bool = True
     """Whether tables and pages show it; all numbers are in the result file."""
     followed: bool = False
     """Whether it is followed during training: logged to W&B at each evaluation, and drawn over training."""
@@ -173,6 +173,10 @@ class MetricSpec:
     def shown(self) -> dict[str, Number]:
         """The numbers that tables and pages show, in order."""
         return {name: number for name, number in self.numbers.items() if number.shown}
+
+    def followed(self) -> list[str]:
+        """Names of the numbers to follow during training; the headline where none is marked."""
+        return [name for name, number in self.numbers.items() if number.followed] or [self.headline]
 
     def effects(self) -> dict[str, Effect]:
         """What each setting does to the numbers, by the setting's name."""

@@ -78,13 +78,16 @@ def _numbers() -> Iterator[tuple[str, Number]]:
             Number(label, "", "lower", meaning, shown=shown, followed=kind == "random", difference_of=pair, same_given=given),
         )
     yield "tokens_affected", Number(_AFFECTED, "share", None, "share of the tokens that an effect touches", shown=True)
-    yield "effect", Number(_EFFECT, "logits")
+    yield "effect", Number(_EFFECT, "logits", shown=False)
     for kind, (called, _) in _BASELINES.items():
-        yield f"{kind}_tokens_affected", Number(f"{_AFFECTED}: {called}", "share", baseline_of="tokens_affected")
-        yield f"{kind}_effect", Number(f"{_EFFECT}: {called}", "logits", baseline_of="effect")
-    yield "gaussian", Number("sparsity of independent effects, 2/π", baseline_of="sparsity", baseline="2/π: independent effects")
-    yield "no_effect", Number("share of ablations that change no logit", "share")
-    yield "inactive", Number("share of positions with no active latent", "share")
+        yield f"{kind}_tokens_affected", Number(f"{_AFFECTED}: {called}", "share", baseline_of="tokens_affected", shown=False)
+        yield f"{kind}_effect", Number(f"{_EFFECT}: {called}", "logits", baseline_of="effect", shown=False)
+    yield (
+        "gaussian",
+        Number("sparsity of independent effects, 2/π", baseline_of="sparsity", baseline="2/π: independent effects", shown=False),
+    )
+    yield "no_effect", Number("share of ablations that change no logit", "share", shown=False)
+    yield "inactive", Number("share of positions with no active latent", "share", shown=False)
 
 
 def _cost(settings: AblationConfig, scale: Scale, others: Mapping[str, Any]) -> float:

@@ -91,13 +91,16 @@ def _numbers() -> Iterator[tuple[str, Number]]:
                 same_given=(f"ce_{name}", "ce_clean") if own else None,
             ),
         )
-    yield "mse", Number("squared error over variance, of the simulated reconstruction", "", "lower")
-    yield "explained_variance", Number("explained variance of the simulated reconstruction", "share", "higher", same_as="mse")
-    yield "used", Number("latents whose explanation is used", "latents", "higher")
-    yield "unscaled", Number("latents whose explanation never fires on the fitting text", "latents", "lower")
+    yield "mse", Number("squared error over variance, of the simulated reconstruction", "", "lower", shown=False)
+    yield "explained_variance", Number("explained variance of the simulated reconstruction", "share", "higher", same_as="mse", shown=False)
+    yield "used", Number("latents whose explanation is used", "latents", "higher", shown=False)
+    yield "unscaled", Number("latents whose explanation never fires on the fitting text", "latents", "lower", shown=False)
     backoff = "share of positions whose pair of tokens the fitting text lacks"
-    yield "bigram_backoff", Number(backoff, "share", baseline_of="ce_explanation")
-    yield "bigram_overflow", Number("share of positions whose pair of tokens was not kept", "share", baseline_of="ce_explanation")
+    yield "bigram_backoff", Number(backoff, "share", baseline_of="ce_explanation", shown=False)
+    yield (
+        "bigram_overflow",
+        Number("share of positions whose pair of tokens was not kept", "share", baseline_of="ce_explanation", shown=False),
+    )
 
 
 def _cost(settings: ExplanationConfig, scale: Scale, others: Mapping[str, Any]) -> float:

@@ -75,17 +75,17 @@ SPEC = MetricSpec(
         "f1": Number(
             "F1, mean over latents", "share", "higher", "… harmonic mean, latent by latent", shown=True, followed=True, overview=True
         ),
-        "precision_by_density": Number("precision, latents weighted by how often they fire", "share", "higher"),
-        "recall_by_density": Number("recall, latents weighted by how often they fire", "share", "higher"),
+        "precision_by_density": Number("precision, latents weighted by how often they fire", "share", "higher", shown=False),
+        "recall_by_density": Number("recall, latents weighted by how often they fire", "share", "higher", shown=False),
         "f1_by_density": Number(
             "F1, latents weighted by how often they fire", "share", "higher", "… latents weighted by how often they fire", shown=True
         ),
-        "f1_sparse": Number("F1, mean over latents that fire on at most 10 % of tokens", "share", "higher"),
-        "recall_text": Number("recall on all positions of the second half, mean over latents", "share", "higher"),
+        "f1_sparse": Number("F1, mean over latents that fire on at most 10 % of tokens", "share", "higher", shown=False),
+        "recall_text": Number("recall on all positions of the second half, mean over latents", "share", "higher", shown=False),
         "explained": Number("explained latents", "latents", None, "latents explained, of those asked about", shown=True),
         "dead": Number("latents that never fire on this text", "latents", "lower", "… that never fire on this text", shown=True),
         "rare": Number("latents that fire too rarely to explain", "latents", None, "… that fire too rarely to explain", shown=True),
-        "unexplained": Number("latents that fire, but have no pattern", "latents", "lower"),
+        "unexplained": Number("latents that fire, but have no pattern", "latents", "lower", shown=False),
         "never_fired": Number(
             "latents whose explanation never fires",
             "latents",

@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
-from sae_lens_metrics.results import MetricResult, Report, Row
+from sae_lens_metrics.metrics.figure_specs import DistributionFigure, RowsFigure
+from sae_lens_metrics.metrics.registry import SANITY, spec_of_result
+from sae_lens_metrics.metrics.spec import MetricSpec
+from sae_lens_metrics.results import MetricResult, Report
 from sae_lens_metrics.views.figures.groups import FEW
-from sae_lens_metrics.views.figures.n2g_figures import COLUMNS
 
 __all__ = ["slim"]
-
-_DRAWN = {"probe": ("tasks", "families"), "n2g": ("latents",)}
-"""Tables by metric."""
 
 
 def slim(report: Report, of: int) -> Report:
@@ -24,16 +23,25 @@ def slim(report: Report, of: int) -> Report:
     """
     left = report.without("examples", "influences", "explanations", "effects")
     return replace(
-        left, sanity=_slim("sanity", left.sanity, of), metrics={name: _slim(name, each, of) for name, each in left.metrics.items()}
+        left, sanity=_slim(SANITY, left.sanity, of), metrics={name: _slim(name, each, of) for name, each in left.metrics.items()}
     )
 
 
 def _slim(metric: str, result: MetricResult, of: int) -> MetricResult:
-    tables = {name: result.tables[name] for name in _DRAWN.get(metric, ()) if name in result.tables}
-    if "latents" in tables:
-        tables["latents"] = [_drawn(row) for row in tables["latents"]] if of <= FEW else []
+    spec = spec_of_result(metric, result.estimates)
+    whole = {figure.table for figure in spec.figures if isinstance(figure, RowsFigure)}
+    tables = {name: rows for name, rows in result.tables.items() if name in whole}
+    for name, columns in _counted(spec).items():
+        if name in result.tables and name not in whole:
+            rows = result.tables[name] if of <= FEW else []
+            tables[name] = [{column: row[column] for column in columns if column in row} for row in rows]
     return replace(result, tables=tables)
 
 
-def _drawn(row: Row) -> Row:
-    return {name: row[name] for name in COLUMNS if name in row}
+def _counted(spec: MetricSpec) -> dict[str, list[str]]:
+    """Columns of which distributions are drawn, by their tables."""
+    columns: dict[str, list[str]] = {}
+    for figure in spec.figures:
+        if isinstance(figure, DistributionFigure) and figure.table:
+            columns.setdefault(figure.table, []).append(figure.column)
+    return columns

@@ -45,7 +45,7 @@ class Figure:
     """A figure with one pair of axes."""
 
     name: str
-    """Section and name, such as ``"probe/by_task"``; unique within a set of figures."""
+    """Section and name, such as ``"overlap/by_layer"``; unique within a set of figures."""
     title: str
     """What it shows, in a few words."""
     caption: str

@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sae_lens_metrics.metrics.figure_specs import NumbersFigure
+from sae_lens_metrics.metrics.sanity.spec import L0
+from sae_lens_metrics.metrics.spec import MetricSpec
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.views.figures.figure import Figure, Level, Series
 from sae_lens_metrics.views.figures.groups import FEW, groups
 from sae_lens_metrics.views.figures.palette import COLOURS
 from sae_lens_metrics.views.figures.values import common, estimate
 
-__all__ = ["ERRORS", "Numbers"]
+__all__ = ["ERRORS", "Numbers", "numbers_figure"]
 
 ERRORS = "Whiskers are one standard error to either side."
 
@@ -84,6 +87,18 @@ class Numbers:
         return levels, own
 
 
+def numbers_figure(spec: MetricSpec, figure: NumbersFigure) -> Numbers:
+    """What to show of each SAE, by what the metric says about itself.
+
+    Args:
+        spec: The metric.
+        figure: What to draw.
+    """
+    baselines = {spec.full(name): label for name, label in spec.baselines().items()} if figure.baselines else {}
+    shown = {spec.full(name): label for name, label in figure.numbers.items()}
+    return Numbers(spec.full(figure.name), figure.title, figure.caption, figure.y_label, shown, baselines)
+
+
 def _points(name: str, reports: Mapping[str, Report], number: str, colour: int) -> list[Series]:
     found = [(sae, _l0(report), estimate(report, number)) for sae, report in reports.items()]
     there = [(sae, l0, each) for sae, l0, each in found if l0 is not None and each is not None]
@@ -115,7 +130,7 @@ def _constant(reports: Mapping[str, Report], number: str) -> float | None:
 
 def _l0(report: Report) -> float | None:
     """L0 as a place on a logarithmic axis."""
-    found = estimate(report, "sanity/l0")
+    found = estimate(report, L0)
     return found.value if found is not None and found.value is not None and found.value > 0 else None
 
 

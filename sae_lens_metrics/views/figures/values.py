@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sae_lens_metrics.metrics.registry import SANITY
 from sae_lens_metrics.results import Estimate, Histogram, Report, Row
 
 __all__ = ["common", "estimate", "finite", "histogram", "shares", "table"]
@@ -14,10 +15,10 @@ def estimate(report: Report, full_name: str) -> Estimate | None:
 
     Args:
         report: The report.
-        full_name: Such as ``"probe/loss"``.
+        full_name: Metric and number, such as ``"overlap/max_cosine"``.
     """
     metric, name = full_name.split("/", 1)
-    result = report.sanity if metric == "sanity" else report.metrics.get(metric)
+    result = report.sanity if metric == SANITY else report.metrics.get(metric)
     found = result.estimates.get(name) if result is not None else None
     return found if found is not None and found.value is not None else None
 

@@ -1,8 +1,8 @@
-"""What the best 1d probe is judged by, task by task: drawn once where it is the same for all SAEs, otherwise for each SAE."""
+"""What the rows of a figure are judged by: drawn once where it is the same for all SAEs, otherwise for each SAE."""
 
 from collections.abc import Mapping
 
-from sae_lens_metrics.metrics.guide import GUIDE
+from sae_lens_metrics.metrics.spec import MetricSpec
 from sae_lens_metrics.results import Report, Row
 from sae_lens_metrics.views.figures.figure import Series
 from sae_lens_metrics.views.figures.groups import FEW, groups
@@ -12,26 +12,24 @@ from sae_lens_metrics.views.figures.values import common, finite
 __all__ = ["Rows", "baselines"]
 
 Rows = Mapping[str, Mapping[str, Row]]
-"""By SAE, then by task or family."""
-
-_OF_THE_SAE = frozenset({"shuffled_loss"})
-"""Baselines that say how lucky a search among an SAE's own latents is: they differ between SAEs by their nature."""
+"""By SAE, then by the row's name."""
 
 
-def baselines(reports: Mapping[str, Report], rows: Rows, keys: list[str]) -> tuple[list[Series], str]:
-    """The baselines of the tasks or families, and sentences that say whose they are.
+def baselines(spec: MetricSpec, reports: Mapping[str, Report], rows: Rows, keys: list[str]) -> tuple[list[Series], str]:
+    """The baselines of the rows, and sentences that say whose they are.
 
     Those that are the same for all SAEs, as channels and random directions of one model and hook are, have a series together. Of others
     each SAE has a series in its own colour; they are left out where there are too many SAEs, and where they are the SAE's by nature.
 
     Args:
+        spec: The metric; its baselines are the columns of their names.
         reports: Reports by the SAEs' names.
         rows: Their results.
-        keys: The tasks or families, in the figure's order.
+        keys: The rows, in the figure's order.
     """
     series: list[Series] = []
     said: dict[str, list[str]] = {"same": [], "own": [], "out": []}
-    for place, (column, label) in enumerate(GUIDE["probe"].baselines.items(), start=1):
+    for place, (column, label) in enumerate(spec.baselines().items(), start=1):
         losses = {name: [finite(each.get(key, {}), column) for key in keys] for name, each in rows.items()}
         if not any(_there(each) for each in losses.values()):
             continue
@@ -39,7 +37,7 @@ def baselines(reports: Mapping[str, Report], rows: Rows, keys: list[str]) -> tup
         if (shared := _shared(rows, keys, column)) is not None:
             said["same"].append(label)
             series.append(Series(label, keys, shared, labels=keys, colour=colour))
-        elif column in _OF_THE_SAE or len(reports) > FEW:
+        elif spec.number(column).of_the_sae or len(reports) > FEW:
             said["out"].append(label)
         else:
             said["own"].append(label)
@@ -48,7 +46,7 @@ def baselines(reports: Mapping[str, Report], rows: Rows, keys: list[str]) -> tup
 
 
 def _shared(rows: Rows, keys: list[str], column: str) -> list[float | None] | None:
-    """The values that all SAEs with the task or family have; ``None`` where they differ, or only some SAEs have one."""
+    """The values that all SAEs with the row have; ``None`` where they differ, or only some SAEs have one."""
     shared: list[float | None] = []
     for key in keys:
         values = [finite(each[key], column) for each in rows.values() if key in each]
