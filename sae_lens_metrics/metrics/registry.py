@@ -74,8 +74,10 @@ def register_spec(spec: MetricSpec) -> MetricSpec:
     """Makes a metric known.
 
     Raises:
-        ConfigError: If its name is taken.
+        ConfigError: If its name is taken, or is no identifier.
     """
+    if not spec.name.isidentifier():
+        raise ConfigError(f"{spec.name!r} cannot name a metric: use letters, digits and underscores")
     if spec.name in {*_registered, *_BUILT_IN, SANITY}:
         raise ConfigError(f"a metric named {spec.name!r} is registered already: choose another name")
     _registered[spec.name] = spec

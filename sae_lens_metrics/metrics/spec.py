@@ -147,8 +147,6 @@ class MetricSpec:
     """The function that computes it, ``context -> MetricResult``, or where it is, as ``"package.module:function"``."""
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier():
-            raise ConfigError(f"{self.name!r} cannot name a metric: use letters, digits and underscores")
         if self.headline and self.headline not in self.numbers:
             raise ConfigError(f"the headline of the metric {self.name!r} is {self.headline!r}, which is none of its numbers")
         if not self.headline and self.numbers:

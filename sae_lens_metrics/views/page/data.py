@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sae_lens_metrics.metrics.guide import guide_to
+from sae_lens_metrics.metrics.registry import spec_of_result
+from sae_lens_metrics.metrics.spec import MetricSpec
 from sae_lens_metrics.results import FiringExample, Report, Row
 from sae_lens_metrics.results.history import History
 from sae_lens_metrics.views.page.latent_parts import effects_value, explanations_value
@@ -64,14 +65,26 @@ def sae_parts(sae: SAEParts, report: Report) -> Iterator[Part]:
 
 
 def guides(reports: Iterable[Report]) -> dict[str, dict[str, Any]]:
-    """How to read each metric that there is, in the guide's order of numbers."""
+    """How to read each metric that there is, as its spec says it, with the numbers to show in their order."""
     there: dict[str, dict[str, None]] = {}
     for report in reports:
         for metric, result in report.results():
             there.setdefault(metric, {}).update(dict.fromkeys(result.estimates))
         for metric in report.errors:
             there.setdefault(metric, {})
-    return {metric: asdict(guide_to(metric, names)) for metric, names in there.items()}
+    return {metric: _guide(spec_of_result(metric, names)) for metric, names in there.items()}
+
+
+def _guide(spec: MetricSpec) -> dict[str, Any]:
+    return {
+        **{name: getattr(spec, name) for name in ("title", "meaning", "trust", "headline", "paper")},
+        "numbers": {
+            name: {"meaning": number.meaning or number.label, "better": number.better, "is_share": number.is_share}
+            for name, number in spec.shown().items()
+        },
+        "baselines": spec.baselines(),
+        "latents": [asdict(column) for column in spec.latents],
+    }
 
 
 def histories_value(histories: Mapping[str, History]) -> dict[str, list[dict[str, Any]]]:

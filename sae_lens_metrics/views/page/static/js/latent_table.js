@@ -1,19 +1,5 @@
 /** The latents of an SAE by columns, joined from the tables of all metrics that have a row for each. */
 const latentTable = (() => {
-  const FIELDS = [
-    { key: "density", label: "Density", from: ["n2g", "density"], log: true, title: "share of tokens on which the latent fires", show: format.percent },
-    { key: "f1", label: "F1", from: ["n2g", "f1"], title: "harmonic mean of precision and recall of its explanation", show: fixed },
-    { key: "precision", label: "Precision", from: ["n2g", "precision"], title: "share of the explanation's predictions where the latent fires", show: fixed },
-    { key: "recall", label: "Recall", from: ["n2g", "recall"], title: "share of the latent's activations that the explanation predicts", show: fixed },
-    { key: "sparsity", label: "Ablation sparsity", from: ["ablation", "sparsity"], title: "how many logits change without it: 0 is one, 1 is all alike", show: fixed },
-    { key: "effect", label: "Ablation effect", from: ["ablation", "effect"], log: true, title: "length of the change of the logits", show: (v, digits = 3) => format.number(v, digits) },
-  ];
-  const MORE = [
-    ["n2g", "predicted"],
-    ["n2g", "fired"],
-    ["ablation", "ablations"],
-    ["ablation", "tokens_affected"],
-  ];
   const KEPT = 3; // SAEs whose latents stay joined: those looked at last
   const opened = new Map();
 
@@ -32,7 +18,7 @@ const latentTable = (() => {
   }
 
   async function join(sae) {
-    const sources = { n2g: await saes.columns(sae, "n2g", "latents"), ablation: await saes.columns(sae, "ablation", "latents") };
+    const sources = await sourcesOf(sae);
     const tasks = await saes.columns(sae, "probe", "tasks");
     const best = tasksOf(tasks);
     const explanations = await explained.explanations(sae);
@@ -40,13 +26,42 @@ const latentTable = (() => {
     const latent = union([...Object.values(sources), tasks && tasks.latent ? tasks : null, explanations]);
     const row = new Map(latent.map((number, i) => [number, i]));
     const columns = { latent };
-    for (const [metric, name] of [...FIELDS.map((field) => field.from), ...MORE]) columns[name] = column(sources[metric], name, row);
+    const fields = fieldsOf(sources);
+    for (const { key, from } of fields) columns[key] = column(sources[from[0]], from[1], row);
     columns.tasks = latent.map((number) => (best.get(number) || []).map((task) => task.task).join(", ") || null);
     lazily(columns, "explanation", () => latent.map((number) => explanations.text(number) || null));
     lazily(columns, "values", () => latent.map((number) => explanations.values(number) || null));
     for (const side of ["raised", "lowered"]) lazily(columns, side, () => latent.map((number) => effects.text(number, side) || null));
-    return { columns, row, best, explanations, effects, fields: FIELDS.filter((field) => columns[field.key].some((value) => value !== null)), sorted: {} };
+    return { columns, row, best, explanations, effects, fields: fields.filter((field) => field.label && columns[field.key].some((value) => value !== null)), sorted: {} };
   }
+
+  /** The tables of latents by metric: those that are called so and have a row for each. */
+  async function sourcesOf(sae) {
+    const sources = {};
+    for (const metric of Object.keys(saes.contents().guides)) {
+      const table = await saes.columns(sae, metric, "latents");
+      if (table && table.latent) sources[metric] = table;
+    }
+    return sources;
+  }
+
+  /** The columns of all tables: those with a label are shown, as each metric says, or every number where it says nothing. */
+  function fieldsOf(sources) {
+    const fields = [];
+    for (const [metric, table] of Object.entries(sources)) {
+      const said = new Map((saes.guide(metric).latents || []).map((each) => [each.name, each]));
+      const names = [...said.keys(), ...Object.keys(table).filter((name) => !said.has(name))].filter((name) => name !== "latent" && table[name]);
+      for (const name of names) {
+        const key = fields.some((field) => field.key === name) ? `${metric}_${name}` : name;
+        const plain = said.size === 0 && table[name].some((value) => typeof value === "number");
+        const { label = plain ? name.replaceAll("_", " ") : "", title = "", log = false, percent = false } = said.get(name) || {};
+        fields.push({ key, from: [metric, name], label, title, log, show: percent ? format.percent : log || plain ? number : fixed });
+      }
+    }
+    return fields;
+  }
+
+  const number = (value, digits = 3) => format.number(value, digits);
 
   /** A column that is made when it is first asked for: words for a search, an order or a file take longer than the rest together. */
   function lazily(columns, name, make) {
