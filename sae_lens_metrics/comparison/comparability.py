@@ -3,19 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sae_lens_metrics.metrics.registry import metric_spec, spec_of_result
+from sae_lens_metrics.metrics.spec import Effect, MetricSpec
 from sae_lens_metrics.results import Estimate, Report
 
 __all__ = ["Common"]
 
 _TEXT = frozenset({"sequences", "documents"})
-_SETTINGS = {"sanity": (), "explanation": ("n2g", "explanation")}
-"""Sections of the configuration that a metric depends on, where that is not the one of its own name."""
-_CHANGES_NOTHING = frozenset({"n2g.folder", "n2g.shown", "ablation.shown", "probe.strict", "probe.tasks", "probe.task_files"})
-"""Settings that change no number; or, for tasks, that the results themselves tell better."""
-_CHANGES_THE_SAMPLE = frozenset(
-    {"shrinkage.tokens", "n2g.latents", "ablation.sequences", "ablation.positions", "ablation.latents", "ablation.baselines"}
-)
-"""Settings that change which units a number is over, but not what it means."""
 _ALIKE = {
     "sae": ("model_name", "hook_name", "hook_head_index", "output_hook_name", "dtype"),
     "corpus": ("name", "split", "context_size", "tokens"),
@@ -36,30 +30,37 @@ class Common:
         self._both = first, second
         self._estimates = tuple(dict(report.estimates()) for report in self._both)
         self._text, self._seeds = self._other_text(), self._other_seeds()
-        self._tasks = {name: self._other_tasks(name) for name in first.metrics if name in second.metrics}
+        self._specs = {name: spec_of_result(name, result.estimates) for name, result in first.results()}
+        self._units = {name: self._other_units(name) for name in first.metrics if name in second.metrics}
 
     def is_same(self, number: str) -> bool:
         """Whether both reports have the same value of a number, as of a baseline at one place of one model on one text."""
         first, second = (estimates.get(number) for estimates in self._estimates)
         return first is not None and second is not None and first.value == second.value
 
+    def spec(self, metric: str) -> MetricSpec:
+        """What a metric says about itself."""
+        return self._specs.get(metric) or spec_of_result(metric, [])
+
     def left_out(self, metric: str) -> str | None:
-        """Why the numbers of a metric cannot be compared: one of its settings that changes what they mean differs."""
-        different = [text for name, text in self._settings(metric) if name not in _CHANGES_THE_SAMPLE]
-        return "; ".join(different) or None
+        """Why the numbers of a metric cannot be compared: its version, or a setting that changes what they mean, differs."""
+        different = [text for effect, text in self._settings(metric) if effect == "meaning"]
+        return "; ".join([*self._versions(metric), *different]) or None
 
     def unpaired(self, metric: str, first: Estimate, second: Estimate) -> str | None:
         """Why two estimates of a metric are not over the same units, one by one; ``None`` where they are."""
         if first.of != second.of:
             return f"the errors are over {first.of} in one and over {second.of} in the other"
-        if first.of not in _TEXT | {"tasks"}:
+        units = self.spec(metric).units
+        over_units = units is not None and first.of == units.of
+        if first.of not in _TEXT and not over_units:
             return f"two SAEs have no {first.of} in common"
         if first.influence is None or second.influence is None:
             return "a result does not tell what each unit did (those of format 1.0 do not), evaluate again to pair them"
-        reason = self._tasks.get(metric, "the tasks are not known") if first.of == "tasks" else self._text
+        reason = self._units.get(metric, f"the {first.of} are not known") if over_units else self._text
         if reason := reason or self._seeds:
             return reason
-        if sampled := [text for name, text in self._settings(metric) if name in _CHANGES_THE_SAMPLE]:
+        if sampled := [text for effect, text in self._settings(metric) if effect == "sample"]:
             return "; ".join(sampled)
         if len(first.influence) != len(second.influence):
             return f"there are {len(first.influence)} and {len(second.influence)} {first.of}"
@@ -76,14 +77,23 @@ class Common:
         first, second = (_section(report.provenance, path) for report in self._both)
         return first, second
 
-    def _settings(self, metric: str) -> Iterator[tuple[str, str]]:
-        """The settings of a metric that differ, by full name, in words; a setting that only one version knows is not among them."""
-        for section in _SETTINGS.get(metric, (metric,)):
+    def _versions(self, metric: str) -> Iterator[str]:
+        """Which of the metrics that the numbers come from is of another version; results that do not tell are of the first one."""
+        first, second = self._sections("metric_versions")
+        for name in (metric, *self.spec(metric).needs):
+            a, b = first.get(name, 1), second.get(name, 1)
+            if a != b:
+                yield f"{name} is of version {a} in one and {b} in the other, evaluate both with one release"
+
+    def _settings(self, metric: str) -> Iterator[tuple[Effect, str]]:
+        """The settings of a metric that differ, in words, with their effect; a setting that only one version knows is not among them."""
+        for section in (metric, *self.spec(metric).needs):
             first, second = self._sections("config", section)
+            effects = self.spec(metric).effects() if section == metric else metric_spec(section).effects()
             for key in first:
-                name = f"{section}.{key}"
-                if name not in _CHANGES_NOTHING and key in second and first[key] != second[key]:
-                    yield name, f"{name} is {first[key]!r} in one and {second[key]!r} in the other"
+                effect = effects.get(key, "meaning")
+                if effect not in ("nothing", "units") and key in second and first[key] != second[key]:
+                    yield effect, f"{section}.{key} is {first[key]!r} in one and {second[key]!r} in the other"
 
     def _differing(self, section: str) -> Iterator[str]:
         first, second = self._sections(section)
@@ -105,16 +115,20 @@ class Common:
         first, second = (section.get("seed") for section in self._sections("config"))
         return None if first == second else f"the seeds differ ({first!r} and {second!r}), evaluate with the same one to pair them"
 
-    def _other_tasks(self, metric: str) -> str | None:
-        """Why the probe tasks are not the same, with the same examples."""
-        first, second = (report.metrics[metric].tables.get("tasks", []) for report in self._both)
-        names = [[row.get("task") for row in rows] for rows in (first, second)]
+    def _other_units(self, metric: str) -> str | None:
+        """Why the units that a metric lists in a table, such as probe tasks, are not the same."""
+        units = self.spec(metric).units
+        if units is None:
+            return None
+        first, second = (report.metrics[metric].tables.get(units.table, []) for report in self._both)
+        names = [[row.get(units.key) for row in rows] for rows in (first, second)]
         if not all(names) or None in names[0] + names[1]:
-            return "the tasks are not known"
+            return f"the {units.of} are not known"
         if names[0] != names[1]:
-            return f"the probe tasks differ ({len(first)} and {len(second)})"
-        changed = [str(a["task"]) for a, b in zip(first, second, strict=True) if a.get("fingerprint") != b.get("fingerprint")]
-        return f"the examples of probe tasks differ ({', '.join(changed[:3])}{' …' if changed[3:] else ''})" if changed else None
+            return f"the {units.called} differ ({len(first)} and {len(second)})"
+        pairs = zip(first, second, strict=True)
+        changed = [str(a[units.key]) for a, b in pairs if a.get(units.fingerprint) != b.get(units.fingerprint)]
+        return f"the examples of {units.called} differ ({', '.join(changed[:3])}{' …' if changed[3:] else ''})" if changed else None
 
 
 def _section(data: Any, path: tuple[str, ...]) -> Mapping[str, Any]:

@@ -29,39 +29,13 @@ CAVEAT = (
 _RESOLUTION = 1e-6
 """Relative to a value; what is computed in float32 does not tell smaller differences."""
 
-_BASELINES = {
-    "sanity": ("ce_clean", "ce_zeroed"),
-    "probe": ("channels_", "random_", "shuffled_"),
-    "explanation": ("ce_clean", "ce_zeroed", "ce_mean", "ce_unigram", "ce_bigram", "ce_bias", "bigram_backoff"),
-    "ablation": ("channels_", "random_"),
-    "shrinkage": ("ce_clean",),
-}
-_BASELINES["explanation"] += ("recovered_mean", "recovered_unigram", "recovered_bigram", "recovered_bias")
-"""Beginnings of the names of numbers that are not the SAE's own: they are there for its numbers to be judged by."""
-_SAME = {"explanation/explained_variance": "explanation/mse", "shrinkage/change_relative": "shrinkage/ratio"}
-"""Numbers that say the same as another one, and that one."""
-_SAME_BESIDE = {
-    "sanity/loss_recovered": ("sanity/ce_reconstructed", "sanity/ce_clean"),
-    "probe/loss_minus_channels": ("probe/loss", "probe/channels_loss"),
-    "probe/loss_minus_random": ("probe/loss", "probe/random_loss"),
-    "explanation/recovered_reconstruction": ("explanation/ce_reconstruction", "explanation/ce_clean"),
-    "explanation/recovered_explanation": ("explanation/ce_explanation", "explanation/ce_clean"),
-    "explanation/recovered_explained_latents": ("explanation/ce_explained_latents", "explanation/ce_clean"),
-    "explanation/explanation_minus_bigram": ("explanation/ce_explanation", "explanation/ce_bigram"),
-    "ablation/sparsity_minus_channels": ("ablation/sparsity", "ablation/channels_sparsity"),
-    "ablation/sparsity_minus_channels_lasting": ("ablation/sparsity", "ablation/channels_lasting_sparsity"),
-    "shrinkage/ce_added_raw": ("shrinkage/ce_raw", "shrinkage/ce_clean"),
-    "shrinkage/ce_added_refined": ("shrinkage/ce_refined", "shrinkage/ce_clean"),
-}
-"""Numbers that say the same as another one where a baseline is the same in both reports, and those two."""
-
 
 @dataclass(frozen=True)
 class Difference:
     """One number in two reports."""
 
     number: str
-    """Its full name, such as ``"shrinkage/ratio"``."""
+    """Its full name, such as ``"overlap/max_cosine"``."""
     reference: str
     """Name of the first report."""
     name: str
@@ -316,13 +290,13 @@ def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None
 def _untested(found: Difference, common: Common) -> str | None:
     """Why a difference with an error is not tested."""
     metric, name = found.number.split("/", 1)
-    if name.startswith(_BASELINES.get(metric, ())):
+    number = common.spec(metric).number(name)
+    if number.baseline_of is not None:
         return "a baseline"
-    if found.number in _SAME:
-        return f"the same as {_SAME[found.number]}"
-    number, baseline = _SAME_BESIDE.get(found.number, (None, ""))
-    if number is not None and found.paired and common.is_same(baseline):
-        return f"the same as {number}"
+    if number.same_as is not None:
+        return f"the same as {metric}/{number.same_as}"
+    if number.same_given is not None and found.paired and common.is_same(f"{metric}/{number.same_given[1]}"):
+        return f"the same as {metric}/{number.same_given[0]}"
     return None if found.first_stderr or found.second_stderr else "no spread in either"
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from scipy.special import stdtr
 
 __all__ = ["holm", "student_p", "welch_degrees_of_freedom"]
@@ -49,8 +48,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Returns:
         The corrected p-values, in the same order.
     """
-    if not p_values:
-        return []
-    from statsmodels.stats.multitest import multipletests  # takes a second to import, and most programs compare nothing
-
-    return np.asarray(multipletests(p_values, method="holm")[1]).tolist()
+    # statsmodels has it too, at 1.7 s for its import and up to 70 ms a call, which collects garbage
+    corrected, largest = [1.0] * len(p_values), 0.0
+    for done, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[i]))
+        corrected[i] = largest
+    return corrected

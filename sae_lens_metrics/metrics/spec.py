@@ -12,10 +12,10 @@ from typing import Any, Literal
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.figure_specs import FigureSpec
 
-__all__ = ["Better", "Effect", "LatentColumn", "MetricSpec", "Number", "Scale", "Units", "moves_nothing", "moves_sample"]
+__all__ = ["Better", "Effect", "LatentColumn", "MetricSpec", "Number", "Scale", "Units", "moves_nothing", "moves_sample", "names_units"]
 
 Better = Literal["lower", "higher", "one"]
-Effect = Literal["meaning", "sample", "nothing"]
+Effect = Literal["meaning", "sample", "units", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,8 @@ class MetricSpec:
     """What to draw of it."""
     latents: tuple[LatentColumn, ...] = ()
     """Columns of its table ``latents`` that the page shows."""
+    examples: bool = False
+    """Whether it gives examples of text on which latents fire."""
     compute: str | Callable[..., Any] = ""
     """The function that computes it, ``context -> MetricResult``, or where it is, as ``"package.module:function"``."""
 
@@ -176,6 +178,10 @@ class MetricSpec:
         """Names of the numbers to follow during training; the headline where none is marked."""
         return [name for name, number in self.numbers.items() if number.followed] or [self.headline]
 
+    def overview(self) -> list[str]:
+        """Names of the numbers that an overview of many SAEs shows; the headline where none is marked."""
+        return [name for name, number in self.numbers.items() if number.overview] or [self.headline]
+
     def effects(self) -> dict[str, Effect]:
         """What each setting does to the numbers, by the setting's name."""
         return {} if self.settings is None else {each.name: each.metadata.get("effect", "meaning") for each in fields(self.settings)}
@@ -184,6 +190,11 @@ class MetricSpec:
 def moves_nothing(**metadata: Any) -> dict[str, Any]:
     """Metadata of a setting that moves no number, such as a folder or an amount of memory: no part of a result's identity."""
     return {"effect": "nothing", **metadata}
+
+
+def names_units(**metadata: Any) -> dict[str, Any]:
+    """Metadata of a setting that names the sampling units, such as probe tasks, of which a table tells better whether they are the same."""
+    return {"effect": "units", **metadata}
 
 
 def moves_sample(**metadata: Any) -> dict[str, Any]:

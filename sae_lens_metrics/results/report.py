@@ -45,7 +45,7 @@ class Report:
         yield from self.metrics.items()
 
     def estimates(self) -> Iterator[tuple[str, Estimate]]:
-        """Every estimate under its full name, such as ``"shrinkage/ratio"``."""
+        """Every estimate under its full name, such as ``"overlap/max_cosine"``."""
         for name, result in self.results():
             for key, estimate in result.estimates.items():
                 yield f"{name}/{key}", estimate

@@ -258,7 +258,13 @@ class _TrainingMetrics:
                     report = self._report(sae, scalers[name])
                     path = self._write(report, name, steps=steps, final=final)
                     if self._logs_to_wandb:
-                        logged |= loggable(report, prefix=f"{name}/" if name else "", brief=not final, on_error=self._warn)
+                        logged |= loggable(
+                            report,
+                            prefix=f"{name}/" if name else "",
+                            brief=not final,
+                            all_numbers=self._config.all_numbers,
+                            on_error=self._warn,
+                        )
                         self._add_to_wandb(report, path)
                 except Exception as error:
                     self._warn("metrics", error)

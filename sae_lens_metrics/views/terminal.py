@@ -8,7 +8,8 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from sae_lens_metrics.metrics.guide import Number, guide_to
+from sae_lens_metrics.metrics.registry import spec_of_result
+from sae_lens_metrics.metrics.spec import Number
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.results.in_words import with_error
 from sae_lens_metrics.results.sae_names import short_names
@@ -16,9 +17,6 @@ from sae_lens_metrics.results.sae_names import short_names
 __all__ = ["print_reports", "print_sweep"]
 
 _EXPLAINING_WIDTH = 120
-_MAIN = ("sanity/l0", "sanity/explained_variance", "sanity/loss_recovered", "probe/held_out_loss", "n2g/f1")
-_MAIN += ("explanation/recovered_explanation", "ablation/sparsity", "shrinkage/ratio")
-"""What an overview of many SAEs shows."""
 _SIDE_BY_SIDE, _LABEL_WIDTH, _VALUE_WIDTH, _BAR_WIDTH = 4, 39, 20, 8
 """SAEs whose numbers are printed beside each other, and the characters that the columns then need."""
 
@@ -45,7 +43,7 @@ def print_sweep(names: Sequence[str], reports: Mapping[str, Report], errors: Map
 def _print_overview(reports: Mapping[str, Report], console: Console) -> None:
     """The main numbers of many reports, and how many warnings each has; the result files tell which."""
     estimates = {name: dict(report.estimates()) for name, report in reports.items()}
-    shown = [key for key in _MAIN if any(key in each for each in estimates.values())]
+    shown = [key for key in _overview(reports.values()) if any(key in each for each in estimates.values())]
     table = Table(caption="value ± standard error; warnings are in the result files", caption_justify="left")
     table.add_column("", overflow="fold")
     for key in shown:
@@ -56,6 +54,15 @@ def _print_overview(reports: Mapping[str, Report], console: Console) -> None:
         cells = [_cell(estimates[name].get(key)) for key in shown]
         table.add_row(escape(name), *cells, str(len(report.warnings)))
     console.print(table)
+
+
+def _overview(reports: Iterable[Report]) -> list[str]:
+    """The numbers that an overview of many SAEs shows: those that metrics mark for it, or their headlines."""
+    there: dict[str, dict[str, None]] = {}
+    for report in reports:
+        for metric, result in report.results():
+            there.setdefault(metric, {}).update(dict.fromkeys(result.estimates))
+    return [spec.full(name) for spec in (spec_of_result(*each) for each in there.items()) for name in spec.overview()]
 
 
 def _width(names: Iterable[str]) -> int:
@@ -114,7 +121,7 @@ class _Row:
             if bars:
                 yield self._bar(None if estimate is None else estimate.value)
         if explain:
-            yield self.number.meaning
+            yield self.number.meaning or self.number.label
 
     def _bar(self, value: float | None) -> RenderableType:
         if value is None or not self.full:
@@ -124,12 +131,13 @@ class _Row:
 
 def _rows(metric: str, columns: list[dict[str, Estimate]]) -> Iterator[_Row]:
     """The numbers of a metric that a reader wants to see: those that any of the reports has. Baselines stand back, the main one out."""
-    guide = guide_to(metric, _there(columns))
-    compared = {guide.headline, *guide.baselines}
+    spec = spec_of_result(metric, _there(columns))
+    baselines = spec.baselines()
+    compared = {spec.headline, *baselines}
     largest = max((estimate.value or 0 for column in columns for name, estimate in column.items() if name in compared), default=0.0)
     for name, number in _shown(metric, columns).items():
-        full = 1.0 if number.is_share else largest if name in compared and guide.baselines else None
-        style = "bold" if name == guide.headline else "dim" if name in guide.baselines else ""
+        full = 1.0 if number.is_share else largest if name in compared and baselines else None
+        style = "bold" if name == spec.headline else "dim" if name in baselines else ""
         yield _Row(f"{metric}/{name}", number, [column.get(name) for column in columns], full, style)
 
 
@@ -147,7 +155,7 @@ def _there(columns: list[dict[str, Estimate]]) -> dict[str, None]:
 def _shown(metric: str, columns: list[dict[str, Estimate]]) -> dict[str, Number]:
     """The numbers to show of a metric: those that any of the reports has."""
     there = _there(columns)
-    return {name: number for name, number in guide_to(metric, there).numbers.items() if name in there}
+    return {name: number for name, number in spec_of_result(metric, there).shown().items() if name in there}
 
 
 def _absences(report: Report) -> Iterator[str]:

@@ -8,10 +8,10 @@ from importlib.resources import files
 import pytest
 import torch
 from browser import LAPTOP, PHONE
+from specs import SPECS
 
 from sae_lens_metrics import Report
 from sae_lens_metrics.cli.main import main
-from sae_lens_metrics.metrics.guide import GUIDE
 from sae_lens_metrics.results.in_words import with_error
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
@@ -53,8 +53,8 @@ def test_the_page_shows_what_the_demo_found(demo, reader):
             assert tab.evaluate("document.documentElement.scrollWidth") <= size["width"]
     overview = opened.open("#/").inner_text("#main").replace("\u2212", "-")
     for report in reports.values():
-        for metric, guide in GUIDE.items():
-            estimate = dict(report.estimates())[f"{metric}/{guide.headline}"]
+        for metric, spec in SPECS.items():
+            estimate = dict(report.estimates())[f"{metric}/{spec.headline}"]
             assert (estimate.reason if estimate.value is None else with_error(estimate.value, estimate.stderr, shown=False)) in overview
     opened.open("#/figures").wait_for_selector(".plot.drawn")
     examples = next(example for example in reports["TopK"].metrics["n2g"].examples if example.kind == "top")

@@ -1,8 +1,8 @@
 """Reports and histories with numbers that can be told apart, as evaluations give them."""
 
 import numpy as np
+from specs import SPECS
 
-from sae_lens_metrics.metrics.guide import GUIDE
 from sae_lens_metrics.results import Estimate, FiringExample, Histogram, MetricResult, Report
 from sae_lens_metrics.results.history import History, Point
 
@@ -16,13 +16,13 @@ FAMILIES = ("code", "format", "text")
 BASELINES = ("channels_loss", "random_loss", "shuffled_loss")
 
 
-def report(seed=0, *, tasks=13, latents=40, architecture="topk", metrics=tuple(GUIDE), place=0, text="same"):
+def report(seed=0, *, tasks=13, latents=40, architecture="topk", metrics=tuple(SPECS), place=0, text="same"):
     """A report in which no two numbers are the same, but for baselines that do not depend on the SAE.
 
     Those are of one place in one model, which is the seed of their values in the tables of probes.
     """
     rng = np.random.default_rng(seed)
-    made = {metric: _metric(metric, rng, tasks, latents, place) for metric in GUIDE}
+    made = {metric: _metric(metric, rng, tasks, latents, place) for metric in SPECS}
     return Report(
         made.pop("sanity"),
         {metric: result for metric, result in made.items() if metric in metrics},
@@ -40,7 +40,7 @@ def history(seed=0, evaluations=3):
 
 
 def _metric(metric, rng, tasks, latents, place):
-    names = [name for name in {**GUIDE[metric].numbers, **GUIDE[metric].baselines} if name != "gaussian"]
+    names = [name for name in {**SPECS[metric].shown(), **SPECS[metric].baselines()} if name != "gaussian"]
     estimates = {
         name: Estimate(float(rng.uniform(0.1, 2)), float(rng.uniform(0.001, 0.1)), 30, "documents", influence=[0.25, -0.25])
         for name in names

@@ -5,9 +5,9 @@ import re
 
 import pytest
 from rich.console import Console
+from specs import SPECS
 
 from sae_lens_metrics import Estimate, Report
-from sae_lens_metrics.metrics.guide import GUIDE, guide_to
 from sae_lens_metrics.results import MetricResult
 from sae_lens_metrics.views.terminal import print_reports, print_sweep
 
@@ -85,9 +85,20 @@ def test_many_saes_are_a_row_each():
     assert [rows[str(i) if str(i) in rows else f"folder/{i}"][2] for i in range(8)] == [f"{i / 10:.3f} ± 0.010" for i in range(8)]
 
 
-def test_the_guide_knows_what_it_speaks_of():
-    for metric, guide in GUIDE.items():
-        assert guide.headline in guide.numbers
-        assert guide_to(metric, {}) is guide
-        assert guide.meaning.endswith(".")
-        assert guide.trust.endswith(".")
+def test_specs_speak_in_sentences_of_numbers_that_they_list():
+    for spec in SPECS.values():
+        assert spec.headline in spec.shown()
+        assert spec.meaning.endswith(".")
+        assert spec.trust.endswith(".")
+        for name, number in spec.numbers.items():
+            assert number.label, name
+            related = (number.baseline_of, number.same_as, *(number.difference_of or ()), *(number.same_given or ()))
+            assert {each for each in related if each} <= set(spec.numbers), name
+
+
+def test_numbers_of_a_metric_that_is_not_installed_are_shown():
+    report = Report(MetricResult({}), {"elsewhere": MetricResult({"depth": Estimate(2.5, 0.25, 4, "documents")})})
+    out = StringIO()
+    print_reports({"a": report}, Console(file=out, width=100))
+    assert "elsewhere/depth" in out.getvalue()
+    assert "2.50 ± 0.25" in out.getvalue()

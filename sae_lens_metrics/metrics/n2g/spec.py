@@ -134,5 +134,6 @@ SPEC = MetricSpec(
         LatentColumn("precision", "Precision", "share of the explanation's predictions where the latent fires"),
         LatentColumn("recall", "Recall", "share of the latent's activations that the explanation predicts"),
     ),
+    examples=True,
     compute="sae_lens_metrics.metrics.n2g.compute:n2g",
 )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.figure_specs import NumbersFigure, RowsFigure
-from sae_lens_metrics.metrics.spec import Better, MetricSpec, Number, Scale, Units, moves_nothing
+from sae_lens_metrics.metrics.spec import Better, MetricSpec, Number, Scale, Units, moves_nothing, names_units
 
 __all__ = ["SPEC", "ProbeConfig"]
 
@@ -19,10 +19,10 @@ _TYPICAL_TOKENS = 128
 class ProbeConfig:
     """1d probes on known features (Gao et al. 2024, section 4.2)."""
 
-    tasks: list[str] = field(default_factory=lambda: ["generated"], metadata={"short": "--tasks"})
+    tasks: list[str] = field(default_factory=lambda: ["generated"], metadata=names_units(short="--tasks"))
     """Names of probe tasks or of families; "all" for the paper's 61, "offline" for the 49 of them that need no network, "generated" for
     those that need no package either. `sae-lens-metrics tasks` lists them."""
-    task_files: list[str] = field(default_factory=list, metadata={"short": "--task-file"})
+    task_files: list[str] = field(default_factory=list, metadata=names_units(short="--task-file"))
     """Files with tasks of your own, besides `tasks`: .csv, .jsonl or .parquet with the columns text and label."""
     examples: int = 2_000
     """Texts per task at most, half of them held out."""

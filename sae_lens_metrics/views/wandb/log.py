@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae_lens_metrics.views.wandb.example_html import examples_html
 from sae_lens_metrics.integrations.interrupts import interrupts
+from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Histogram, MetricResult, Report, Row
 from sae_lens_metrics.results.readable_tables import readable_tables
 
@@ -24,18 +25,24 @@ _BRIEF_ROWS = 1_000
 
 
 def loggable(
-    report: Report, prefix: str = "", *, brief: bool = False, on_error: Callable[[str, Exception], None] | None = None
+    report: Report,
+    prefix: str = "",
+    *,
+    brief: bool = False,
+    all_numbers: bool = False,
+    on_error: Callable[[str, Exception], None] | None = None,
 ) -> dict[str, Any]:
     """A report as one flat dictionary for ``wandb.log``.
 
-    Scalars with their standard errors, tables, histograms, highlighted examples (``n2g/examples``) and the figures
-    (``probe/figure_by_task``). Keys are ``metric/name``, so that W&B makes a section of panels for each metric.
+    Scalars with their standard errors, tables, histograms, highlighted examples (``metric/examples``) and the figures
+    (``metric/figure_name``). Keys are ``metric/name``, so that W&B makes a section of panels for each metric.
 
     Args:
         report: The report.
         prefix: Goes in front of every key, as SAELens does with the names of several SAEs.
-        brief: For what is logged again and again during a training run: no figures, which take about a second, and of a long table 1,000
-            rows, evenly spread.
+        brief: For what is logged again and again during a training run: of the numbers those that metrics mark to be followed, no
+            figures, which take about a second, and of a long table 1,000 rows, evenly spread.
+        all_numbers: Whether all numbers are logged even if ``brief``.
         on_error: Told of a table or a picture that could not be made; all else is there. By default the error is raised.
     """
 
@@ -48,7 +55,7 @@ def loggable(
             on_error(f"drawing {what} for W&B", error)
             return None
 
-    entries: dict[str, Any] = dict(report.flat())
+    entries: dict[str, Any] = dict(report.flat()) if all_numbers or not brief else _followed(report)
     for metric, result in report.results():
         drawn = {f"{metric}/{name}": attempt(f"{metric}/{name}", draw) for name, draw in _views(result, brief)}
         entries |= {key: value for key, value in drawn.items() if value is not None}
@@ -57,11 +64,18 @@ def loggable(
     return {f"{prefix}{key}": value for key, value in entries.items()}
 
 
+def _followed(report: Report) -> dict[str, float]:
+    """The numbers that metrics mark to be followed, with their standard errors: some twenty, so that none is lost among the others."""
+    specs = [spec_of_result(metric, result.estimates) for metric, result in report.results()]
+    wanted = {key for spec in specs for name in spec.followed() for key in (spec.full(name), f"{spec.full(name)}_stderr")}
+    return {key: value for key, value in report.flat().items() if key in wanted}
+
+
 def figure_key(name: str) -> str:
     """Where a figure is logged: beside its metric's numbers and tables, under a name that none of them has.
 
     Args:
-        name: The figure's name, such as ``"probe/by_task"``, which is ``"probe/figure_by_task"`` in W&B.
+        name: The figure's name, such as ``"overlap/by_layer"``, which is ``"overlap/figure_by_layer"`` in W&B.
     """
     section, name = name.split("/", 1)
     return f"{section}/figure_{name}"

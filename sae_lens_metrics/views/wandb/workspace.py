@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sae_lens_metrics.errors import ConfigError, MetricsError
-from sae_lens_metrics.metrics.guide import GUIDE, MetricGuide
+from sae_lens_metrics.integrations.wandb_workspaces import workspace_content
+from sae_lens_metrics.metrics.registry import SANITY, metric_spec, readable_specs
+from sae_lens_metrics.metrics.sanity.spec import L0
+from sae_lens_metrics.metrics.spec import MetricSpec
 from sae_lens_metrics.views.wandb.log import figure_key
 
 if TYPE_CHECKING:
@@ -13,12 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["dashboard", "save_dashboard", "specification"]
 
-_L0 = "sanity/l0"
 _ARCHITECTURE, _D_SAE = "sae.architecture", "sae.d_sae"
 """Where runs of SAELens's trainer and of evaluations have these in their configuration."""
-_FIGURES = ("probe/loss", "probe/by_family", "probe/by_task", "n2g/precision_recall", "n2g/latents", "n2g/density", "explanation/losses")
-_FIGURES += ("ablation/sparsity", "ablation/distribution", "shrinkage/change", "shrinkage/before_after", "shrinkage/loss_before_after")
-"""The figures of one SAE."""
 
 
 def dashboard(entity: str, project: str, name: str) -> "Workspace":
@@ -44,7 +43,7 @@ def dashboard(entity: str, project: str, name: str) -> "Workspace":
             f"a dashboard needs the package wandb-workspaces ({error}): install it with pip install 'sae-lens-metrics[dashboard]'"
         ) from error
     columns = [f"config:sae.value.{key.removeprefix('sae.')}" for key in (_ARCHITECTURE, _D_SAE)]
-    columns += [f"summary:{key}" for key in (_L0, *_headlines())]
+    columns += [f"summary:{key}" for key in (L0, *_headlines())]
     try:
         return workspaces.Workspace(
             entity=entity,
@@ -61,8 +60,7 @@ def dashboard(entity: str, project: str, name: str) -> "Workspace":
 
 def specification(workspace: "Workspace") -> dict[str, Any]:
     """What ``save_dashboard`` sends to the server as the workspace's content; the ids of panels are random."""
-    view = workspace._to_model()  # the package has no public way to see it without saving
-    return view.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return workspace_content(workspace)
 
 
 def save_dashboard(workspace: "Workspace") -> str:
@@ -85,7 +83,12 @@ def save_dashboard(workspace: "Workspace") -> str:
 
 
 def _headlines() -> list[str]:
-    return [f"{metric}/{guide.headline}" for metric, guide in GUIDE.items()]
+    return [spec.full(spec.headline) for spec in _specs()]
+
+
+def _specs() -> list[MetricSpec]:
+    """The sanity line's spec, then those of all metrics that say what their numbers are."""
+    return [metric_spec(SANITY), *(spec for spec in readable_specs()[0] if spec.headline)]
 
 
 def _sections() -> Iterator["Section"]:
@@ -95,15 +98,15 @@ def _sections() -> Iterator["Section"]:
     one_column = SectionLayoutSettings(columns=1, rows=2)
     yield Section(name="SAEs by L0", panels=list(_over_runs()), is_open=True)
     yield Section(name="SAEs by architecture", panels=list(_by_architecture()))
-    for metric, guide in GUIDE.items():
-        yield Section(name=guide.title, panels=list(_over_training(metric, guide)), is_open=metric == "sanity")
-    latents: list[PanelTypes] = [
-        panels.WeavePanelSummaryTable(table_name="n2g/latents"),
-        panels.MediaBrowser(title="Examples", media_keys=["n2g/examples"], num_columns=1),
-    ]
+    for spec in _specs():
+        yield Section(name=spec.title, panels=list(_over_training(spec)), is_open=spec.name == SANITY)
+    latents: list[PanelTypes] = [panels.WeavePanelSummaryTable(table_name=spec.full("latents")) for spec in _specs() if spec.latents]
+    examples = [spec.full("examples") for spec in _specs() if spec.examples]
+    latents += [panels.MediaBrowser(title="Examples", media_keys=[key], num_columns=1) for key in examples]
     yield Section(name="Latents and examples", panels=latents, layout_settings=one_column)
+    figures = [spec.full(figure.name) for spec in _specs() for figure in spec.figures]
     yield Section(
-        name="Figures", panels=[panels.MediaBrowser(title=name, media_keys=[figure_key(name)], num_columns=1) for name in _FIGURES]
+        name="Figures", panels=[panels.MediaBrowser(title=name, media_keys=[figure_key(name)], num_columns=1) for name in figures]
     )
     yield Section(name="Runs side by side", panels=[panels.RunComparer(diff_only=True)], layout_settings=one_column)
 
@@ -115,7 +118,7 @@ def _over_runs() -> Iterator["PanelTypes"]:
     for key in _headlines():
         yield panels.ScatterPlot(
             title=_title(key),
-            x=panels.SummaryMetric(_L0),
+            x=panels.SummaryMetric(L0),
             y=panels.SummaryMetric(key),
             z=panels.Config(_D_SAE),
             log_x=True,
@@ -127,22 +130,22 @@ def _by_architecture() -> Iterator["PanelTypes"]:
     """Means over the SAEs of each architecture: W&B's scatter plots cannot be coloured by what is no number."""
     from wandb_workspaces.reports import v2 as panels
 
-    for key in (_L0, *_headlines()):
+    for key in (L0, *_headlines()):
         yield panels.BarPlot(title=_title(key), metrics=[key], groupby=panels.Config(_ARCHITECTURE), groupby_aggfunc="mean")
 
 
-def _over_training(metric: str, guide: MetricGuide) -> Iterator["PanelTypes"]:
+def _over_training(spec: MetricSpec) -> Iterator["PanelTypes"]:
     """How to read a metric, its main number with what to compare it with, then each other number."""
     from wandb_workspaces.reports import v2 as panels
 
-    yield panels.MarkdownPanel(markdown=f"**{guide.title}**\n\n{guide.meaning}\n\n{guide.trust}")
-    first = [guide.headline, *guide.baselines]
-    yield panels.LinePlot(title=_title(f"{metric}/{guide.headline}"), y=[f"{metric}/{name}" for name in first])
-    for name in guide.numbers:
+    yield panels.MarkdownPanel(markdown=f"**{spec.title}**\n\n{spec.meaning}\n\n{spec.trust}")
+    first = [spec.headline, *spec.baselines()]
+    yield panels.LinePlot(title=_title(spec.full(spec.headline)), y=[spec.full(name) for name in first])
+    for name in spec.shown():
         if name not in first:
-            yield panels.LinePlot(title=_title(f"{metric}/{name}"), y=[f"{metric}/{name}"])
+            yield panels.LinePlot(title=_title(spec.full(name)), y=[spec.full(name)])
 
 
 def _title(key: str) -> str:
     metric, name = key.split("/")
-    return f"{GUIDE[metric].title}: {name.replace('_', ' ')}"
+    return f"{metric_spec(metric).title}: {name.replace('_', ' ')}"

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from figure_reports import BASELINES, HOSTILE, report
+from specs import SPECS
 
-from sae_lens_metrics.metrics.guide import GUIDE
 from sae_lens_metrics.results import Estimate, MetricResult, Report
 from sae_lens_metrics.views.figures import paper_figures, slim
 from sae_lens_metrics.views.figures.layout import categories
@@ -63,7 +63,7 @@ def test_every_number_of_every_figure_is_in_the_results(n):
 def test_figures_of_one_few_and_many():
     assert list(drawn(saes(1))) == ALL
     assert list(drawn(saes(4)))[: len(ALL)] == ALL
-    across = {f"across/{metric}_{guide.headline}" for metric, guide in GUIDE.items()}
+    across = {f"across/{metric}_{spec.headline}" for metric, spec in SPECS.items()}
     assert set(drawn(saes(2))) == {*ALL, *across}
     # against L0 the metric's own figure shows it already
     many = across - {"across/probe_loss", "across/ablation_sparsity"}
@@ -115,7 +115,7 @@ def test_many_saes_are_points_at_their_l0():
 
 def test_a_constant_is_a_level():
     (level,) = drawn(saes(2))["ablation/sparsity"].levels
-    assert level.name == GUIDE["ablation"].baselines["gaussian"]
+    assert level.name == SPECS["ablation"].baselines()["gaussian"]
     assert level.value == 2 / math.pi
 
 
@@ -237,7 +237,7 @@ def test_losses_go_from_the_least_harm_to_the_most():
     assert series.y == sorted(series.y)
     estimates = reports["sae 0"].metrics["explanation"].estimates
     labels = {"explanations": "ce_explanation"} | {
-        label: name for name, label in GUIDE["explanation"].baselines.items() if name != "gaussian"
+        label: name for name, label in SPECS["explanation"].baselines().items() if name != "gaussian"
     }
     assert dict(zip(series.x, series.y, strict=True)) == {
         label: estimates[name].value for label, name in labels.items() if name in estimates

@@ -10,7 +10,7 @@ from saes import training_sae
 from sae_lens_metrics import Corpus, Subject, evaluate
 from sae_lens_metrics.cli.dashboard import run_dashboard
 from sae_lens_metrics.errors import ConfigError, MetricsError
-from sae_lens_metrics.metrics.guide import GUIDE
+from specs import SPECS
 from sae_lens_metrics.views.wandb.log import loggable
 
 HERE = ["--entity", ENTITY, "--project", PROJECT]
@@ -60,12 +60,12 @@ def plotted(specification):
 
 def test_it_has_a_section_for_each_metric(specification):
     names = list(sections(specification))
-    assert {guide.title for guide in GUIDE.values()} <= set(names)
+    assert {spec.title for spec in SPECS.values()} <= set(names)
     assert names[0] == "SAEs by L0"
     assert {"Latents and examples", "Figures", "Runs side by side"} <= set(names)
-    for metric, guide in GUIDE.items():
-        drawn = {key for panel in sections(specification)[guide.title] for key in panel["config"].get("metrics", [])}
-        assert {f"{metric}/{name}" for name in (guide.headline, *guide.numbers, *guide.baselines)} == drawn
+    for metric, spec in SPECS.items():
+        drawn = {key for panel in sections(specification)[spec.title] for key in panel["config"].get("metrics", [])}
+        assert {f"{metric}/{name}" for name in (spec.headline, *spec.shown(), *spec.baselines())} == drawn
 
 
 def test_every_panel_has_something_to_show(specification, model, tokens):
