@@ -36,7 +36,7 @@ def run_train(arguments: Sequence[str]) -> None:
     config = metrics.config(options)
     config.require_known()
 
-    from sae_lens.config import LanguageModelSAERunnerConfig  # after our own flags: a mistake there must not wait for SAELens
+    from sae_lens import LanguageModelSAERunnerConfig
 
     from sae_lens_metrics.integrations.saelens_command import RefusedFlags, runner_config
     from sae_lens_metrics.training.attach import MetricsRunnerConfig, MetricsTrainingRunner

@@ -8,8 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from datasets import Dataset
-from sae_lens import LoggingConfig, StandardTrainingSAEConfig, TopKTrainingSAEConfig
-from sae_lens.saes.sae import TrainingSAEConfig
+from sae_lens import LoggingConfig, StandardTrainingSAEConfig, TopKTrainingSAEConfig, TrainingSAEConfig
 
 from sae_lens_metrics.demo.model import load_tiny_lm
 from sae_lens_metrics.demo.options import DemoOptions, evaluation_config

@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sae_lens.evals import EvalConfig
-from sae_lens.evals import run_evals as saelens_run_evals
-from sae_lens.saes.sae import SAE, TrainingSAE
-from sae_lens.training.activation_scaler import ActivationScaler
-from sae_lens.training.activations_store import ActivationsStore
+from sae_lens import SAE, ActivationsStore, TrainingSAE
+from sae_lens import run_evals as saelens_run_evals
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation.evaluate import evaluate
+from sae_lens_metrics.integrations.saelens import ActivationScaler, EvalConfig
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.subject.subject import Subject

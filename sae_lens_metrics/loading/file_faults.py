@@ -10,8 +10,8 @@ from typing import Any
 
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from packaging.version import InvalidVersion, Version
-from sae_lens.registry import get_sae_class, get_sae_training_class
 
+from sae_lens_metrics.integrations.saelens import get_sae_class, get_sae_training_class
 from sae_lens_metrics.loading.downloads import TRIES, causes, is_passing
 
 __all__ = ["config_remarks", "explain_failure", "weights_fault"]

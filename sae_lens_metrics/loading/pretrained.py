@@ -11,25 +11,24 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
-from sae_lens.constants import SAE_WEIGHTS_FILENAME, SPARSITY_FILENAME
-from sae_lens.load_model import load_model
-from sae_lens.loading.pretrained_sae_loaders import (
+from sae_lens import SAE
+from transformer_lens import HookedTransformer
+
+from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.integrations.saelens import (
+    SAE_WEIGHTS_FILENAME,
+    SPARSITY_FILENAME,
+    get_config_overrides,
     get_conversion_loader_name,
+    get_pretrained_saes_directory,
+    get_repo_id_and_folder_name,
     get_sae_lens_config_from_disk,
     get_sae_lens_config_from_hf,
     handle_config_defaulting,
+    load_model,
     load_sae_config_from_huggingface,
 )
-from sae_lens.loading.pretrained_saes_directory import (
-    get_config_overrides,
-    get_pretrained_saes_directory,
-    get_repo_id_and_folder_name,
-)
-from sae_lens.saes.sae import SAE
-from transformer_lens import HookedTransformer
-from transformer_lens import loading_from_pretrained as loading
-
-from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.integrations.transformer_lens import loading_from_pretrained as loading
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure
 from sae_lens_metrics.subject.subject import Subject

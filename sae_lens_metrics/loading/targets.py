@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from sae_lens.constants import SAE_CFG_FILENAME
-from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
 from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.integrations.saelens import SAE_CFG_FILENAME, get_pretrained_saes_directory
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.pretrained import check_name, nearest
 

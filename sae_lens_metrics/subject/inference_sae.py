@@ -5,8 +5,9 @@ import warnings
 from typing import Any
 
 import torch
-from sae_lens.saes.sae import SAE, TrainingSAE
-from sae_lens.training.activation_scaler import ActivationScaler
+from sae_lens import SAE, TrainingSAE
+
+from sae_lens_metrics.integrations.saelens import ActivationScaler
 
 __all__ = ["inference_sae"]
 

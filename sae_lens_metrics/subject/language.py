@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
-from sae_lens.util import get_special_token_ids
 from torch import Tensor
 
 from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.integrations.saelens import get_special_token_ids
 
 __all__ = ["Language"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from sae_lens.saes.sae import SAE
+from sae_lens import SAE
 from torch import Tensor
 
 from sae_lens_metrics.errors import SubjectError

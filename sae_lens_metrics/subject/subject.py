@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from sae_lens.saes.sae import SAE, TrainingSAE
+from sae_lens import SAE, TrainingSAE
 
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.functional.threads import Map, chunk_threads

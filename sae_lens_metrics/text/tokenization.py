@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from datasets import Dataset, IterableDataset
 from jaxtyping import Int
-from sae_lens.training.activations_store import ActivationsStore
+from sae_lens import ActivationsStore
 from torch import Tensor
 from tqdm.auto import tqdm
 

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sae_lens.config import HfDataset, LanguageModelSAERunnerConfig
-from sae_lens.llm_sae_training_runner import LanguageModelSAETrainingRunner
-from sae_lens.saes.sae import T_TRAINING_SAE_CONFIG, TrainingSAE
-from sae_lens.training._interruption import InterruptedException
-from sae_lens.training.activation_scaler import ActivationScaler
-from sae_lens.training.prefetch import PrefetchingIterator
+from sae_lens import LanguageModelSAERunnerConfig, LanguageModelSAETrainingRunner, TrainingSAE
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation.run import EvaluationRun
+from sae_lens_metrics.integrations.saelens import (
+    T_TRAINING_SAE_CONFIG,
+    ActivationScaler,
+    HfDataset,
+    InterruptedException,
+    PrefetchingIterator,
+)
 from sae_lens_metrics.metrics.config import MetricsConfig, Preset
 from sae_lens_metrics.metrics.registry import get_metric
 from sae_lens_metrics.results import Report

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset, IterableDataset
-from sae_lens.training.activations_store import ActivationsStore
+from sae_lens import ActivationsStore
 
 from sae_lens_metrics.errors import ConfigError, CorpusError
 from sae_lens_metrics.functional.statistics import mean_with_error

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from sae_lens.load_model import HookedProxyLM
 from torch import Tensor
 
+from sae_lens_metrics.integrations.saelens import HookedProxyLM
 from sae_lens_metrics.subject.backends.full_run import FullRunBackend, evaluating, putting, widest_layer
 from sae_lens_metrics.subject.backends.memory import Onwards, Prefix
 from sae_lens_metrics.subject.backends.protocol import Abilities, Backend
