@@ -17,6 +17,7 @@ import n2g_oracle
 import numpy as np
 import pytest
 import torch
+from contexts import context_of
 from sae_lens.load_model import HookedProxyLM
 from sae_lens.registry import SAE_CLASS_REGISTRY, SAE_TRAINING_CLASS_REGISTRY, register_sae_class
 from sae_lens.saes.sae import SAE, SAEMetadata
@@ -102,7 +103,7 @@ def test_every_architecture_of_saelens_is_known_here():
 
 def test_the_readme_names_every_architecture_that_is_supported():
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").lower()
-    line = text[text.index("supported: hookedtransformer") :].split("\n\n")[0].replace(" ", "")
+    line = text[text.index("hookedtransformer, transformerbridge") :].split("\n\n")[0].replace(" ", "")
     for name in {*registered(SAE_CLASS_REGISTRY), *registered(SAE_TRAINING_CLASS_REGISTRY)}:
         said = "transcoder" if "transcoder" in name else name.replace("_batchtopk", "").replace("_", "")
         assert (said in line) or name in REFUSED, f"the README's line of what is supported does not name {name}"

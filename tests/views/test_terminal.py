@@ -2,6 +2,7 @@
 
 import io
 import re
+from io import StringIO
 
 import pytest
 from rich.console import Console

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from contexts import context_of
 from saes import D_SAE, HOOK, training_sae
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 

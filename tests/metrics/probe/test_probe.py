@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from contexts import context_of
 from saes import D_IN, D_SAE, HOOK, SUPPORTED, training_sae, without_affine_encoder
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
