@@ -22,7 +22,7 @@ from sae_lens_metrics.text.batches import check_vocabulary
 from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.text.token_text import TokenText
 
-__all__ = ["ablation"]
+__all__ = ["SequenceGroup", "ablation", "positions_to_ablate"]
 
 _KINDS = {
     "": "what a latent adds is subtracted",
@@ -70,7 +70,7 @@ def ablation(context: MetricContext) -> MetricResult:
     subject, corpus, config, generator = context.subject, context.corpus, context.config, context.generator
     part = corpus.spread(config.ablation.sequences)
     check_vocabulary(part.tokens, subject)
-    columns = _columns(subject, part, config.ablation, generator)
+    columns = positions_to_ablate(subject, part, config.ablation, generator)
     # a seed for each sequence, so that what is drawn for one depends neither on the SAE's latents in another nor on the batch size
     seeds = torch.randint(2**62, (len(part),), generator=generator).tolist()
     records = _Records(subject, part)
@@ -79,7 +79,7 @@ def ablation(context: MetricContext) -> MetricResult:
         Ablations(subject, config.memory_gb * 2**30) as effects_of,
     ):
         for sequences, column in _groups(columns, config.batch_size):
-            group = _Group(subject, part, sequences, column, config.ablation)
+            group = SequenceGroup(subject, part, sequences, column, config.ablation)
             for kind, changes in group.changes([torch.Generator().manual_seed(seeds[i]) for i in sequences.tolist()]).items():
                 shown = config.ablation.shown if kind == "" else 0
                 records.add(kind, group, changes, effects_of(group.onwards, changes.rows, changes.changed, shown=shown))
@@ -87,8 +87,18 @@ def ablation(context: MetricContext) -> MetricResult:
     return records.result(config.ablation)
 
 
-def _columns(subject: Subject, corpus: Corpus, config: AblationConfig, generator: torch.Generator) -> Int[Tensor, "sequences"]:
-    """The position to ablate in each sequence, -1 where it holds a special token: a few positions over the whole context, in turn."""
+def positions_to_ablate(subject: Subject, corpus: Corpus, config: AblationConfig, generator: torch.Generator) -> Int[Tensor, "sequences"]:
+    """The position to ablate in each sequence, -1 where it holds a special token: a few positions over the whole context, in turn.
+
+    Args:
+        subject: Whose special tokens and positions count.
+        corpus: The sequences.
+        config: How many positions, and how many tokens must be left from each on.
+        generator: Draws the positions.
+
+    Raises:
+        ConfigError: If no position that counts has so many tokens left.
+    """
     context = corpus.tokens.shape[1]
     valid = subject.site.valid(corpus.tokens).cpu()
     possible = valid[:, : max(0, context - config.tokens + 1)].any(0).nonzero()[:, 0]
@@ -123,7 +133,7 @@ class _Changes:
     changed: Changed
 
 
-class _Group:
+class SequenceGroup:
     """Sequences that are ablated at the same position."""
 
     def __init__(self, subject: Subject, corpus: Corpus, sequences: Int[Tensor, "n"], column: int, config: AblationConfig) -> None:
@@ -220,7 +230,7 @@ class _Records:
         self._effects: dict[str, list[Effects]] = {kind: [] for kind in _KINDS}
         self._active = torch.full((len(corpus),), -1)
 
-    def add(self, kind: str, group: _Group, changes: _Changes, effects: Effects) -> None:
+    def add(self, kind: str, group: SequenceGroup, changes: _Changes, effects: Effects) -> None:
         """Takes down the effects of some changes."""
         self._active[group.sequences] = group.active.cpu()
         self._place[kind].append(torch.stack([group.sequences[changes.rows.cpu()], changes.index.cpu()], 1))

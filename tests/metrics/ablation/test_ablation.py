@@ -11,7 +11,7 @@ from sae_lens_metrics import Corpus, MetricsConfig, Subject
 from sae_lens_metrics.demo.model import load_tiny_lm
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT, effect_sparsity
-from sae_lens_metrics.metrics.ablation.compute import _columns, _Group, ablation
+from sae_lens_metrics.metrics.ablation.compute import SequenceGroup, ablation, positions_to_ablate
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 
 T = 8
@@ -31,7 +31,7 @@ def run(subject, corpus, config):
 def places(subject, corpus, config):
     """The sequences and positions that the metric chooses."""
     part = corpus.spread(config.ablation.sequences)
-    return part, _columns(subject, part, config.ablation, torch.Generator().manual_seed(3)).tolist()
+    return part, positions_to_ablate(subject, part, config.ablation, torch.Generator().manual_seed(3)).tolist()
 
 
 def brute_force(subject, tokens, position, activation, change):
@@ -203,7 +203,7 @@ def test_baselines_belong_to_their_sequences(model, corpus):
         assert result.estimates[name].n == int(active.sum())
     assert result.estimates["channels_sparsity"].n == 24
     # each random direction is as long as what a latent of the same sequence adds
-    group = _Group(subject, part, torch.arange(24), columns[0], config.ablation)
+    group = SequenceGroup(subject, part, torch.arange(24), columns[0], config.ablation)
     changes = group.changes([torch.Generator().manual_seed(i) for i in range(24)])
     lengths = {
         kind: (changes[kind].changed(slice(None))[:, 0] - group._base[changes[kind].rows, 0]).norm(dim=1) for kind in ("", "random_")

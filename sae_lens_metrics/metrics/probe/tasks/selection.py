@@ -18,7 +18,7 @@ from sae_lens_metrics.metrics.probe.tasks.sae_probes_files import sae_probes_exa
 from sae_lens_metrics.metrics.probe.tasks.task import MIN_EXAMPLES, ProbeTask, TaskError
 from sae_lens_metrics.metrics.probe.tasks.user_files import load_task_file, split_positive, task_file_name
 
-__all__ = ["LoadedTasks", "load_tasks", "select_tasks"]
+__all__ = ["LoadedTasks", "load_named_task", "load_tasks", "select_tasks", "warn_once"]
 
 _log = logging.getLogger("sae_lens_metrics")
 
@@ -67,7 +67,7 @@ def load_tasks(names: Sequence[str], *, n_examples: int, seed: int, files: Seque
     if not tasks and not own:
         raise TaskError("none of the probe tasks can be loaded: " + "; ".join(_summaries(missing)))
     for summary in _summaries(missing):
-        _warn_once(f"left out: {summary}")
+        warn_once(f"left out: {summary}")
     return LoadedTasks([*tasks, *own], missing)
 
 
@@ -121,14 +121,24 @@ def _load_all(names: list[str], n_examples: int, seed: int) -> tuple[list[ProbeT
     missing: dict[str, str] = {}
     for name in names:
         try:
-            tasks.append(_load(name, n_examples, seed))
+            tasks.append(load_named_task(name, n_examples, seed))
         except TaskError as error:
             missing[name] = str(error)
     return tasks, missing
 
 
 @lru_cache(maxsize=128)  # every evaluation of a training run asks for the same ones
-def _load(name: str, n_examples: int, seed: int) -> ProbeTask:
+def load_named_task(name: str, n_examples: int, seed: int) -> ProbeTask:
+    """One task of the catalogue or a generated one, kept for the next time.
+
+    Args:
+        name: The task.
+        n_examples: Examples at most.
+        seed: Which of them, and in which order.
+
+    Raises:
+        TaskError: If it cannot be loaded.
+    """
     if name in GENERATORS:
         return generate_task(name, n_examples, seed, allow_fewer=True)
     entry, rng = catalogue()[name], rng_of(name, seed)
@@ -165,5 +175,6 @@ def _some(names: list[str]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
+    """Logs a warning the first time that it comes."""
     _log.warning("%s", message)

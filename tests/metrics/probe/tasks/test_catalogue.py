@@ -11,7 +11,7 @@ import torch
 from sae_lens_metrics.metrics.probe.search import Split
 from sae_lens_metrics.metrics.probe.tasks import load_tasks
 from sae_lens_metrics.metrics.probe.tasks.catalogue import catalogue
-from sae_lens_metrics.metrics.probe.tasks.selection import _load
+from sae_lens_metrics.metrics.probe.tasks.selection import load_named_task
 
 FILES = {name: entry for name, entry in catalogue().items() if entry.kind == "sae-probes"}
 RECAST = [name for name, entry in FILES.items() if entry.recast]
@@ -123,7 +123,7 @@ def test_a_cap_and_a_seed(sae_probes):
         return load_tasks(["offline"], n_examples=201, seed=seed).tasks
 
     first, other = load(0), load(1)
-    _load.cache_clear()
+    load_named_task.cache_clear()
     again = load(0)
     assert all(a is not b for a, b in zip(first, again, strict=True))
     assert [task.fingerprint for task in first] == [task.fingerprint for task in again]

@@ -16,7 +16,7 @@ from sae_lens_metrics.metrics.probe.tasks.catalogue import catalogue
 from sae_lens_metrics.metrics.probe.tasks.preparation import LONGEST_PROMPT, prepare, without_duplicates
 from sae_lens_metrics.metrics.probe.tasks.preparation import LabelledText as Text
 from sae_lens_metrics.metrics.probe.tasks.recasts import options_as_examples
-from sae_lens_metrics.metrics.probe.tasks.selection import _load, _warn_once
+from sae_lens_metrics.metrics.probe.tasks.selection import load_named_task, warn_once
 from sae_lens_metrics.metrics.probe.tasks.task import TaskError
 from sae_lens_metrics.metrics.probe.tasks.user_files import load_task_file
 
@@ -72,8 +72,8 @@ def test_loaded_once():
 @pytest.fixture
 def without(monkeypatch, caplog):
     """Makes packages look as if they were not installed."""
-    _load.cache_clear()
-    _warn_once.cache_clear()
+    load_named_task.cache_clear()
+    warn_once.cache_clear()
     caplog.set_level(logging.WARNING, logger="sae_lens_metrics")
     monkeypatch.setattr(logging.getLogger("sae_lens_metrics"), "propagate", True)
 
@@ -84,7 +84,7 @@ def without(monkeypatch, caplog):
         monkeypatch.setattr(sae_probes_files, "importlib", type("", (), {"util": type("", (), {"find_spec": staticmethod(find_spec)})}))
 
     yield without
-    _load.cache_clear()
+    load_named_task.cache_clear()
 
 
 @pytest.mark.parametrize(
