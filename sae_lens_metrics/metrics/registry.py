@@ -7,16 +7,14 @@ A metric is a callable ``context -> MetricResult`` and a ``MetricSpec``. Other p
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.spec import MetricSpec, Number
+from sae_lens_metrics.results import MetricResult
 
-if TYPE_CHECKING:
-    from sae_lens_metrics.metrics.context import MetricContext
-    from sae_lens_metrics.results import MetricResult
-
-    Compute = Callable[[MetricContext], MetricResult]
+Compute = Callable[[Any], MetricResult]
+"""What computes a metric: takes a ``MetricContext``, which knows this registry and is not known here."""
 
 __all__ = [
     "SANITY",
@@ -41,7 +39,7 @@ _registered: dict[str, MetricSpec] = {}
 
 def register_metric(
     name: str,
-    compute: "Compute",
+    compute: Compute,
     *,
     settings: type | None = None,
     numbers: Mapping[str, Number] | None = None,
@@ -141,7 +139,7 @@ def readable_specs() -> tuple[list[MetricSpec], list[str]]:
     return specs, faults
 
 
-def get_metric(name: str) -> "Compute":
+def get_metric(name: str) -> Compute:
     """The function that computes a metric.
 
     Args:
