@@ -383,13 +383,15 @@ def test_missing_split(refused, tmp_path):
     assert "give one of train" in refused("--split", "validation", dataset=tmp_path / "splits")
 
 
-def test_unknown_metric(refused):
-    assert "probe, shrinkage" in refused(metrics="shrinkage,nonsense")
-
-
-def test_unknown_metric_is_noticed_before_anything_is_loaded(refused, monkeypatch):
+def test_unknown_metric_is_noticed_before_anything_is_loaded(command, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sae_lens_metrics.evaluation.order.load_subject", lambda *args, **kwargs: pytest.fail("loaded"))
-    assert "nonsense" in refused(metrics="nonsense")
+    with pytest.raises(SystemExit) as stopped:
+        main(command(metrics="shrinkage,nonsense"))
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 2  # what is wrong with the nearest right name, and where all are listed
+    assert "nonsense" in error[0]
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_unknown_task(refused):

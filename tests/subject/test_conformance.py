@@ -44,7 +44,8 @@ from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 from sae_lens_metrics.metrics.explanation.simulation import Latents, Simulation, decode_sparse
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.n2g import explanations
-from sae_lens_metrics.metrics.n2g.explanations import explain, texts
+from sae_lens_metrics.metrics.n2g.explanations import texts
+from sae_lens_metrics.metrics.n2g.shared import explanations_of, texts_of
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.probe.tasks import LoadedTasks, ProbeTask
@@ -774,10 +775,10 @@ def test_n2g(case, monkeypatch):
     original = explanations.build_patterns
     monkeypatch.setattr(explanations, "build_patterns", lambda run, asked, **options: seen.append(asked) or original(run, asked, **options))
     config = MetricsConfig(batch_size=4, seed=3, n2g=N2GConfig(latents=8, examples=3, max_length=3, pad_token=40))
-    result = get_metric("n2g")(context_of("n2g", subject, corpus, config, 7))
-    text, scoring = texts(subject, corpus, config)
+    context = context_of("n2g", subject, corpus, config, 7)
+    result = get_metric("n2g")(context)
+    (text, scoring), explained = context.once(texts_of), context.once(explanations_of)
     assert (len(text), len(scoring)) == (5, 5)
-    explained = explain(subject, text, config)
 
     known, same, examples = {}, 0, written(seen[0])
     assert len(seen) == 1

@@ -571,19 +571,6 @@ def test_a_file_in_the_folder_that_is_of_something_else_is_refused(model, text, 
         explain(subject_of(model), text, config)
 
 
-def test_explanations_are_built_once_for_a_subject(model, text, built):
-    subject = subject_of(model)
-    first = explain(subject, text, settings(latents=12))
-    assert explain(subject, text, settings(latents=12)) is first
-    assert explain(subject, text, settings(latents=12, shown=5, batch_size=3)) is first
-    assert explain(subject, Corpus.from_tokens(text.tokens.clone(), origin="elsewhere"), settings(latents=12)) is first
-    assert len(built) == 1
-    assert explain(subject, text, settings(latents=12, variant="strict")) is not first
-    assert explain(subject, text, settings(latents=13)) is not first
-    assert explain(subject, Corpus.from_tokens(text.tokens[:12]), settings(latents=12)) is not first
-    assert len(built) == 4
-
-
 def test_weights_that_change_are_explained_anew(model, text, built):
     subject = subject_of(model)
     first = explain(subject, text, settings(latents=12))

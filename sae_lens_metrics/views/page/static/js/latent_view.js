@@ -56,10 +56,10 @@ const latentView = (() => {
 
   /** What belongs to the numbers. */
   function factsOf(columns, i, onwards) {
-    const count = (name) => (columns[name][i] === null ? null : columns[name][i].toLocaleString("en"));
+    const count = (name) => columns[name]?.[i]?.toLocaleString("en") ?? null;
     const [fired, predicted, ablations] = ["fired", "predicted", "ablations"].map(count);
     const half = [fired === null ? null : `fires on ${fired}`, predicted === null ? null : `predicted on ${predicted}`].filter(Boolean);
-    const touched = columns.tokens_affected[i];
+    const touched = columns.tokens_affected?.[i] ?? null;
     return [
       half.length ? `${half.join(" and ")} tokens of the second half` : null,
       ablations === null ? null : `ablated at ${ablations} positions`,
