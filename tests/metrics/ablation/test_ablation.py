@@ -71,7 +71,7 @@ def precise():
 @pytest.mark.parametrize("name", ["L1", "TopK"])
 @pytest.mark.parametrize("reference", ["activation", "reconstruction"])
 def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus):
-    subject, config = Subject(precise, trained[name].sae), settings(reference=reference)
+    subject, config = Subject(precise, trained[name].dictionary.sae), settings(reference=reference)
     result = run(subject, corpus, config)
     part, columns = places(subject, corpus, config)
     means, weighted, weights, by_latent, strongest, carried, floors = [], 0.0, 0.0, {}, {}, {}, []

@@ -102,7 +102,7 @@ def test_batches_and_chunks_change_nothing(model, tokens, monkeypatch):
     subject = Subject(model, training_sae("standard"))
     whole = made(subject, corpus, config(latents=24))[-1]
     other = Subject(model, training_sae("standard"))
-    monkeypatch.setattr(type(other), "chunk", 7)
+    monkeypatch.setattr(type(other.dictionary), "chunk", 7)
     parts = made(other, corpus, config(latents=24, batch_size=3))[-1]
     assert [(e.latent, e.kind, e.at, e.tokens) for e in whole] == [(e.latent, e.kind, e.at, e.tokens) for e in parts]
     for a, b in zip(whole, parts, strict=True):
