@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def model():
     """The real tiny language model that the package ships."""
-    from sae_lens_metrics.demo.model import load_tiny_lm
+    from sae_lens_metrics.demo.shipped import load_tiny_lm
 
     return load_tiny_lm()
 

@@ -1,4 +1,7 @@
-"""Every command and code block of the README, run as printed but for sizes and the hub, which is a loopback server."""
+"""Every command and code block of the README, and of the pages that it sends its reader to, run as printed but for sizes and the hub.
+
+The hub is a loopback server, and 768 channels and 100 million tokens of GPT-2 become those of a random model with 32.
+"""
 
 import json
 import re
@@ -13,19 +16,27 @@ from tiny_release import HUB_D_IN, REPOSITORY, TEXTS, gpt2_folder, parquet, sae_
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
-PYTHON = [block for kind, block in BLOCKS if kind == "python"]
-BASH = [block.strip() for kind, block in BLOCKS if kind == "bash"]
 
-# 768 channels and 100 million tokens of GPT-2 become those of a random model with 32
+
+def blocks(kind, page="README.md"):
+    """The code blocks of one kind on a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [block.strip() for found, block in re.findall(r"```(\w+)\n(.*?)```", text, flags=re.DOTALL) if found == kind]
+
+
+TRAINING, EVALUATION, VIEWS = (f"sae_lens_metrics/{room}/README.md" for room in ("training", "evaluation", "views"))
+INSTALL, TEST, EVALUATE, LOOK = blocks("bash")
+FLAG, PYTHON = blocks("python")
+
 SMALLER = {
     "d_in=768, d_sae=24576, k=32": f"d_in={HUB_D_IN}, d_sae=64, k=8",
+    '"training_tokens": 100_000_000': '"training_tokens": 8192, "n_batches_in_buffer": 64',
     "training_tokens=100_000_000": "training_tokens=8192",
     "--d_in 768 --d_sae 24576 --k 32": f"--d_in {HUB_D_IN} --d_sae 64 --k 8",
     "--training_tokens 100000000": "--training_tokens 8192",
-    "--tokens 65536": "--tokens 1024 --probe.examples 20",
+    "--dataset NeelNanda/pile-10k": "--dataset NeelNanda/pile-10k --tokens 1024 --probe.examples 20",
     "tokens=65_536": "tokens=1024",
-    'MetricsConfig.preset("default")': 'MetricsConfig(probe={"examples": 20})',
+    "evaluate(subject, corpus)": "evaluate(subject, corpus, sae_lens_metrics.MetricsConfig(probe={'examples': 20}))",
 }
 
 
@@ -35,6 +46,13 @@ def smaller(text):
     return text
 
 
+def commands(*texts):
+    """A program that runs commands of the package as the command line does."""
+    lines = [shlex.split(line)[1:] for text in texts for line in text.splitlines()]
+    given = [[*line, *(["--dry-run"] if line[0] == "dashboard" else [])] for line in lines]  # or it would need W&B's server
+    return f"from sae_lens_metrics.cli.main import main\nfor each in {given}: assert main(each) == 0, each"
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, documents):
     """Runs programs one after the other in one process, in a folder of their own, against the hub."""
@@ -42,55 +60,65 @@ def run(tmp_path_factory, documents):
     data = {"data/train-00000-of-00001.parquet": parquet([text[:3000] for text in documents])}
     models = {"gpt2": gpt2_folder(folder / "gpt2"), REPOSITORY: sae_repository()}
 
-    def run(programs):
+    def run(*programs):
         with LoopbackHub(models, {TEXTS: data, "Skylion007/openwebtext": data}) as server:
             environment = {
                 **{"PATH": str(Path(sys.executable).parent), "HOME": str(folder), "HF_HOME": str(folder / "hf"), "HF_ENDPOINT": server.url},
                 **{"WANDB_MODE": "offline", "WANDB_DIR": str(folder), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
             }
-            command = [sys.executable, "-c", "\n".join(programs)]
-            return folder, subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+            program = "\n".join(["import sae_lens_metrics", *programs])
+            return folder, subprocess.run(
+                [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=400
+            )
 
     return run
 
 
 def test_it_is_short_and_every_block_is_covered():
-    assert len(README.splitlines()) < 200
-    assert len(PYTHON) == 3
-    commands = [part.split()[0:3] for block in BASH for part in block.split("&&")]
-    assert [" ".join(command[-2:]) for command in commands] == [
-        *("-m pip", "sae-lens-metrics demo", "-m pip", "-m pytest"),
-        *("train --metrics.preset", "evaluate gpt2-small-res-jb", "report sae-metrics"),
-    ]
-    assert BASH[4].splitlines()[1].startswith("sae-lens-metrics dashboard ")
+    assert len(README.splitlines()) <= 120
+    assert INSTALL.startswith("python -m pip install ")
+    assert INSTALL.endswith(" && sae-lens-metrics demo")  # tests/demo runs it
+    assert TEST.endswith(" && python -m pytest")
+    assert all(len(block.splitlines()) <= 8 for block in (FLAG, EVALUATE, PYTHON))
+    pages = [(ROOT / page).read_text(encoding="utf-8") for page in ("README.md", TRAINING, EVALUATION)]
     for old in SMALLER:
-        assert old in README, f"{old!r} is not in the README any more"
+        assert any(old in page for page in pages), f"{old!r} is on no page any more"
 
 
-def test_the_training_blocks(run):
-    command = shlex.split(smaller(BASH[2]))
-    folder, process = run([smaller(PYTHON[0]), "from sae_lens_metrics.cli.main import main", f"raise SystemExit(main({command[1:]!r}))"])
+def test_the_flag(run):
+    folder, process = run(smaller(FLAG))
     assert process.returncode == 0, process.stderr
     assert (folder / "output" / "metrics.json").is_file()
-    assert len(list((folder / "checkpoints").rglob("metrics.jsonl"))) == 2
+    assert list((folder / "checkpoints").rglob("metrics.jsonl"))
 
 
-def test_the_blocks_for_pretrained_saes(run):
-    commands = [shlex.split(line)[1:] for line in (smaller(BASH[3]), *BASH[4].splitlines())]
-    commands[2].append("--dry-run")  # or it would need W&B's server
-    own_metric = "evaluate(subject, corpus, config).flat()['decoder_norm/mean']"
-    run_them = f"from sae_lens_metrics.cli.main import main\nfor each in {commands}: assert main(each) == 0"
-    folder, process = run([smaller(PYTHON[1]), PYTHON[2], own_metric, run_them])
+@pytest.mark.slow
+def test_the_other_ways_to_train(run):
+    folder, process = run(*map(smaller, blocks("python", TRAINING)), commands(*map(smaller, blocks("bash", TRAINING))))
     assert process.returncode == 0, process.stderr
-    assert (folder / "report.json").is_file()
-    assert sorted(path.suffix for path in (folder / "sae-metrics").iterdir()) == [".html", ".json"]
+    assert len(list((folder / "checkpoints").rglob("metrics.jsonl"))) >= 2
+
+
+def test_a_pretrained_sae(run):
+    compared = "import shutil; [shutil.copy('report.json', f'sae-metrics/{name}.json') for name in 'AB']"
+    first, (evaluate, compare) = smaller(PYTHON), blocks("bash", EVALUATION)
+    assert evaluate.startswith(EVALUATE)
+    folder, process = run(
+        *(first, *blocks("python", EVALUATION), *blocks("python", VIEWS)),
+        *(commands(smaller(EVALUATE)), compared, commands(compare, LOOK, *blocks("bash", VIEWS))),
+    )
+    assert process.returncode == 0, process.stderr
+    assert "value=" in process.stdout.splitlines()[0]  # an Estimate
     assert "shrinkage/ratio" in process.stdout
-    assert (folder / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert json.loads(process.stdout[process.stdout.index("\n{") :])["section"]
+    written = {path.name for path in (folder / "sae-metrics").iterdir()}
+    assert {"A.json", "B.json"} < written
+    assert {Path(name).suffix for name in written} == {".html", ".json"}
+    for page in ("report.html", "page.html", "comparison.html"):
+        assert (folder / page).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert json.loads(process.stdout[process.stdout.rindex("\n{") :])["section"]
 
 
 def test_ci_runs_the_test_command_as_printed():
-    assert "pytest" in BASH[1]
     script = (ROOT / ".ci" / "run").read_text()
     assert 'block for block in blocks if "pytest" in block' in script
     assert 'eval "$command"' in script
@@ -100,7 +128,8 @@ def test_the_picture_asks_for_nothing():
     assert not re.search(r"(url|href)\W+http", (ROOT / "examples" / "demo.svg").read_text())
 
 
-def test_every_picture_is_there():
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
-    assert len(pictures) == 3
-    assert all((ROOT / picture).is_file() for picture in pictures)
+@pytest.mark.parametrize("page", ["README.md", TRAINING, EVALUATION, VIEWS])
+def test_every_picture_and_page_is_there(page):
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")) if "://" not in link]
+    assert all(((ROOT / page).parent / link).exists() for link in links), links
+    assert page != "README.md" or sum(link.endswith((".png", ".svg")) for link in links) == 3

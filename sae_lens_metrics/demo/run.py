@@ -1,49 +1,41 @@
-"""The demo: two SAEs at similar L0, trained through SAELens with metrics on, evaluated on the same text and put side by side."""
+"""The demo: two SAEs at similar L0 evaluated on the same text and put side by side, then a small one trained with metrics on."""
 
 import logging
 import os
 import shlex
+import time
 import warnings
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 
 from datasets import Dataset
-from sae_lens import LoggingConfig, StandardTrainingSAEConfig, TopKTrainingSAEConfig, TrainingSAEConfig
+from transformer_lens import HookedTransformer
 
-from sae_lens_metrics.demo.model import load_tiny_lm
-from sae_lens_metrics.demo.options import DemoOptions, evaluation_config
+from sae_lens_metrics.comparison.comparison import Comparison, compare_reports
+from sae_lens_metrics.demo.findings import findings
+from sae_lens_metrics.demo.options import DemoOptions, evaluation_config, training_config
+from sae_lens_metrics.demo.shipped import SHIPPED_SAES, load_shipped_subject, load_tiny_lm
+from sae_lens_metrics.demo.training import TrainingSize, demo_saes, train_sae, training_text
 from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.loading.pretrained import load_pretrained
-from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results import Report, summary, write_atomically
-from sae_lens_metrics.results.history import METRICS_FILENAME, History, read_histories
+from sae_lens_metrics.results.history import History
+from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.text.standard_library import standard_library_documents
-from sae_lens_metrics.training.attach import MetricsRunnerConfig, MetricsTrainingRunner
+from sae_lens_metrics.views.comparison_table import print_comparison
 from sae_lens_metrics.views.page import write_report
+from sae_lens_metrics.views.sanity_line import sanity_line
 from sae_lens_metrics.views.terminal import print_reports
 
-__all__ = ["demo_saes", "run_demo"]
+__all__ = ["run_demo"]
 
-HOOK = "blocks.2.hook_resid_post"
-_CONTEXT, _BATCH = 128, 1024
-_TRAINING_TOKENS, _QUICK_TOKENS = 640_000, 100_000
-_DOCUMENTS = 900
-"""Documents of the training text, more than training reaches, so that the flag finds rows to hold out."""
-
-
-def demo_saes() -> dict[str, TrainingSAEConfig]:
-    """The two SAEs: one with an L1 penalty and one TopK, at similar L0."""
-    return {
-        "L1": StandardTrainingSAEConfig(
-            d_in=128, d_sae=1024, l1_coefficient=2.9, l1_warm_up_steps=200, normalize_activations="expected_average_only_in"
-        ),
-        "TopK": TopKTrainingSAEConfig(d_in=128, d_sae=1024, k=16, normalize_activations="expected_average_only_in"),
-    }
+_SMALL = "small"
+"""Name of the SAE that is trained to show metrics arriving."""
 
 
 def run_demo(options: DemoOptions) -> dict[str, Report]:
-    """Trains and evaluates the demo's two SAEs.
+    """Evaluates the demo's two SAEs, compares them, and trains one.
 
     Args:
         options: What to do, and where results go.
@@ -51,82 +43,99 @@ def run_demo(options: DemoOptions) -> dict[str, Report]:
     Returns:
         The reports by the SAEs' names.
     """
+    started = time.perf_counter()
     output = Path(options.output)
+    _prepare(output, options)
+    model = load_tiny_lm()
+    histories: dict[str, History] = {}
+    if options.train:
+        histories = _train_both(model, output, options)
+    subjects = {name: _subject(name, model, output if options.train else None) for name in SHIPPED_SAES}
+    reports = _evaluate(subjects, options)
+    for name, report in reports.items():
+        report.save(output / f"{name}.json")
+    write_atomically(output / "summary.csv", summary(reports).to_csv())
+    comparison = compare_reports(reports)
+    _write_page(output, reports, comparison, histories)
+    print_reports(reports)
+    print_comparison(comparison)
+    print("\n".join(["What this tells:", *findings(reports)]), flush=True)
+    if not options.train:
+        histories = {_SMALL: _train_small(model, output, options)}
+        _write_page(output, reports, comparison, histories)
+    _say_where(output, options, time.perf_counter() - started)
+    return reports
+
+
+def _prepare(output: Path, options: DemoOptions) -> None:
+    """W&B on disk unless it is asked for; what other packages say about a model and text of our own making is of no use to the reader."""
     os.environ.setdefault("WANDB_DIR", str(output))
     if not options.wandb_online:
         os.environ.setdefault("WANDB_MODE", "offline")
         os.environ.setdefault("WANDB_SILENT", "true")
-    _quieten()
-    model = load_tiny_lm()
-    train = Dataset.from_dict({"text": list(islice(standard_library_documents("train"), _DOCUMENTS))})
-    histories: dict[str, History] = {}
-    for name, sae in demo_saes().items():
-        print(f"training the {name} SAE, with metrics on", flush=True)
-        cfg = _runner_config(name, sae, options)
-        MetricsTrainingRunner(cfg, override_dataset=train, override_model=model).run()
-        histories[name] = read_histories(Path(str(cfg.checkpoint_path)) / METRICS_FILENAME)[""]
-
-    held_out = Dataset.from_dict({"text": list(standard_library_documents("held_out"))})
-    subjects = {name: load_pretrained(str(output / name), model=model, device="cpu") for name in demo_saes()}
-    corpus = Corpus.from_dataset(held_out, next(iter(subjects.values())), tokens=8_192 if options.quick else 65_536)
-    reports: dict[str, Report] = {}
-    for name, subject in subjects.items():
-        print(f"evaluating the {name} SAE on held-out files of the standard library", flush=True)
-        reports[name] = EvaluationRun(subject, corpus, evaluation_config(options)).report()
-        reports[name].save(output / f"{name}.json")
-    write_atomically(output / "summary.csv", summary(reports).to_csv())
-    write_report(reports, output / "report.html", histories=histories, title="Two SAEs of the demo")
-    print_reports(reports)
-    _say_where(output, options)
-    return reports
-
-
-def _runner_config(name: str, sae: TrainingSAEConfig, options: DemoOptions) -> MetricsRunnerConfig[TrainingSAEConfig]:
-    return MetricsRunnerConfig(
-        sae=sae,
-        metrics=MetricsConfig.preset("train"),
-        model_name="tiny_lm",
-        hook_name=HOOK,
-        dataset_path="standard library",
-        context_size=_CONTEXT,
-        training_tokens=_QUICK_TOKENS if options.quick else _TRAINING_TOKENS,
-        train_batch_size_tokens=_BATCH,
-        n_batches_in_buffer=64,
-        store_batch_size_prompts=32,
-        n_batches_for_norm_estimate=20,
-        exclude_special_tokens=True,
-        dead_feature_window=200,
-        feature_sampling_window=100,  # SAELens notes the L0 of the last window
-        lr=2e-3,
-        lr_warm_up_steps=50,
-        lr_decay_steps=(_QUICK_TOKENS if options.quick else _TRAINING_TOKENS) // _BATCH // 4,
-        n_eval_batches=2,
-        logger=LoggingConfig(
-            wandb_project=options.wandb_project,
-            run_name=name,
-            wandb_log_frequency=10,
-            eval_every_n_wandb_logs=20,
-            log_weights_to_wandb=False,
-        ),
-        checkpoint_path=str(Path(options.output) / "checkpoints" / name),
-        output_path=str(Path(options.output) / name),
-        verbose=False,
-    )
-
-
-def _quieten() -> None:
-    """What other packages say about a model and text of our own making is of no use to the reader."""
     warnings.filterwarnings("ignore")
     for name in ("sae_lens", "transformer_lens", "transformers", "datasets"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _say_where(output: Path, options: DemoOptions) -> None:
+def _subject(name: str, model: HookedTransformer, trained: Path | None) -> Subject:
+    return load_shipped_subject(name, model) if trained is None else load_pretrained(str(trained / name), model=model, device="cpu")
+
+
+def _evaluate(subjects: Mapping[str, Subject], options: DemoOptions) -> dict[str, Report]:
+    """The sanity lines of all SAEs first, as there should be something to look at soon; then the metrics."""
+    config = evaluation_config(options)
+    held_out = Dataset.from_dict({"text": list(standard_library_documents("held_out"))})
+    corpus = Corpus.from_dataset(held_out, next(iter(subjects.values())), tokens=config.tokens)
+    print(f"Two SAEs of a tiny language model, on {corpus.tokens.numel():,} tokens of held-out files of the standard library.", flush=True)
+    runs = {name: EvaluationRun(subject, corpus, config) for name, subject in subjects.items()}
+    for name, run in runs.items():
+        print(f"{name}: {sanity_line(run.sanity)}", flush=True)
+    reports: dict[str, Report] = {}
+    for name, run in runs.items():
+        print(f"Evaluating {name}: {', '.join(config.names)}.", flush=True)
+        reports[name] = run.report()
+    return reports
+
+
+def _train_both(model: HookedTransformer, output: Path, options: DemoOptions) -> dict[str, History]:
+    histories: dict[str, History] = {}
+    text, size = training_text(), TrainingSize(100_000 if options.quick else 640_000, evaluations=3)
+    for name, sae in demo_saes().items():
+        print(f"Training {name} on {size.tokens:,} tokens, with metrics on.", flush=True)
+        histories[name] = train_sae(
+            name,
+            sae,
+            model=model,
+            text=text,
+            size=size,
+            metrics=training_config(options),
+            output=output,
+            wandb_project=options.wandb_project,
+        )
+    return histories
+
+
+def _train_small(model: HookedTransformer, output: Path, options: DemoOptions) -> History:
+    """Some ten seconds of training, to see metrics arrive."""
+    size = TrainingSize(20_480 if options.quick else 61_440, evaluations=2)
+    sae, metrics = demo_saes(d_sae=256)["TopK"], training_config(options)
+    print(f"\nTraining a small SAE on {size.tokens:,} tokens, with metrics on (MetricsConfig: {', '.join(metrics.names)}).", flush=True)
+    return train_sae(
+        _SMALL, sae, model=model, text=training_text(200), size=size, metrics=metrics, output=output, wandb_project=options.wandb_project
+    )
+
+
+def _write_page(output: Path, reports: dict[str, Report], comparison: Comparison, histories: dict[str, History]) -> None:
+    write_report(reports, output / "report.html", histories=histories, comparison=comparison, title="Two SAEs of the demo")
+
+
+def _say_where(output: Path, options: DemoOptions, seconds: float) -> None:
     where = shlex.quote(str(output))
-    print(f"\nreport:       {output}/report.html (open it in a browser: figures, every latent, examples)")
+    print(f"\nDone in {seconds:.0f} s.")
+    print(f"page:         {output}/report.html (open it in a browser: findings, figures, every latent, examples)")
     print(f"results:      {output}/L1.json and TopK.json (sae_lens_metrics.Report.load, or any JSON reader)")
     print(f"in one table: {output}/summary.csv")
-    print(f"SAEs:         {output}/L1 and {output}/TopK, with metrics.json of the end of training")
-    print(f"over time:    {output}/checkpoints/*/*/metrics.jsonl")
+    print(f"training:     {output}/checkpoints/*/*/metrics.jsonl")
     if not options.wandb_online:
         print(f"W&B offline:  wandb leet {where}/wandb   or   wandb sync {where}/wandb/offline-run-*")

@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -75,6 +76,15 @@ class EvaluationRun:
             raise MetricCheckError(f"the metric {name!r} returned a {type(result).__name__}, expected a MetricResult")
         return replace(result, seconds=round(time.perf_counter() - started, 3))
 
+    @cached_property
+    def sanity(self) -> MetricResult:
+        """The sanity line, computed once, when it is first asked for.
+
+        Raises:
+            SubjectError: If the activations cannot be evaluated.
+        """
+        return self.compute(SANITY)
+
     def report(self, *, on_error: Callable[[str, Exception], None] | None = None) -> Report:
         """Computes the sanity line and every metric.
 
@@ -84,7 +94,7 @@ class EvaluationRun:
         Raises:
             SubjectError: If the activations cannot be evaluated.
         """
-        checked = self.compute(SANITY)
+        checked = self.sanity
         self._announce(checked.seconds)
         results: dict[str, MetricResult] = {}
         errors: dict[str, str] = {}

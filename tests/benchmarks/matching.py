@@ -13,7 +13,7 @@ from itertools import islice
 import torch
 from datasets import Dataset
 
-from sae_lens_metrics.demo.model import load_tiny_lm
+from sae_lens_metrics.demo.shipped import load_tiny_lm
 from sae_lens_metrics.functional.matching import Matcher
 from sae_lens_metrics.functional.ngrams import NGram, Patterns
 from sae_lens_metrics.text.standard_library import standard_library_documents

@@ -20,7 +20,7 @@ warnings.filterwarnings("ignore")
 import n2g_oracle
 
 from sae_lens_metrics import Corpus, MetricsConfig
-from sae_lens_metrics.demo.model import load_tiny_lm
+from sae_lens_metrics.demo.shipped import load_tiny_lm
 from sae_lens_metrics.functional.ngram_building import Examples, build_patterns
 from sae_lens_metrics.functional.ngrams import ABSENT
 from sae_lens_metrics.loading.pretrained import load_pretrained

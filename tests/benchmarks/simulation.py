@@ -14,7 +14,7 @@ from sae_lens.saes.sae import SAEMetadata
 from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
 
 from sae_lens_metrics import Corpus, Subject
-from sae_lens_metrics.demo.model import load_tiny_lm
+from sae_lens_metrics.demo.shipped import load_tiny_lm
 from sae_lens_metrics.functional.ngrams import Patterns
 from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
 from sae_lens_metrics.metrics.n2g.explanations import Explanations

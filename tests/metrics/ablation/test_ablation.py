@@ -8,7 +8,7 @@ from saes import D_SAE, HOOK, training_sae
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject
-from sae_lens_metrics.demo.model import load_tiny_lm
+from sae_lens_metrics.demo.shipped import load_tiny_lm
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT, effect_sparsity
 from sae_lens_metrics.metrics.ablation.compute import SequenceGroup, ablation, positions_to_ablate

@@ -656,7 +656,7 @@ MEASURE = """
     from sae_lens.saes.sae import SAEMetadata
     from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
     from sae_lens_metrics import Corpus, Subject
-    from sae_lens_metrics.demo.model import load_tiny_lm
+    from sae_lens_metrics.demo.shipped import load_tiny_lm
     from sae_lens_metrics.text.standard_library import standard_library_documents
     from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
     from simulated import cut_ngrams, explanations_of

@@ -752,7 +752,7 @@ MEASURE = """
     from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
     from sae_lens_metrics import Corpus, MetricsConfig, Subject
     from sae_lens_metrics.metrics.n2g.spec import N2GConfig
-    from sae_lens_metrics.demo.model import load_tiny_lm
+    from sae_lens_metrics.demo.shipped import load_tiny_lm
     from sae_lens_metrics.text.standard_library import standard_library_documents
     from sae_lens_metrics.metrics.n2g.explanations import explain
 

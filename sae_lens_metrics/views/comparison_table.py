@@ -1,0 +1,85 @@
+"""A comparison on the terminal."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sae_lens_metrics.comparison.comparison import CAVEAT, Comparison, Difference
+from sae_lens_metrics.results.in_words import printable, with_error
+
+__all__ = ["print_comparison"]
+
+_STYLES = {"higher": "green", "lower": "magenta", "no difference beyond noise": "", "not tested": "dim"}
+_WIDE = 120
+"""Columns of a terminal on which the errors of both values fit too."""
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None, *, everything: bool = False) -> None:
+    """Prints a table for each report that is compared with the first, then what must be known about them.
+
+    Args:
+        comparison: The comparison.
+        console: Where to print; default the terminal.
+        everything: Whether to show baselines, and numbers that say the same as others, too.
+    """
+    console = console or Console()
+    for name, differences in groupby(comparison.differences, key=lambda each: each.name):
+        console.print(_plain(f"first: {comparison.names[0]}, second: {name}"), soft_wrap=True)
+        console.print(_table(list(differences), everything=everything, wide=console.width >= _WIDE))
+    for text in _remarks(comparison):
+        console.print(_plain(text))
+
+
+def _table(differences: list[Difference], *, everything: bool, wide: bool) -> Table:
+    """One report against the first one."""
+    caption = "value ± standard error" if wide else "difference ± standard error"
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=f"{caption}; * not paired", caption_justify="left")
+    table.add_column("", overflow="fold")
+    for heading in ("first", "second", "difference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("the second is", no_wrap=wide)
+    for metric, rows in groupby(differences, key=lambda each: each.number.split("/")[0]):
+        shown = [each for each in rows if everything or _is_shown(each)]
+        if shown:
+            table.add_section()
+            table.add_row(Text(printable(metric), style="bold"))
+        for each in shown:
+            table.add_row(*_row(each, wide=wide))
+    return table
+
+
+def _is_shown(each: Difference) -> bool:
+    """Whether a number is tested, or exact; not baselines and numbers that say the same as others."""
+    return each.p is not None or not (each.first_stderr and each.second_stderr)
+
+
+def _row(each: Difference, *, wide: bool) -> list[Text]:
+    name = each.number.split("/", 1)[1] + ("" if each.paired or each.stderr is None else " *")
+    difference = with_error(each.difference, each.stderr)
+    verdict = each.verdict if each.untested is None or each.stderr is None else each.untested  # why numbers are exact is in their names
+    return [
+        _plain(f" {name}"),
+        _plain(with_error(each.first, each.first_stderr, shown=wide)),
+        _plain(with_error(each.second, each.second_stderr, shown=wide)),
+        _plain(difference if each.difference <= 0 else f"+{difference}"),
+        Text(printable(verdict), style=_STYLES[each.verdict]),
+    ]
+
+
+def _remarks(comparison: Comparison) -> Iterator[str]:
+    many = f"{comparison.tested} numbers were tested" if comparison.tested != 1 else "one number was tested"
+    yield (
+        f'{many}, by t tests corrected for their number (Holm-Bonferroni): the probability of any false "higher" or "lower" is at most '
+        f"{comparison.alpha:g}. Exact counts, baselines, and numbers that say the same as another one are not tested."
+    )
+    yield CAVEAT
+    yield from (f"note: {note}" for note in comparison.notes)
+
+
+def _plain(text: str) -> Text:
+    """Text that the terminal shows as it is: no mark-up, no control characters."""
+    return Text(printable(text))
