@@ -9,8 +9,8 @@ from sae_lens_metrics.demo.options import DemoOptions, evaluation_config
 __all__ = ["run_demo"]
 
 _DESCRIPTION = (
-    "Trains two SAEs, one with an L1 penalty and one TopK, on a tiny language model that comes with the package, evaluates both, and "
-    "prints their metrics side by side. Needs no network; takes about four and a half minutes on two cores."
+    "Evaluates two SAEs of a tiny language model, one with an L1 penalty and one TopK, compares them, and trains a small one with metrics "
+    "on. All of it comes with the package: it needs no network, and takes about a minute on two cores."
 )
 
 

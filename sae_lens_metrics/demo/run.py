@@ -24,8 +24,8 @@ from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.text.standard_library import standard_library_documents
 from sae_lens_metrics.views.comparison_table import print_comparison
+from sae_lens_metrics.views.one_line import sanity_line
 from sae_lens_metrics.views.page import write_report
-from sae_lens_metrics.views.sanity_line import sanity_line
 from sae_lens_metrics.views.terminal import print_reports
 
 __all__ = ["run_demo"]
@@ -118,7 +118,7 @@ def _train_both(model: HookedTransformer, output: Path, options: DemoOptions) ->
 
 def _train_small(model: HookedTransformer, output: Path, options: DemoOptions) -> History:
     """Some ten seconds of training, to see metrics arrive."""
-    size = TrainingSize(20_480 if options.quick else 61_440, evaluations=2)
+    size = TrainingSize(20_480 if options.quick else 45_056, evaluations=2)
     sae, metrics = demo_saes(d_sae=256)["TopK"], training_config(options)
     print(f"\nTraining a small SAE on {size.tokens:,} tokens, with metrics on (MetricsConfig: {', '.join(metrics.names)}).", flush=True)
     return train_sae(

@@ -1,5 +1,6 @@
 """SAEs of the tiny language model, trained through SAELens with the flag on."""
 
+import math
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,8 @@ __all__ = ["HOOK", "TrainingSize", "demo_saes", "train_sae", "training_text"]
 
 HOOK = "blocks.2.hook_resid_post"
 _CONTEXT, _BATCH, _D_IN = 128, 1024, 128
+_LOGGED = 5
+"""Steps from one log call of SAELens to the next."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def train_sae(
             log_to_wandb=wandb_project is not None,
             wandb_project=wandb_project or "",
             run_name=name,
-            wandb_log_frequency=10,
-            eval_every_n_wandb_logs=max(1, steps // 10 // size.evaluations),
+            wandb_log_frequency=_LOGGED,
+            eval_every_n_wandb_logs=math.ceil(steps / (size.evaluations + 1) / _LOGGED),
             log_weights_to_wandb=False,
         ),
         checkpoint_path=str(output / "checkpoints" / name),

@@ -49,7 +49,6 @@ class EvaluationRun:
         self.subject, self.corpus, self.config = subject, corpus, config
         self._metrics = {name: get_metric(name) for name in (SANITY, *config.names)}
         self._shared: dict[Callable[..., Any], Any] = {}
-        self._started = time.perf_counter()
 
     def context(self, name: str, generator: torch.Generator | None = None) -> MetricContext:
         """What a metric is given.
@@ -94,7 +93,7 @@ class EvaluationRun:
         Raises:
             SubjectError: If the activations cannot be evaluated.
         """
-        checked = self.sanity
+        checked, started = self.sanity, time.perf_counter()
         self._announce(checked.seconds)
         results: dict[str, MetricResult] = {}
         errors: dict[str, str] = {}
@@ -107,7 +106,7 @@ class EvaluationRun:
                 errors[name] = f"{type(error).__name__}: {error}"
                 on_error(name, error)
         warnings = [*self.corpus.warnings, *sanity_warnings(checked, self.subject.expected)]
-        seconds = time.perf_counter() - self._started
+        seconds = checked.seconds + time.perf_counter() - started
         return Report(checked, results, errors, warnings, provenance(self.subject, self.corpus, self.config, seconds))
 
     def _announce(self, seconds: float) -> None:

@@ -29,6 +29,7 @@ from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.training.held_out_text import NOT_HELD_OUT, hold_out
 from sae_lens_metrics.training.isolation import isolated
+from sae_lens_metrics.views.one_line import headline_line
 from sae_lens_metrics.views.wandb.log import log_result_file, loggable
 
 __all__ = ["MetricsRunnerConfig", "MetricsTrainingRunner", "OverheadBudget", "attach_metrics"]
@@ -258,6 +259,7 @@ class _TrainingMetrics:
             for name, sae in saes.items():
                 try:
                     report = self._report(sae, scalers[name])
+                    logger.info("%sstep %d: %s", f"{name}, " if name else "", steps, headline_line(report))
                     path = self._write(report, name, steps=steps, final=final)
                     if self._logs_to_wandb:
                         logged |= loggable(

@@ -12,34 +12,83 @@ from specs import SPECS
 
 from sae_lens_metrics import Report
 from sae_lens_metrics.cli.main import main
+from sae_lens_metrics.demo.shipped import SHIPPED_SAES, load_shipped_subject
+from sae_lens_metrics.results.history import read_histories
 from sae_lens_metrics.results.in_words import with_error
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 TINY_LM = files("sae_lens_metrics.demo") / "tiny_lm"
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """The demo's folder, and what it printed."""
-    folder, printed = tmp_path_factory.mktemp("demo") / "demo", io.StringIO()
+def printed_by(*arguments):
+    """What the demo prints."""
+    printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setenv("COLUMNS", "160")
         patch.delenv("WANDB_DIR", raising=False)
-        assert main(["demo", "--quick", "--output", str(folder)]) == 0
-    return folder, printed.getvalue()
+        assert main(["demo", "--quick", *arguments]) == 0
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo's folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    return folder, printed_by("--output", str(folder))
+
+
+def shrinkage(folder, name):
+    return Report.load(folder / f"{name}.json").metrics["shrinkage"].estimates["ratio"]
 
 
 def test_the_demo_runs_and_puts_two_saes_side_by_side(demo):
     folder, printed = demo
+    assert re.search(r"^L1: L0: active latents per token [\d.]+ ± .*\nTopK: L0", printed, flags=re.MULTILINE)  # something to look at first
     assert re.search(r"shrinkage/ratio +│ +[\d.]+ ± [\d.]+ +│ +[\d.]+ ± [\d.]+", printed)
     for name in ("L1", "TopK"):
         report = Report.load(folder / f"{name}.json")
         assert not report.errors
         assert report.metrics.keys() == {"probe", "n2g", "explanation", "ablation", "shrinkage"}
-        assert Report.load(folder / name / "metrics.json")
-    assert list((folder / "checkpoints").rglob("metrics.jsonl"))
+    assert "first: L1, second: TopK" in printed
     for named in ("report.html", "L1.json", "summary.csv"):
         assert str(folder / named) in printed
+
+
+def test_it_tells_what_shrinkage_costs(demo):
+    folder, printed = demo
+    l1, topk = shrinkage(folder, "L1"), shrinkage(folder, "TopK")
+    assert l1.value - 5 * l1.stderr > 1.2
+    assert abs(topk.value - 1) < 0.03
+    assert 0 < topk.stderr < 0.01
+    assert re.search(r"L1 shrinks its active latents: .* 1\.\d+ ± [\d.]+ times as large, .* 0\.\d+ ± [\d.]+ nats lower", printed)
+    assert "TopK does not shrink its active latents" in printed
+
+
+def test_metrics_arrive_while_it_trains(demo):
+    folder, _ = demo
+    history = read_histories(next((folder / "checkpoints").rglob("metrics.jsonl")))[""]
+    assert [point.final for point in history.points] == [False, False, True]
+    assert all("shrinkage/ratio" in point.values for point in history.points)
+    assert Report.load(folder / "small" / "metrics.json")
+    assert list((folder / "wandb").glob("offline-run-*"))
+    assert "small" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_it_trains_the_two_on_demand(tmp_path):
+    printed_by("--train", "--output", str(tmp_path / "demo"))
+    for name in ("L1", "TopK"):
+        assert Report.load(tmp_path / "demo" / name / "metrics.json").flat()["shrinkage/ratio"] > 0
+        assert shrinkage(tmp_path / "demo", name).value > 0
+    assert shrinkage(tmp_path / "demo", "L1").value != shrinkage(tmp_path / "demo", "TopK").value
+
+
+def test_the_saes_are_small_and_float32_once_loaded(model):
+    folder = files("sae_lens_metrics.demo") / "saes"
+    assert sum(len((folder / name / "sae_weights.safetensors").read_bytes()) for name in SHIPPED_SAES) <= 2_000_000
+    for name in SHIPPED_SAES:
+        subject = load_shipped_subject(name, model)
+        assert {parameter.dtype for parameter in subject.dictionary.sae.parameters()} == {torch.float32}
 
 
 def test_the_page_shows_what_the_demo_found(demo, reader):
