@@ -18,9 +18,17 @@ from valid_results import results_are_valid
 torch.set_num_threads(1)  # small tensors: threads cost more than they give, and the order of sums is fixed
 
 
+ORDER = ("integrations", "training", "browser", "demo", "readme", "loading", "evaluation", "metrics/")
+"""What is missing in another package is named first, before all that fails for it; then what takes long, so that no process is last."""
+
+
 def pytest_collection_modifyitems(items):
-    """What is missing in another package is named first, before all that fails for it."""
-    items.sort(key=lambda item: "integrations" not in item.nodeid)
+    for item in items:
+        if {"reader", "browser"} & {*item.fixturenames}:
+            item.add_marker("browser")
+        if any(name in item.nodeid for name in ("test_hub", "loading/", "test_sweep", "test_readme")):
+            item.add_marker("hub")
+    items.sort(key=lambda item: next((place for place, part in enumerate(ORDER) if part in item.nodeid), len(ORDER)))
 
 
 @pytest.fixture(scope="session")

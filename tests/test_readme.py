@@ -28,15 +28,17 @@ TRAINING, EVALUATION, VIEWS = (f"sae_lens_metrics/{room}/README.md" for room in 
 INSTALL, TEST, EVALUATE, LOOK = blocks("bash")
 FLAG, PYTHON = blocks("python")
 
+LITTLE = {"probe": {"tasks": ["base64"], "examples": 20}, "ablation": {"sequences": 8}, "n2g": {"max_length": 4}}
+LITTLE_FLAGS = "--probe.tasks base64 --probe.examples 20 --ablation.sequences 8 --n2g.max_length 4"
 SMALLER = {
     "d_in=768, d_sae=24576, k=32": f"d_in={HUB_D_IN}, d_sae=64, k=8",
     '"training_tokens": 100_000_000': '"training_tokens": 8192, "n_batches_in_buffer": 64',
     "training_tokens=100_000_000": "training_tokens=8192",
     "--d_in 768 --d_sae 24576 --k 32": f"--d_in {HUB_D_IN} --d_sae 64 --k 8",
     "--training_tokens 100000000": "--training_tokens 8192",
-    "--dataset NeelNanda/pile-10k": "--dataset NeelNanda/pile-10k --tokens 1024 --probe.examples 20",
+    "--dataset NeelNanda/pile-10k": f"--dataset NeelNanda/pile-10k --tokens 1024 {LITTLE_FLAGS}",
     "tokens=65_536": "tokens=1024",
-    "evaluate(subject, corpus)": "evaluate(subject, corpus, sae_lens_metrics.MetricsConfig(probe={'examples': 20}))",
+    "evaluate(subject, corpus)": f"evaluate(subject, corpus, sae_lens_metrics.MetricsConfig(**{LITTLE}))",
 }
 
 
@@ -108,7 +110,7 @@ def test_a_pretrained_sae(run):
         *(commands(smaller(EVALUATE)), compared, commands(compare, LOOK, *blocks("bash", VIEWS))),
     )
     assert process.returncode == 0, process.stderr
-    assert "value=" in process.stdout.splitlines()[0]  # an Estimate
+    assert re.search(r"^0\.\d+ ± 0\.\d+$", process.stdout, flags=re.MULTILINE)  # the estimate
     assert "shrinkage/ratio" in process.stdout
     written = {path.name for path in (folder / "sae-metrics").iterdir()}
     assert {"A.json", "B.json"} < written

@@ -13,11 +13,12 @@ from rich.console import Console
 from scipy import stats
 
 from sae_lens_metrics import Estimate, MetricsConfig, Report, compare_reports
-from sae_lens_metrics.cli.compare import print_comparison, run_compare
+from sae_lens_metrics.cli.compare import run_compare
 from sae_lens_metrics.comparison.comparison import read_reports, result_files
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.functional.statistics import ratio_influence, ratio_with_error
 from sae_lens_metrics.results import MetricResult
+from sae_lens_metrics.views.comparison_table import print_comparison
 
 
 def estimate(sums, counts=None, of="documents"):
@@ -136,6 +137,7 @@ def simulated(rng, *, paired, shift=None, longest=40):
     return [found.verdict for found in compare_reports(reports, alpha=ALPHA).differences]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("paired", "longest", "too_many"), [(True, 40, 0), (False, 40, 0), (True, 120, 0.01), (False, 120, 0.01)])
 def test_the_rate_of_false_differences_is_the_level(paired, longest, too_many):
     """Within binomial error; where documents differ in length, 20 of them are few, and the rate may be a little higher."""

@@ -13,10 +13,10 @@ from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 CONFIG = MetricsConfig(
-    tokens=8_192,
-    probe=ProbeConfig(tasks=["base64", "camel_case", "inside_comment", "true_sum"], examples=120),
-    n2g=N2GConfig(max_length=4),
-    ablation=AblationConfig(sequences=48, positions=4, latents=4, baselines=4),
+    tokens=4_096,
+    probe=ProbeConfig(tasks=["base64", "camel_case", "inside_comment", "true_sum"], examples=80),
+    n2g=N2GConfig(max_length=3),
+    ablation=AblationConfig(sequences=32, positions=4, latents=4, baselines=4),
 )
 
 

@@ -11,6 +11,8 @@ from scipy.optimize import nnls
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate, register_metric
 from sae_lens_metrics.errors import ConfigError, CorpusError
+from sae_lens_metrics.metrics.ablation.spec import AblationConfig
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.registry import get_metric, metric_names
 from sae_lens_metrics.metrics.sanity.compute import sanity_warnings
@@ -21,6 +23,7 @@ from sae_lens_metrics.text.standard_library import standard_library_documents
 from sae_lens_metrics.text.tokenization import Tokenization, token_store
 
 PROBE = ProbeConfig(tasks=["base64", "inside_string", "true_sum"], examples=80)
+LITTLE = MetricsConfig(probe=PROBE, n2g=N2GConfig(max_length=4), ablation=AblationConfig(sequences=12, positions=4, latents=8, baselines=4))
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +194,7 @@ def test_an_sae_that_never_fires(model, corpus):
 
 def test_same_seed_same_numbers_and_the_global_state_untouched(model, corpus):
     subject = subject_of(model)
-    config = MetricsConfig(probe=PROBE, seed=3)
+    config = dataclasses.replace(LITTLE, seed=3)
     before = torch.get_rng_state()
     first, second = (evaluate(subject, corpus, config) for _ in range(2))
     assert torch.equal(before, torch.get_rng_state())
@@ -203,7 +206,7 @@ def test_same_seed_same_numbers_and_the_global_state_untouched(model, corpus):
 
 def test_the_batch_size_changes_nothing(model, corpus):
     subject = subject_of(model)
-    one, many = (evaluate(subject, corpus, MetricsConfig(probe=PROBE, batch_size=size)).flat() for size in (3, 16))
+    one, many = (evaluate(subject, corpus, dataclasses.replace(LITTLE, batch_size=size)).flat() for size in (3, 16))
     assert one.keys() == many.keys()
     for key in one:
         if "kkt" not in key:
@@ -211,7 +214,7 @@ def test_the_batch_size_changes_nothing(model, corpus):
 
 
 def test_every_number_has_an_error_or_a_reason(model, corpus):
-    report = evaluate(subject_of(model), corpus, MetricsConfig(probe=PROBE))
+    report = evaluate(subject_of(model), corpus, LITTLE)
     for name, estimate in report.estimates():
         assert estimate.stderr is not None or estimate.reason, name
 
@@ -262,6 +265,7 @@ def test_a_corpus_that_is_too_small(tokens_):
         Corpus.from_tokens(tokens_)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_the_spread_over_draws_of_the_text(model):
     """Sequences of one document are alike; the error must not take them for independent."""
     rows = Dataset.from_dict({"text": list(standard_library_documents("held_out"))})

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from datasets import Dataset
-from saes import TO_TRAIN
 from scipy.optimize import nnls
 
 from sae_lens_metrics import Corpus, MetricsConfig, evaluate
+from sae_lens_metrics.demo.shipped import SHIPPED_SAES
 from sae_lens_metrics.functional.refinement import kkt_residual, refine_activations
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.text.standard_library import standard_library_documents
@@ -40,7 +40,7 @@ def test_refinement_lowers_error_and_loss(reports):
         assert flat["shrinkage/kkt_residual"] < 1e-5
 
 
-@pytest.mark.parametrize("name", TO_TRAIN)
+@pytest.mark.parametrize("name", SHIPPED_SAES)
 def test_the_optimum_is_that_of_nnls_on_real_tokens(name, trained, held_out):
     subject = trained[name]
     x = next(held_out.activations(subject, 4, progress="")).x[:300]

@@ -27,6 +27,7 @@ from sae_lens.training.activation_scaler import ActivationScaler
 from scipy.optimize import nnls
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from slow import slow_but
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -268,7 +269,8 @@ def _covering():
 
 EVERYTHING, COVERING = list(_everything()), list(_covering())
 everything = pytest.mark.parametrize("case", EVERYTHING, ids=str)
-covering = pytest.mark.parametrize("case", COVERING, ids=str)
+FIRST = {(case.architecture, case.trained): case for case in reversed(COVERING)}.values()
+covering = pytest.mark.parametrize("case", slow_but(COVERING, lambda case: case in FIRST), ids=str)
 
 
 def test_the_covering_set_covers():
@@ -693,7 +695,9 @@ POOLED = {"last": lambda values: values[-1], "mean": lambda values: values[1:].m
 probe_module = importlib.import_module("sae_lens_metrics.metrics.probe.compute")  # the package has the metric under the module's name
 
 
-@pytest.mark.parametrize(("case", "pooling"), [(case, [*POOLED][i % 3]) for i, case in enumerate(COVERING)], ids=str)
+@pytest.mark.parametrize(
+    ("case", "pooling"), slow_but([(case, [*POOLED][i % 3]) for i, case in enumerate(COVERING)], lambda both: both[0] in FIRST), ids=str
+)
 def test_probe(case, pooling, monkeypatch):
     case_built, task = built(case), example_task()
     plain, subject = case_built.plain, case_built.subject

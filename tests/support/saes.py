@@ -29,13 +29,6 @@ TRAINING_CONFIGS = {
     "matryoshka_batchtopk": lambda **k: MatryoshkaBatchTopKTrainingSAEConfig(k=8, matryoshka_widths=[32, 96], **k),
     "matching_pursuit": lambda **k: MatchingPursuitTrainingSAEConfig(residual_threshold=0.1, max_iterations=8, **k),
 }
-TO_TRAIN = {
-    "L1": StandardTrainingSAEConfig(
-        d_in=128, d_sae=512, l1_coefficient=2.5, l1_warm_up_steps=50, normalize_activations="expected_average_only_in"
-    ),
-    "TopK": TopKTrainingSAEConfig(d_in=128, d_sae=512, k=16, normalize_activations="expected_average_only_in"),
-}
-"""What the tests of metrics train on the real language model."""
 SUPPORTED = [name for name in TRAINING_CONFIGS if name != "matching_pursuit"]
 
 

@@ -1,6 +1,7 @@
 import json
 import logging
 import re
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from PIL import Image
 from runners import BATCH, STEPS, multi_runner, single_runner, small_metrics
 from sae_lens.saes.sae import SAE
 from saes import D_IN, D_SAE, HOOK, SUPPORTED, TRAINING_CONFIGS
+from slow import slow_but
 
 from sae_lens_metrics import Estimate, MetricsRunnerConfig, MetricsTrainingRunner, Report, attach_metrics
 from sae_lens_metrics.errors import ConfigError, CorpusError
@@ -39,8 +41,11 @@ def trained(make, seed=7):
 # --- training is not disturbed -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("normalize", ["none", "expected_average_only_in", "covariance_whitening"])
-@pytest.mark.parametrize("architecture", TRAINING_CONFIGS)
+NORMALIZED = ["none", "expected_average_only_in", "covariance_whitening"]
+EVERY_TIME = [("standard", "expected_average_only_in"), ("topk", "none"), ("batchtopk", "none"), ("gated", "covariance_whitening")]
+
+
+@pytest.mark.parametrize(("architecture", "normalize"), slow_but(product(TRAINING_CONFIGS, NORMALIZED), EVERY_TIME.__contains__))
 def test_weights_are_bit_identical(architecture, normalize, model, dataset, tmp_path):
     if architecture == "matching_pursuit" and normalize == "covariance_whitening":
         pytest.skip("SAELens itself cannot fold whitening into matching pursuit")
@@ -50,12 +55,13 @@ def test_weights_are_bit_identical(architecture, normalize, model, dataset, tmp_
     assert len(read_lines(tmp_path / "b")) == 3
 
 
+@pytest.mark.slow
 def test_weights_are_bit_identical_with_wandb_on(model, dataset, tmp_path):
     plain = trained(lambda: single_runner(tmp_path / "a", model, dataset, wandb=True))
     assert_identical(plain, trained(lambda: single_runner(tmp_path / "b", model, dataset, wandb=True, metrics=small_metrics())))
 
 
-@pytest.mark.parametrize("architecture", TRAINING_CONFIGS)
+@pytest.mark.parametrize("architecture", slow_but(TRAINING_CONFIGS, "topk".__eq__))
 def test_weights_are_bit_identical_with_prefetching(architecture, model, dataset, tmp_path):
     def run(folder, **changes):
         return trained(lambda: single_runner(folder, model, dataset, architecture, prefetch_llm_batches=True, **changes))
@@ -63,6 +69,7 @@ def test_weights_are_bit_identical_with_prefetching(architecture, model, dataset
     assert_identical(run(tmp_path / "a"), run(tmp_path / "b", metrics=small_metrics()))
 
 
+@pytest.mark.slow
 def test_weights_are_bit_identical_on_two_threads(model, dataset, tmp_path):
     torch.set_num_threads(2)
     try:
@@ -85,7 +92,7 @@ def test_weights_are_bit_identical_with_several_saes(model, dataset, tmp_path):
     assert Report.load(tmp_path / "b" / "output" / "topk" / "metrics.json").metrics["shrinkage"]
 
 
-@pytest.mark.parametrize("architecture", SUPPORTED)
+@pytest.mark.parametrize("architecture", slow_but(SUPPORTED, "topk".__eq__))
 def test_weights_are_bit_identical_after_a_resume_and_so_is_the_evaluation_text(architecture, model, dataset, tmp_path):
     def stages(folder, metrics):
         torch.manual_seed(7)
@@ -249,6 +256,7 @@ def test_an_offline_wandb_run_has_every_metric_and_every_log_of_saelens(model, d
         assert image.width > 400
 
 
+@pytest.mark.slow
 def test_the_result_file_of_a_training_run_is_an_artifact_of_it(model, dataset, tmp_path, monkeypatch):
     offline_run(tmp_path / "runs", model, dataset, monkeypatch, metrics=SHRINKAGE)
     (artifact,) = (each for each in records(tmp_path / "runs", "artifact") if each["type"] == "sae-metrics")
@@ -268,6 +276,7 @@ def test_a_table_that_cannot_be_drawn_is_one_warning_and_costs_no_number(model, 
     assert sum("drawing mixed/rows for W&B failed, training goes on" in record.getMessage() for record in caplog.records) == 1
 
 
+@pytest.mark.slow
 def test_keys_of_several_saes_in_wandb(model, dataset, tmp_path, monkeypatch):
     fresh_wandb(tmp_path / "wandb_runs", monkeypatch)
     multi_runner(tmp_path, model, dataset, wandb=True, metrics=SHRINKAGE).run()

@@ -18,10 +18,11 @@ from contexts import context_of
 from datasets import Dataset
 from planted import PlantedTokenizer, fires_after, fires_after_any, fires_on_first, planted_subject, planted_tokens
 from rich.console import Console
-from saes import D_SAE, HOOK, SUPPORTED, TO_TRAIN, training_sae
+from saes import D_SAE, HOOK, SUPPORTED, training_sae
 from simulated import cut_ngrams, explanations_of, no_latents, sliced, sparse
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
+from sae_lens_metrics.demo.shipped import SHIPPED_SAES
 from sae_lens_metrics.errors import ConfigError, CorpusError, ExplanationError
 from sae_lens_metrics.functional.ngrams import Patterns
 from sae_lens_metrics.metrics.explanation.compute import explanation
@@ -504,7 +505,7 @@ def test_explanations_of_other_latents_are_no_better_than_the_bias(shift, plante
 # --- SAEs that SAELens trained -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TO_TRAIN)
+@pytest.mark.parametrize("name", SHIPPED_SAES)
 def test_explanations_of_a_trained_sae_tell_something_and_lose_something(name, trained):
     rows = Dataset.from_dict({"text": list(standard_library_documents("held_out"))[:40]})
     corpus = Corpus.from_dataset(rows, trained[name], tokens=8_192)
@@ -691,6 +692,7 @@ MEASURE = """
 """
 
 
+@pytest.mark.slow
 def test_simulating_many_latents_needs_little_memory():
     """A dense array of them would take 2 GiB."""
     pytest.importorskip("resource")

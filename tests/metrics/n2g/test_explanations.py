@@ -8,12 +8,14 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from itertools import product
 
 import n2g_oracle
 import pytest
 import torch
 from planted import PlantedTokenizer, fires_after, planted_subject, planted_tokens
 from saes import SUPPORTED, through, training_sae
+from slow import slow_but
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.errors import ConfigError, CorpusError, ExplanationError
@@ -269,8 +271,7 @@ def assert_built_as_one_by_one(subject, explained, examples, variant, *, least):
     assert same >= len(by_latent) * 0.7  # rounding is the exception
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("architecture", SUPPORTED)
+@pytest.mark.parametrize(("architecture", "variant"), slow_but(product(SUPPORTED, VARIANTS), lambda case: case[0] in ("standard", "topk")))
 def test_explanations_are_those_of_single_runs(architecture, variant, model, text, built):
     subject = subject_of(model, architecture)
     assert type(subject.site.capabilities.whole) is FromHookBackend
@@ -775,6 +776,7 @@ MEASURE = """
 """
 
 
+@pytest.mark.slow
 def test_explaining_many_latents_needs_little_memory():
     pytest.importorskip("resource")
     code = textwrap.dedent(MEASURE).replace("TOKENS", "3072").replace("CONTEXT", "4")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from browser import LAPTOP, PHONE
 from report_data import HOSTILE, LONG, hostile_report, make_history, make_report
+from slow import slow_but
 
 from sae_lens_metrics.comparison.comparison import compare_reports
 from sae_lens_metrics.results import Estimate, Report
@@ -71,6 +72,7 @@ def test_many_saes_get_a_row_each(reader, tmp_path):
     assert str(2**63 - 25 + 3) in tab.inner_text("#main")
 
 
+@pytest.mark.slow
 def test_training_alone(reader, tmp_path):
     opened = reader(write_report({}, tmp_path / "r.html", histories={"run": make_history()}))
     for view in VIEWS:
@@ -327,6 +329,7 @@ def test_exploring_training(reader, page):
     tab.wait_for_function("() => document.activeElement.id === 'explore-logx' && document.activeElement.checked")
 
 
+@pytest.mark.slow
 def test_runs_are_never_joined_by_a_line(reader, tmp_path):
     opened = reader(write_report({}, tmp_path / "r.html", histories={"one": make_history(), "other": make_history(4)}))
     for by in ("none", "run"):
@@ -410,7 +413,7 @@ def test_controls_have_names_and_the_keyboard_reaches_the_content(reader, page):
     assert tab.evaluate("document.documentElement.lang") == "en"
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "long"])
+@pytest.mark.parametrize("name", slow_but([*HOSTILE, "long"], ("closing", "long").__contains__))
 def test_hostile_text_is_text(reader, tmp_path, name):
     text = HOSTILE.get(name, LONG)
     opened = reader(write_report({text: hostile_report(text), "other": hostile_report(text)}, tmp_path / "r.html"))

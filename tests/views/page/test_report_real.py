@@ -31,6 +31,7 @@ def swept(tmp_path_factory, documents):
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_a_sweep_of_eight(swept, reader):
     reports = [Report.load(path) for path in swept.glob("[!.]*.json")]
     l0s = sorted(report.sanity.estimates["l0"].value for report in reports)
