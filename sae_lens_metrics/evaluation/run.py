@@ -13,6 +13,7 @@ import torch
 
 from sae_lens_metrics.errors import MetricCheckError
 from sae_lens_metrics.evaluation.provenance import provenance
+from sae_lens_metrics.integrations.progress import stage
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.registry import SANITY, get_metric, metric_spec
@@ -97,9 +98,10 @@ class EvaluationRun:
         self._announce(checked.seconds)
         results: dict[str, MetricResult] = {}
         errors: dict[str, str] = {}
-        for name in self.config.names:
+        for place, name in enumerate(self.config.names, start=1):
             try:
-                results[name] = self.compute(name)
+                with stage(f"metric {place} of {len(self.config.names)}"):
+                    results[name] = self.compute(name)
             except Exception as error:
                 if on_error is None:
                     raise

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from sae_lens_metrics.errors import CorpusError
+from sae_lens_metrics.integrations.progress import progress as bar_of
 from sae_lens_metrics.subject.backends import Prefix
 from sae_lens_metrics.subject.subject import Subject
 
@@ -86,7 +86,7 @@ def activation_batches(
         CorpusError: If a token is not in the model's vocabulary.
     """
     check_vocabulary(tokens, subject)
-    with tqdm(total=tokens.numel(), desc=progress, unit="token", unit_scale=True, delay=2, leave=False) as bar:
+    with bar_of(progress, unit="token", total=tokens.numel(), scaled=True) as bar:
         for first in range(0, len(tokens), batch_size):
             part = tokens[first : first + batch_size]
             prefix = subject.site.prefix(part)

@@ -9,9 +9,9 @@ from datasets import Dataset, IterableDataset
 from jaxtyping import Int
 from sae_lens import ActivationsStore
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from sae_lens_metrics.errors import CorpusError
+from sae_lens_metrics.integrations.progress import progress
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["Sequences", "Tokenization", "draw_sequences", "shortfall", "token_store"]
@@ -137,7 +137,7 @@ def _read(store: ActivationsStore, n: int) -> Sequences:
     most = max(_POOL * n, _SMALL_POOL // store.context_size)
     tokens: list[Tensor] = []
     documents: list[int] = []
-    with tqdm(desc="reading text", unit="sequence", delay=2, leave=False) as bar:
+    with progress("reading text", unit="sequence") as bar:
         while len(tokens) < most and not (len(tokens) >= n and documents[-1] - documents[0] >= n):
             try:
                 tokens.append(store.get_batch_tokens(1, raise_at_epoch_end=True, move_to_model_device=False)[0].cpu())

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT
 from sae_lens_metrics.functional.statistics import histogram
+from sae_lens_metrics.integrations.progress import progress
 from sae_lens_metrics.metrics.ablation.effects import Ablations, Changed, Effects, joined
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 from sae_lens_metrics.metrics.context import MetricContext
@@ -75,7 +75,7 @@ def ablation(context: MetricContext) -> MetricResult:
     seeds = torch.randint(2**62, (len(part),), generator=generator).tolist()
     records = _Records(subject, part)
     with (
-        tqdm(total=len(part), desc="ablation", unit="sequence", delay=2, leave=False) as bar,
+        progress("ablation", unit="sequence", total=len(part)) as bar,
         Ablations(subject, config.memory_gb * 2**30) as effects_of,
     ):
         for sequences, column in _groups(columns, config.batch_size):

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from sae_lens_metrics.errors import ExplanationError
 from sae_lens_metrics.functional.matching import Matcher
@@ -19,6 +18,7 @@ from sae_lens_metrics.functional.ngram_building import Examples, build_patterns
 from sae_lens_metrics.functional.ngrams import ABSENT, NGram, Patterns
 from sae_lens_metrics.functional.nonzeros import nonzeros
 from sae_lens_metrics.functional.sampling import GroupedSample
+from sae_lens_metrics.integrations.progress import progress
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.n2g.short_runs import ShortRuns
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
@@ -255,7 +255,7 @@ def _build(subject: Subject, text: Corpus, config: MetricsConfig, depends_on: di
         _contexts(text.tokens.to(items.device), subject, items[builds], depends_on["longest"]),
         values[builds],
     )
-    bar = tqdm(total=2 * len(examples.latent), desc="n2g: explaining", unit="step", unit_scale=True, delay=2, leave=False)
+    bar = progress("n2g: explaining", unit="step", total=2 * len(examples.latent), scaled=True)
     with bar, ShortRuns(subject) as runs:
         patterns = build_patterns(runs, examples, pad_token=depends_on["pad_token"], variant=config.n2g.variant, progress=bar.update)
     first = is_held_out.int().argsort(dim=1, descending=True, stable=True)[:, :size]  # those held out to the front

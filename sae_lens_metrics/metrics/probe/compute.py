@@ -4,9 +4,9 @@ import zlib
 from dataclasses import replace
 
 import torch
-from tqdm.auto import tqdm
 
 from sae_lens_metrics.functional.probing import ProbeInputError
+from sae_lens_metrics.integrations.progress import each
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.probe.search import Dictionaries, Memory, Split, probe_activations
@@ -62,7 +62,7 @@ def probe(context: MetricContext) -> MetricResult:
     dictionaries = Dictionaries.of(subject, seed, memory)
     rows: list[Row] = []
     missing = dict(loaded.missing)
-    for task in tqdm(loaded.tasks, desc="probe", unit="task", delay=2, leave=False):
+    for task in each(loaded.tasks, "probe", unit="task"):
         # a generator for each task, so that its split depends neither on the SAE's size nor on the other tasks
         own = torch.Generator().manual_seed(seed ^ zlib.crc32(task.name.encode()))
         try:
