@@ -1,6 +1,6 @@
 """``python -m sae_lens_metrics``, for where the command is not on the path."""
 
-from sae_lens_metrics.cli.main import main
+from sae_lens_metrics.cli.program import program
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    program()

@@ -7,11 +7,9 @@ from importlib import import_module
 
 from sae_lens_metrics.cli.mistakes import FAILURE, did_you_mean, two_lines
 from sae_lens_metrics.errors import MetricsError
-from sae_lens_metrics.integrations.interrupts import interrupts
 
 __all__ = ["COMMANDS", "main"]
 
-_INTERRUPTED = 130
 _PROGRAM = "sae-lens-metrics"
 
 COMMANDS = {
@@ -53,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Arguments after the program's name; default those of the process.
 
     Returns:
-        The exit status: 0, 2 for bad input, 3 if some of several SAEs failed, 130 if interrupted.
+        The exit status: 0, 2 for bad input, 3 if some of several SAEs failed.
     """
     command, *arguments = list(sys.argv[1:] if args is None else args) or [""]
     if command in ("-h", "--help"):
@@ -69,9 +67,6 @@ def main(args: Sequence[str] | None = None) -> int:
     except (MetricsError, OSError) as error:
         print(f"{_PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)  # reasons of other packages have many lines
         return FAILURE
-    except interrupts():
-        print(f"{_PROGRAM}: interrupted", file=sys.stderr)
-        return _INTERRUPTED
 
 
 def _no_command(given: str) -> str:

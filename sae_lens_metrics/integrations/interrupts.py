@@ -1,11 +1,66 @@
-"""How an interrupt of the user's arrives, for code that otherwise goes on after errors."""
+"""How an interrupt of the user's arrives, for code that otherwise goes on after errors.
 
+While it trains, SAELens turns signals into an exception of its own, and leaves the handlers that do so behind.
+"""
+
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-__all__ = ["interrupts"]
+__all__ = ["handlers_put_back", "interrupts", "telling_the_signal"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+T = TypeVar("T")
 
 
 def interrupts() -> tuple[type[BaseException], ...]:
-    """The exceptions that an interrupt raises: from its first training run on, SAELens turns signals into an exception of its own."""
+    """The exceptions that an interrupt raises."""
     theirs = sys.modules.get("sae_lens.training._interruption")
     return (KeyboardInterrupt,) if theirs is None else (KeyboardInterrupt, theirs.InterruptedException)
+
+
+@contextmanager
+def handlers_put_back() -> Iterator[None]:
+    """Signals are handled afterwards as they were before; handlers belong to the main thread, so in others nothing is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            if handler is not None:  # one that was not installed from Python
+                signal.signal(signum, handler)
+
+
+def telling_the_signal(fit: Callable[[], T]) -> Callable[[], T]:
+    """A trainer's loop, run while SAELens's handlers are in force: the exception that they raise gets the attribute ``signum``.
+
+    Args:
+        fit: The loop.
+    """
+
+    def run() -> T:
+        for signum in _SIGNALS if threading.current_thread() is threading.main_thread() else ():
+            handler = signal.getsignal(signum)
+            if callable(handler):
+                signal.signal(signum, _telling(handler))
+        return fit()
+
+    return run
+
+
+def _telling(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
+    def handle(signum: int, frame: Any) -> Any:
+        try:
+            return handler(signum, frame)
+        except interrupts() as error:
+            error.signum = signum  # pyright: ignore[reportAttributeAccessIssue]
+            raise
+
+    return handle

@@ -14,6 +14,7 @@ from sae_lens import LanguageModelSAERunnerConfig, LanguageModelSAETrainingRunne
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation.run import EvaluationRun
+from sae_lens_metrics.integrations.interrupts import handlers_put_back, telling_the_signal
 from sae_lens_metrics.integrations.saelens import (
     T_TRAINING_SAE_CONFIG,
     ActivationScaler,
@@ -73,6 +74,7 @@ def attach_metrics(runner: Any, config: MetricsConfig | Preset | None = None) ->
     metrics = _TrainingMetrics(runner, config)
     runner.evaluator = _Evaluator(runner.evaluator, metrics)
     setattr(runner, seam, metrics.around(getattr(runner, seam)))
+    runner.run = metrics.around_everything(runner.run)
     return runner
 
 
@@ -173,6 +175,19 @@ class _TrainingMetrics:
         self._budget = OverheadBudget(config.max_overhead)
         self._warned: set[str] = set()
         self.trainer: Any = None
+        self._interrupt: BaseException | None = None
+
+    def around_everything(self, run: Callable[[], Any]) -> Callable[[], Any]:
+        """Wraps a runner's run: signals are handled afterwards as before, and one that came late ends it once the SAE is saved."""
+
+        def run_and_stop() -> Any:
+            with handlers_put_back():
+                result = run()
+            if self._interrupt is not None:
+                raise self._interrupt
+            return result
+
+        return run_and_stop
 
     def around(self, fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Wraps the run of a trainer: what happens before, between its steps, and at its end."""
@@ -183,6 +198,7 @@ class _TrainingMetrics:
                 self._note_in_wandb_config()
             else:
                 self._evaluate_between_steps(trainer)
+            trainer.fit = telling_the_signal(trainer.fit)
             try:
                 result = fit(trainer)
             finally:
@@ -236,10 +252,16 @@ class _TrainingMetrics:
                 import wandb
 
                 wandb.log(logged, step=trainer.n_training_steps)
-        except _INTERRUPTS:
-            logger.warning("interrupted: the last evaluation is left out, the SAE is saved")
+        except _INTERRUPTS as interrupt:
+            self._interrupt = interrupt
+            logger.warning("interrupted: the SAE is saved without the last evaluation, which %s makes", self._command())
         except Exception as error:
             self._warn("logging metrics", error)
+
+    def _command(self) -> str:
+        """How to evaluate the SAE that was trained."""
+        cfg = self._runner.cfg
+        return f"sae-lens-metrics evaluate {cfg.output_path or 'FOLDER'} --model {cfg.model_name} --dataset {cfg.dataset_path}"
 
     def _tell_what_was_skipped(self) -> None:
         if self._budget.skipped:

@@ -478,20 +478,21 @@ def _interruptible():
 
 
 @pytest.mark.usefixtures("_interruptible")
-def test_interrupted_in_the_middle(command, tmp_path, capsys, metric):
+def test_interrupted_in_the_middle(command, tmp_path, metric):
     def interrupted(context):
         signal.raise_signal(signal.SIGINT)
 
     metric("interrupted", interrupted)
-    assert main(command(metrics="shrinkage,interrupted")) == 130
+    with pytest.raises(KeyboardInterrupt):
+        main(command(metrics="shrinkage,interrupted"))
     assert not list((tmp_path / "out").iterdir())
-    assert capsys.readouterr().err.strip().endswith("sae-lens-metrics: interrupted")
 
 
 @pytest.mark.usefixtures("_interruptible")
 def test_interrupted_while_writing(command, monkeypatch, tmp_path):
     monkeypatch.setattr("os.replace", lambda *args: signal.raise_signal(signal.SIGINT))
-    assert main(command()) == 130
+    with pytest.raises(KeyboardInterrupt):
+        main(command())
     assert not list((tmp_path / "out").iterdir())
 
 

@@ -1,6 +1,7 @@
 import json
 import logging
 import re
+import signal
 from itertools import product
 from pathlib import Path
 
@@ -164,10 +165,13 @@ def test_an_interrupt_during_the_last_evaluation_still_saves_the_sae(model, data
         return MetricResult({})
 
     metric("interrupted", interrupted)
-    single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["interrupted"])).run()
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(InterruptedException):  # but only then
+        single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["interrupted"])).run()
     assert len(evaluations) == 3
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     assert SAE.load_from_disk(tmp_path / "output").cfg.d_sae == D_SAE
-    assert any("interrupted: the last evaluation is left out" in r.getMessage() for r in caplog.records)
+    assert any("without the last evaluation, which sae-lens-metrics evaluate" in r.getMessage() for r in caplog.records)
 
 
 def test_a_signal_during_the_check_of_the_sae_is_not_taken_for_an_unsupported_one(model, dataset, tmp_path, monkeypatch):

@@ -1,0 +1,120 @@
+"""A signal ends any command within two seconds, in one line, with the status that says so and nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.resources import files
+
+import pytest
+from figure_reports import report
+from slow import slow_but
+
+from sae_lens_metrics.text.standard_library import standard_library_documents
+
+TINY_LM = str(files("sae_lens_metrics.demo") / "tiny_lm")
+SAE = str(files("sae_lens_metrics.demo") / "saes" / "TopK")
+PATIENCE = 4.0
+"""Two seconds, and as many for a machine that does something else too."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Texts and two results."""
+    folder = tmp_path_factory.mktemp("stopping")
+    texts = list(zip(range(200), standard_library_documents("train"), strict=False))
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for _, text in texts))
+    for name in "AB":
+        report().save(folder / f"{name}.json")
+    return folder
+
+
+COMMANDS = {
+    "demo": ["demo", "--output", "demo"],
+    "evaluate": ["evaluate", SAE, "--model", TINY_LM, "--dataset", "texts.jsonl", "--output", "one"],
+    "train": [
+        *("train", "--metrics.preset", "train", "--architecture", "topk", "--model_name", "tiny-stories-1M"),
+        *("--hook_name", "blocks.1.hook_resid_post", "--dataset_path", "nothing/there", "--d_in", "64", "--d_sae", "128", "--k", "8"),
+    ],
+    "compare": ["compare", "A.json", "B.json"],
+    "report": ["report", "A.json", "-o", "page.html"],
+    "tasks": ["tasks", "--show", "code_against_prose"],
+    "explain": ["explain", "probe"],
+    "schema": ["schema"],
+}
+
+
+def stopped(arguments, signum, after, folder, said=None):
+    """Starts a command, sends it a signal after some seconds, or once it has said something; returns status, seconds, standard error."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")} | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sae_lens_metrics", *arguments],
+        **{"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True},
+    )
+    if said is not None:
+        while said not in (line := process.stdout.readline()):
+            assert line, process.stderr.read()
+    time.sleep(after)
+    begun = time.monotonic()
+    process.send_signal(signum)
+    _, error = process.communicate(timeout=60)
+    return process.returncode, time.monotonic() - begun, error
+
+
+def assert_stopped(result, signum):
+    status, seconds, error = result
+    assert status == 128 + signum, error
+    assert seconds < PATIENCE
+    assert error.splitlines()[-1] == "sae-lens-metrics: interrupted"
+    assert "Traceback" not in error
+    assert error.count("interrupted") == 1
+
+
+MOMENTS = [(name, signum, after) for name in COMMANDS for signum in (signal.SIGINT, signal.SIGTERM) for after in (0.3, 2.0, 6.0, 12.0)]
+EVERY_TIME = [("evaluate", signal.SIGINT, 2.0), ("demo", signal.SIGTERM, 6.0)]
+
+
+@pytest.mark.parametrize(("name", "signum", "after"), slow_but(MOMENTS, EVERY_TIME.__contains__))
+def test_at_any_moment(name, signum, after, folder):
+    status, seconds, error = stopped(COMMANDS[name], signum, after, folder)
+    if status in (0, 2) and name not in ("demo", "evaluate"):  # it was done before the signal came
+        return
+    assert_stopped((status, seconds, error), signum)
+    assert not list((folder / "one").glob("*.json")) if name == "evaluate" else True
+
+
+@pytest.mark.parametrize("after", slow_but([0.0, 1.0, 3.0, 5.0, 8.0], (3.0).__eq__))
+@pytest.mark.parametrize("signum", slow_but([signal.SIGINT, signal.SIGTERM], signal.SIGTERM.__eq__))
+def test_while_it_trains(signum, after, folder, tmp_path):
+    """SAELens, which turns signals into an exception of its own then, saves a checkpoint first."""
+    result = stopped(["demo", "--quick", "--train", "--output", str(tmp_path / "demo")], signum, after, folder, said="Training L1")
+    assert_stopped(result, signum)
+    assert not (tmp_path / "demo" / "L1.json").exists()
+    assert not (tmp_path / "demo" / "TopK").exists()  # it does not go on to the next one
+
+
+def test_where_the_exception_is_lost(tmp_path):
+    """Such as in a callback, whose exceptions Python prints and forgets; or where a tensor operation takes long."""
+    program = """
+import sys, time, threading
+sys.argv = ["sae-lens-metrics", "schema"]
+import sae_lens_metrics.cli.schema as command
+def run(arguments):
+    print("running", flush=True)
+    for _ in range(100):
+        try:
+            time.sleep(0.1)
+        except KeyboardInterrupt:
+            pass
+command.run_schema = run
+from sae_lens_metrics.cli.program import program
+program()
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=30)
+    assert_stopped((process.returncode, time.monotonic() - begun, error), signal.SIGTERM)
