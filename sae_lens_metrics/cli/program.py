@@ -35,6 +35,8 @@ def program() -> NoReturn:
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, _stop)
         _watch()
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # other packages' bars, which fill a log with carriage returns; ours are lines there
     try:
         from sae_lens_metrics.cli.main import main  # after the handlers: importing takes a moment, too
 

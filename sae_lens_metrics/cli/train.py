@@ -8,6 +8,7 @@ from simple_parsing import NestedMode
 
 from sae_lens_metrics.cli.mistakes import did_you_mean
 from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser
+from sae_lens_metrics.errors import ConfigError, MetricsError
 
 __all__ = ["run_train"]
 
@@ -16,6 +17,10 @@ _DESCRIPTION = (
     "is SAELens's: sae-lens-metrics train --help-saelens lists those."
 )
 _THEIR_HELP = "--help-saelens"
+_REFUSALS = (AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
+"""What SAELens, TransformerLens and datasets raise about what they cannot load; OSError says all by itself."""
+_LONGEST = 300
+"""Characters of a reason; some list all models that there are."""
 
 
 def run_train(arguments: Sequence[str]) -> None:
@@ -40,6 +45,7 @@ def run_train(arguments: Sequence[str]) -> None:
 
     from sae_lens_metrics.integrations.saelens_command import RefusedFlags, runner_config
     from sae_lens_metrics.training.attach import MetricsRunnerConfig, MetricsTrainingRunner
+    from sae_lens_metrics.training.start import require_start
 
     try:
         cfg = runner_config(["--help"] if options.help_saelens else rest)
@@ -50,7 +56,21 @@ def run_train(arguments: Sequence[str]) -> None:
     # __post_init__ has run once: it would print its summary and append an id to the checkpoint path a second time
     with_metrics = MetricsRunnerConfig(**{**values, "verbose": False}, metrics=config)
     with_metrics.checkpoint_path, with_metrics.verbose = checkpoint_path, verbose
-    MetricsTrainingRunner(with_metrics).run()
+    try:
+        runner = MetricsTrainingRunner(with_metrics)
+        require_start(runner)
+    except MetricsError:
+        raise
+    except _REFUSALS as error:
+        raise ConfigError(f"SAELens cannot train this: {_briefly(error)}") from error
+    runner.run()
+
+
+def _briefly(error: Exception) -> str:
+    """What another package says, on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    said = text if len(text) <= _LONGEST else f"{text[:_LONGEST].rsplit(' ', 1)[0]} ..."
+    return f"{said} ({type(error).__name__})" if isinstance(error, LookupError | AttributeError) else said
 
 
 def _answer(parser: SettingsParser, given: Sequence[str], reason: str, theirs: list[str]) -> NoReturn:

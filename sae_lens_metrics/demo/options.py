@@ -35,11 +35,11 @@ def evaluation_config(options: DemoOptions) -> MetricsConfig:
     Args:
         options: The demo's options.
     """
-    tokens, examples, sequences = (4_096, 100, 24) if options.quick else (12_288, 120, 64)
+    tokens, examples, sequences = (2_048, 40, 8) if options.quick else (12_288, 120, 64)
     return MetricsConfig(
         tokens=tokens,
         probe=ProbeConfig(tasks=[options.tasks], examples=examples),
-        n2g=N2GConfig(max_length=8, latents=32 if options.quick else None),
+        n2g=N2GConfig(max_length=8, latents=16 if options.quick else None),
         ablation=AblationConfig(sequences=sequences, baselines=8),
         shrinkage=ShrinkageConfig(tokens=tokens),
     )
@@ -55,9 +55,9 @@ def training_config(options: DemoOptions) -> MetricsConfig:
         return MetricsConfig.preset("train")
     return MetricsConfig(
         names=["probe", "n2g", "shrinkage"],
-        tokens=2_048,
+        tokens=512 if options.quick else 2_048,
         max_overhead=1.0,  # or a run of some seconds would be too short for any evaluation but the last
-        probe=ProbeConfig(tasks=["base64", "code_against_prose"], examples=100),
-        n2g=N2GConfig(max_length=8, latents=32),
+        probe=ProbeConfig(tasks=["base64", "code_against_prose"], examples=40 if options.quick else 100),
+        n2g=N2GConfig(max_length=4 if options.quick else 8, latents=16 if options.quick else 32),
         shrinkage=ShrinkageConfig(tokens=2_048),
     )

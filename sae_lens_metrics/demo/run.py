@@ -118,7 +118,7 @@ def _train_both(model: HookedTransformer, output: Path, options: DemoOptions) ->
 
 def _train_small(model: HookedTransformer, output: Path, options: DemoOptions) -> History:
     """Some ten seconds of training, to see metrics arrive."""
-    size = TrainingSize(20_480 if options.quick else 45_056, evaluations=2)
+    size = TrainingSize(12_288 if options.quick else 45_056, evaluations=2)
     sae, metrics = demo_saes(d_sae=256)["TopK"], training_config(options)
     print(f"\nTraining a small SAE on {size.tokens:,} tokens, with metrics on (MetricsConfig: {', '.join(metrics.names)}).", flush=True)
     return train_sae(

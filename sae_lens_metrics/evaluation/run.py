@@ -1,7 +1,6 @@
 """One evaluation: a subject, a text and a configuration, and what its metrics share."""
 
 import logging
-import math
 import time
 import zlib
 from collections.abc import Callable
@@ -12,18 +11,19 @@ from typing import Any
 import torch
 
 from sae_lens_metrics.errors import MetricCheckError
+from sae_lens_metrics.evaluation.clock import time_in_words
+from sae_lens_metrics.evaluation.costs import costs_in_words, expected_seconds
 from sae_lens_metrics.evaluation.provenance import provenance
 from sae_lens_metrics.integrations.progress import stage
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.context import MetricContext
-from sae_lens_metrics.metrics.registry import SANITY, get_metric, metric_spec
+from sae_lens_metrics.metrics.registry import SANITY, get_metric
 from sae_lens_metrics.metrics.sanity.compute import sanity_warnings
-from sae_lens_metrics.metrics.spec import Scale
 from sae_lens_metrics.results import MetricResult, Report
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["EvaluationRun", "expected_passes"]
+__all__ = ["EvaluationRun"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -113,27 +113,6 @@ class EvaluationRun:
 
     def _announce(self, seconds: float) -> None:
         """Tells how long the metrics will take, from the time that the sanity line took, where that is over a minute."""
-        ahead = seconds * expected_passes(self.config, self.corpus.tokens.numel(), self.corpus.tokens.shape[1], self.subject.d_sae)
-        if ahead > _LONG:
-            logger.info("the metrics will take about %d minutes", math.ceil(ahead / 60))
-
-
-def expected_passes(config: MetricsConfig, tokens: int, context: int, d_sae: int) -> float:
-    """How much work the metrics of a configuration are, in runs of the sanity line over the corpus, by what they say they cost.
-
-    Args:
-        config: What to compute.
-        tokens: Tokens of the corpus.
-        context: Tokens of a sequence.
-        d_sae: Latents.
-
-    Raises:
-        ConfigError: If a metric, or what its settings name, is unknown.
-    """
-    passes = 0.0
-    for spec in map(metric_spec, config.names):
-        if spec.cost is not None:
-            settings = config.settings.get(spec.name)
-            units = spec.count_units(settings) if spec.count_units is not None else 0
-            passes += spec.cost(settings, Scale(tokens, context, d_sae, units), config.settings)
-    return passes
+        ahead = expected_seconds(self.config, self.corpus, self.subject.d_sae, seconds)
+        if sum(ahead.values()) > _LONG:
+            logger.info("the metrics will take %s: %s", time_in_words(sum(ahead.values())), costs_in_words(ahead))

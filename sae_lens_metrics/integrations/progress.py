@@ -1,5 +1,6 @@
 """How far something is: a bar in a terminal or a notebook, a line now and then in a log."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 from tqdm.auto import tqdm as tqdm_here
 
-__all__ = ["each", "progress", "stage"]
+__all__ = ["each", "others_are_silent", "progress", "stage"]
 
 T = TypeVar("T")
 
@@ -66,6 +67,11 @@ def each(items: Sequence[T], doing: str, *, unit: str) -> Iterator[T]:
         for item in items:
             yield item
             bar.update(1)
+
+
+def others_are_silent() -> bool:
+    """Whether other packages' bars were switched off, as the command line does where they would fill a log."""
+    return bool(os.environ.get("TQDM_DISABLE")) and not sys.stderr.isatty()
 
 
 class _Lines(tqdm):

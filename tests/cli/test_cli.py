@@ -41,6 +41,7 @@ def test_train_takes_every_flag_of_saelens_and_ours(offline, tmp_path):
     assert list((tmp_path / "checkpoints").rglob("metrics.jsonl"))
 
 
+@pytest.mark.slow
 def test_train_equals_saelenss_own_command(offline, tmp_path):
     from sae_lens.llm_sae_training_runner import _run_cli
     from sae_lens.saes.sae import SAE

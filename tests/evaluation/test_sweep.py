@@ -173,6 +173,7 @@ def killed(folder):
     )
 
 
+@pytest.mark.slow
 def test_a_release_is_evaluated_whole(killed):
     assert killed.statuses == [0, 0, 0], killed.said
     reports = [Report.load(path) for path in results(killed.whole).values()]
@@ -183,6 +184,7 @@ def test_a_release_is_evaluated_whole(killed):
     assert "8 of 8, less than a minute left" in killed.said
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_where_it_was(killed):
     assert killed.kills == 10, killed.counts
     assert 0 < killed.counts[1] <= killed.counts[-1] < 8  # the kills were spread over the work
@@ -191,6 +193,7 @@ def test_a_killed_sweep_goes_on_where_it_was(killed):
     assert (killed.output / "summary.csv").read_bytes() == (killed.whole / "summary.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_summary_has_a_row_for_each(killed):
     frame = pd.read_csv(killed.output / "summary.csv", index_col="name")
     assert list(frame.index) == [f"{RELEASE}/blocks.{layer}.hook_resid_pre" for layer in LAYERS]

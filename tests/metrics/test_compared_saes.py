@@ -13,8 +13,8 @@ from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 CONFIG = MetricsConfig(
-    tokens=4_096,
-    probe=ProbeConfig(tasks=["base64", "camel_case", "inside_comment", "true_sum"], examples=80),
+    tokens=3_072,
+    probe=ProbeConfig(tasks=["base64", "camel_case", "inside_comment", "true_sum"], examples=60),
     n2g=N2GConfig(max_length=3),
     ablation=AblationConfig(sequences=32, positions=4, latents=4, baselines=4),
 )

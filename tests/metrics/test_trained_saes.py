@@ -15,12 +15,12 @@ from sae_lens_metrics.text.standard_library import standard_library_documents
 @pytest.fixture(scope="module")
 def held_out(trained):
     rows = Dataset.from_dict({"text": list(standard_library_documents("held_out"))[:40]})
-    return Corpus.from_dataset(rows, trained["TopK"], tokens=8_192)
+    return Corpus.from_dataset(rows, trained["TopK"], tokens=4_096)
 
 
 @pytest.fixture(scope="module")
 def reports(trained, held_out):
-    config = MetricsConfig(names=["probe", "shrinkage"], probe=ProbeConfig(tasks=["base64", "camel_case", "inside_comment"], examples=300))
+    config = MetricsConfig(names=["probe", "shrinkage"], probe=ProbeConfig(tasks=["base64", "camel_case", "inside_comment"], examples=150))
     return {name: evaluate(subject, held_out, config) for name, subject in trained.items()}
 
 

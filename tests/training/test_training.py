@@ -19,7 +19,7 @@ from slow import slow_but
 from sae_lens_metrics import Estimate, MetricsRunnerConfig, MetricsTrainingRunner, Report, attach_metrics
 from sae_lens_metrics.errors import ConfigError, CorpusError
 from sae_lens_metrics.results import MetricResult
-from sae_lens_metrics.training.attach import OverheadBudget
+from sae_lens_metrics.training.budget import OverheadBudget
 
 SHRINKAGE = small_metrics(names=["shrinkage"])
 
@@ -421,5 +421,33 @@ def test_the_budget_keeps_its_share():
 def test_evaluations_that_take_too_long_are_left_out_and_said_once(model, dataset, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="sae_lens_metrics"):
         single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["shrinkage"], max_overhead=1e-6)).run()
-    assert [(line["step"], line["final"]) for line in read_lines(tmp_path)] == [(4, False), (12, True)]
-    assert sum("of 2 evaluations during training were run" in r.getMessage() for r in caplog.records) == 1
+    assert [(line["step"], line["final"]) for line in read_lines(tmp_path)] == [(STEPS, True)]
+    assert sum("0 of 2 evaluations during training were run" in r.getMessage() for r in caplog.records) == 1
+
+
+def test_what_an_evaluation_will_cost_is_said_at_the_start(model, dataset, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, logger="sae_lens_metrics"):
+        single_runner(tmp_path, model, dataset, metrics=small_metrics(max_overhead=0.5)).run()
+    said = [record.getMessage() for record in caplog.records]
+    (estimate,) = [text for text in said if "an evaluation of the metrics will take some" in text]
+    seconds, metrics, wait = re.search(r"some (\d+) s \(([^)]*)\)(?:; .* after (\d+) s of training)?", estimate).groups()
+    assert all(re.fullmatch(r"(probe|n2g|explanation|ablation|shrinkage) \d+ s", each) for each in metrics.split(", ") if metrics)
+    measured = [line["seconds"] for line in read_lines(tmp_path)]
+    assert float(seconds) < 10 * max(measured) + 1
+    assert wait is None or 0 < float(wait) <= 2 * (float(seconds) + 1)
+    assert said.index(estimate) < next(place for place, text in enumerate(said) if text.startswith("step "))
+
+
+def test_the_first_evaluation_obeys_the_budget():
+    now = 0.0
+    budget = OverheadBudget(0.1, clock=lambda: now)
+    budget.expect(3.0)
+    assert "after 27 s of training" in budget.in_words()
+    now = 26.0
+    assert not budget.allows()
+    now = 28.0
+    assert budget.allows()
+    with budget.spending():
+        now += 3.0
+    assert not budget.allows()
+    assert not OverheadBudget(0.1, clock=lambda: now).in_words()

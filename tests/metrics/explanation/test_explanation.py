@@ -20,6 +20,7 @@ from planted import PlantedTokenizer, fires_after, fires_after_any, fires_on_fir
 from rich.console import Console
 from saes import D_SAE, HOOK, SUPPORTED, training_sae
 from simulated import cut_ngrams, explanations_of, no_latents, sliced, sparse
+from slow import slow_but
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.demo.shipped import SHIPPED_SAES
@@ -505,7 +506,7 @@ def test_explanations_of_other_latents_are_no_better_than_the_bias(shift, plante
 # --- SAEs that SAELens trained -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SHIPPED_SAES)
+@pytest.mark.parametrize("name", slow_but(SHIPPED_SAES, "TopK".__eq__))
 def test_explanations_of_a_trained_sae_tell_something_and_lose_something(name, trained):
     rows = Dataset.from_dict({"text": list(standard_library_documents("held_out"))[:40]})
     corpus = Corpus.from_dataset(rows, trained[name], tokens=8_192)

@@ -1,0 +1,46 @@
+"""SAELens's trainers, of one SAE and of several, seen alike."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from sae_lens import TrainingSAE
+
+from sae_lens_metrics.integrations.progress import others_are_silent, progress
+from sae_lens_metrics.integrations.saelens import ActivationScaler
+
+__all__ = ["SINGLE", "first_trainer", "lines_in_a_log", "trained"]
+
+SINGLE = ""
+"""Name of the only SAE of a run."""
+
+
+@contextmanager
+def lines_in_a_log(trainer: Any, tokens: int) -> Iterator[None]:
+    """How far training is, where SAELens's own bar is switched off."""
+    if not others_are_silent():
+        yield
+        return
+    first = first_trainer(trainer)
+    step = first.step
+    with progress("training", unit="token", total=tokens, scaled=True) as bar:
+
+        def step_and_tell(batch: torch.Tensor) -> Any:
+            result = step(batch)
+            bar.update(len(batch))
+            return result
+
+        first.step = step_and_tell
+        yield
+
+
+def first_trainer(trainer: Any) -> Any:
+    """The trainer of the only SAE, or of the first of several."""
+    return next(iter(trainer.trainers.values())) if hasattr(trainer, "trainers") else trainer
+
+
+def trained(trainer: Any) -> tuple[dict[str, TrainingSAE[Any]], dict[str, ActivationScaler]]:
+    """The SAEs and scalers of SAELens's single-SAE or multi-SAE trainer."""
+    trainers = getattr(trainer, "trainers", None) or {SINGLE: trainer}
+    return {name: t.sae for name, t in trainers.items()}, {name: t.activation_scaler for name, t in trainers.items()}
