@@ -45,7 +45,7 @@ def run_compare(arguments: Sequence[str], console: Console | None = None) -> Non
 
     if options.output is not None:
         save_as(options.output)  # a mistake is found before anything is done
-    files = result_files(options.results)
+    files = result_files(options.results, options.names)
     comparison = compare_reports(read_reports(files), alpha=options.alpha)
     console = console or Console()
     print_comparison(comparison, console, everything=options.all)
@@ -64,6 +64,7 @@ def _parser() -> CommandParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("results", metavar="RESULT", nargs="+", help="two or more result files, as evaluate writes them")
+    parser.add_argument("--names", metavar="NAME,NAME", help="what the results are called (default: the shortest names that differ)")
     parser.add_argument("--alpha", metavar="P", type=float, default=0.05, help="level of the tests (default: %(default)s)")
     parser.add_argument("--output", metavar="FILE", help="write all differences, errors and p-values to this .json or .csv file too")
     parser.add_argument("--report", metavar="FILE", default="comparison.html", help="the same as a page to read (default: %(default)s)")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser, token_ids, writable, writable_folders
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.config import MetricsConfig
-from sae_lens_metrics.results.sae_names import ending, without_shared_folders
+from sae_lens_metrics.results.sae_names import given_names
 
 if TYPE_CHECKING:
     from sae_lens_metrics.evaluation.order import Overrides
@@ -92,6 +92,7 @@ def _add_targets(parser: SettingsParser) -> None:
     parser.add_argument(
         "--compare", action="store_true", help="say which numbers of several SAEs differ from the first one's, as compare does"
     )
+    parser.add_argument("--names", metavar="NAME,NAME", help="what SAEs are called in tables and pages (default: the shortest that differ)")
     parser.add_argument("--overwrite", action="store_true", help="evaluate again what was evaluated already")
 
 
@@ -130,7 +131,7 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
     from sae_lens_metrics.views.wandb.log import log_report, wandb_run
 
     outcome = evaluate_target(target, config, output, overrides=overrides)
-    print_reports({ending(target.name): outcome.report})
+    print_reports({given_names(options.names, [target.name])[target.name]: outcome.report})
     print(f"written to {outcome.path}")
     _save_as(options.format, {target: outcome.path}, output)
     with wandb_run(options.wandb_project, name=target.name, config=outcome.report.provenance) as run:
@@ -148,19 +149,20 @@ def _evaluate_many(
     from sae_lens_metrics.views.terminal import print_sweep
 
     found = sweep(targets, config, output, overrides=overrides, overwrite=options.overwrite, wandb_project=options.wandb_project)
-    print_sweep(found.names, found.reports, found.errors)
+    labels = given_names(options.names, found.names)
+    print_sweep(labels, found.reports, found.errors)
     print(f"{len(found.files)} results and {SUMMARY} are in {output}")
     files = {target: found.files[target.name] for target in targets if target.name in found.files}
     _save_as(options.format, files, output)
     if found.errors:
         failed = ", ".join(name for name in found.names if name in found.errors)
         print(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}", file=sys.stderr)
-    names = without_shared_folders(list(found.files))
-    page = {names[name]: path for name, path in found.files.items()} if options.report else {}
+    page = {labels[name]: path for name, path in found.files.items()} if options.report else {}
     if options.compare and len(files) > 1:
         from sae_lens_metrics.cli.compare import run_compare
 
-        run_compare([*map(str, files.values()), *(["--report", str(output / "report.html")] if page else ["--no-report"])])
+        names = ["--names", ",".join(labels[target.name] for target in files)]
+        run_compare([*map(str, files.values()), *names, *(["--report", str(output / "report.html")] if page else ["--no-report"])])
     elif page:
         _offer_page(page, output / "report.html")
     return _SOME_FAILED if found.errors else 0

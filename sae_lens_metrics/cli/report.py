@@ -33,7 +33,7 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
 
     from sae_lens_metrics.views.page import read_inputs, write_saved
 
-    reports, histories = read_inputs(options.results)
+    reports, histories = read_inputs(options.results, options.names)
     output = options.output or ("report" if options.folder else "report.html")
     titled = {} if options.title is None else {"title": options.title}
     page = write_saved(reports, Path(output), folder=options.folder, histories=histories, **titled)
@@ -58,5 +58,6 @@ def _parser() -> CommandParser:
         action="store_true",
         help="write a folder, of which a browser loads what is looked at: for SAEs of more than some 100,000 latents",
     )
+    parser.add_argument("--names", metavar="NAME,NAME", help="what the results are called (default: the shortest names that differ)")
     parser.add_argument("--title", metavar="TEXT", help="what the page is called")
     return parser

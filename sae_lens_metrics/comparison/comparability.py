@@ -1,5 +1,6 @@
 """What two reports have in common: whether their numbers mean the same, and whether they are over the same units."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,6 +38,10 @@ class Common:
         """Whether both reports have the same value of a number, as of a baseline at one place of one model on one text."""
         first, second = (estimates.get(number) for estimates in self._estimates)
         return first is not None and second is not None and first.value == second.value
+
+    def mirrors(self, number: str, other: str) -> bool:
+        """Whether in both reports a number is another one, or one minus it, as it is where both are over the same text."""
+        return all(_equal_or_complement(estimates.get(number), estimates.get(other)) for estimates in self._estimates)
 
     def spec(self, metric: str) -> MetricSpec:
         """What a metric says about itself."""
@@ -129,6 +134,12 @@ class Common:
         pairs = zip(first, second, strict=True)
         changed = [str(a[units.key]) for a, b in pairs if a.get(units.fingerprint) != b.get(units.fingerprint)]
         return f"the examples of {units.called} differ ({', '.join(changed[:3])}{' …' if changed[3:] else ''})" if changed else None
+
+
+def _equal_or_complement(one: Estimate | None, other: Estimate | None) -> bool:
+    if one is None or other is None or one.value is None or other.value is None:
+        return False
+    return any(math.isclose(one.value, value, rel_tol=1e-5) for value in (other.value, 1 - other.value))
 
 
 def _section(data: Any, path: tuple[str, ...]) -> Mapping[str, Any]:

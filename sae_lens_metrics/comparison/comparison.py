@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sae_lens_metrics.comparison.comparability import Common
+from sae_lens_metrics.comparison.judgement import Judgement, in_words, judgement
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.functional.significance import holm, student_p, welch_degrees_of_freedom
+from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Estimate, Report, write_atomically
+from sae_lens_metrics.results.sae_names import given_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +64,11 @@ class Difference:
     corrected_p: float | None = None
     """The same, corrected for the number of tests."""
     verdict: Verdict = "not tested"
-    """Whether the second is higher or lower than the first; neither says better."""
+    """Whether the second is higher or lower than the first."""
+    judgement: Judgement | None = None
+    """Whether that is better or worse, or neither where no direction is better; ``None`` where there is no verdict."""
+    headline: bool = False
+    """Whether it is its metric's main number."""
     untested: str | None = None
     """Why the number is not tested."""
     unpaired: str | None = None
@@ -86,6 +93,14 @@ class Comparison:
         """How many numbers were tested, for which the p-values are corrected."""
         return sum(each.p is not None for each in self.differences)
 
+    def in_words(self) -> list[str]:
+        """For each report, on how many main numbers it is better than the first, on how many the first is, and which are undecided."""
+        tested = [each for each in self.differences if each.headline and each.p is not None]
+        found: dict[str, dict[str, Judgement | None]] = {name: {} for name in self.names[1:]}
+        for each in tested:
+            found[each.name][each.number] = each.judgement
+        return [in_words(self.names[0], name, judged) for name, judged in found.items()]
+
     def to_frame(self) -> "pd.DataFrame":
         """One row per difference, with the fields of ``Difference`` as columns."""
         import pandas as pd
@@ -98,6 +113,7 @@ class Comparison:
             "format": "sae-lens-metrics comparison",
             "format_version": "1.0",
             "tested": self.tested,
+            "in_words": self.in_words(),
             "caveat": CAVEAT,
             **asdict(self),
         }
@@ -152,10 +168,15 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
     return Comparison(list(reports), _judged(differences, alpha), alpha, notes)
 
 
-def result_files(paths: Sequence[str | Path]) -> dict[str, Path]:
-    """Result files by their files' names, or by their paths where two have the same name.
+def result_files(paths: Sequence[str | Path], names: str | None = None) -> dict[str, Path]:
+    """Result files by the shortest names that differ: of the files, or of their paths where two have the same name.
+
+    Args:
+        paths: The files.
+        names: What they are called instead, separated by commas.
 
     Raises:
+        ConfigError: If there are more or fewer names than files.
         ResultError: If there is no such file, with what to do.
     """
     files = [_result_file(Path(path)) for path in paths]
@@ -165,7 +186,7 @@ def result_files(paths: Sequence[str | Path]) -> dict[str, Path]:
         name = file.stem if stems.count(file.stem) == 1 else str(file)
         again = files[:i].count(file)
         named[f"{name} ({again + 1})" if again else name] = file
-    return named
+    return {name: named[old] for old, name in given_names(names, list(named)).items()}
 
 
 def read_reports(files: Mapping[str, Path]) -> dict[str, Report]:
@@ -252,7 +273,9 @@ def _difference(number: str, first: tuple[str, Estimate], second: tuple[str, Est
     (reference, a), (name, b) = first, second
     assert a.value is not None
     assert b.value is not None
+    spec, short = common.spec(_metric(number)), number.split("/", 1)[1]
     found = Difference(number, reference, name, a.value, a.stderr, b.value, b.stderr, b.value - a.value, None, paired=False)
+    found = replace(found, headline=short == spec.headline)
     if a.stderr is None or b.stderr is None:
         reason = a.reason if a.stderr is None else b.reason
         return replace(found, untested=reason or "it has no standard error")
@@ -297,6 +320,8 @@ def _untested(found: Difference, common: Common) -> str | None:
         return f"the same as {metric}/{number.same_as}"
     if number.same_given is not None and found.paired and common.is_same(f"{metric}/{number.same_given[1]}"):
         return f"the same as {metric}/{number.same_given[0]}"
+    if number.mirrors is not None and common.mirrors(found.number, number.mirrors):
+        return f"the same as {number.mirrors}"
     return None if found.first_stderr or found.second_stderr else "no spread in either"
 
 
@@ -315,7 +340,9 @@ def _judged(differences: list[Difference], alpha: float) -> list[Difference]:
 
 
 def _verdict(found: Difference, corrected_p: float, alpha: float) -> Difference:
-    verdict: Verdict = "no difference beyond noise"
-    if corrected_p <= alpha:
-        verdict = "higher" if found.difference > 0 else "lower"
-    return replace(found, corrected_p=corrected_p, verdict=verdict)
+    if corrected_p > alpha:
+        return replace(found, corrected_p=corrected_p, verdict="no difference beyond noise")
+    verdict: Verdict = "higher" if found.difference > 0 else "lower"
+    metric, name = found.number.split("/", 1)
+    number = spec_of_result(metric, [name]).number(name)
+    return replace(found, corrected_p=corrected_p, verdict=verdict, judgement=judgement(number, found.first, found.second))

@@ -58,7 +58,7 @@ def run_demo(options: DemoOptions) -> dict[str, Report]:
     comparison = compare_reports(reports)
     _write_page(output, reports, comparison, histories)
     print_reports(reports)
-    print_comparison(comparison)
+    print_comparison(comparison, brief=True)
     print("\n".join(["What this tells:", *findings(reports)]), flush=True)
     if not options.train:
         histories = {_SMALL: _train_small(model, output, options)}

@@ -49,6 +49,11 @@ class Number:
     same_given: tuple[str, str] | None = None
     """A number that says the same where another one, a baseline, is the same in both results; and that other one."""
 
+    mirrors: str | None = None
+    """Full name of another metric's number that says the same on the same text, being equal to it or to one minus it."""
+    over: str = ""
+    """What the units are that it is a mean over, where that is not obvious: ``"those whose explanation fires"``."""
+
     @property
     def is_share(self) -> bool:
         """Whether it is a part of a whole, between 0 and 1."""
@@ -177,6 +182,10 @@ class MetricSpec:
     def followed(self) -> list[str]:
         """Names of the numbers to follow during training; the headline where none is marked."""
         return [name for name, number in self.numbers.items() if number.followed] or [self.headline]
+
+    def cited(self) -> list[str]:
+        """Names of the numbers to put into a paper: the headline, and those of which it must be said what they are means over."""
+        return [name for name, number in self.numbers.items() if name == self.headline or number.over] or [self.headline]
 
     def overview(self) -> list[str]:
         """Names of the numbers that an overview of many SAEs shows; the headline where none is marked."""

@@ -1,25 +1,15 @@
 """What SAEs are called where people read."""
 
+import re
 from collections.abc import Sequence
 
-__all__ = ["ending", "short_names", "without_shared_folders"]
+from sae_lens_metrics.errors import ConfigError
+
+__all__ = ["ending", "given_names", "short_names"]
 
 _LONGEST = 40
-
-
-def without_shared_folders(names: Sequence[str]) -> dict[str, str]:
-    """Shorter names that still differ: the folders that all begin with say nothing, but for the last of them.
-
-    Args:
-        names: Different names, which may be paths.
-    """
-    parts = {name: name.split("/") for name in names}
-    shared = -1
-    for same in (len(set(level)) == 1 for level in zip(*parts.values(), strict=False)):
-        if not same or len(parts) == 1:
-            break
-        shared += 1
-    return {name: "/".join(each[max(0, shared) :]) for name, each in parts.items()}
+_IDENTITY = re.compile(r"_[0-9a-f]{10}$")
+"""What the name of a result file ends in: it tells settings apart, and a reader nothing."""
 
 
 def ending(name: str) -> str:
@@ -28,7 +18,50 @@ def ending(name: str) -> str:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Names of 40 characters at most where they still differ then, without shared folders."""
-    apart = without_shared_folders(names)
-    short = [ending(name) for name in apart.values()]
-    return {name: end if short.count(end) == 1 else whole for (name, whole), end in zip(apart.items(), short, strict=True)}
+    """Names as short as they can be and still differ: without the folders and words that all begin with, and the end of a long one.
+
+    Args:
+        names: Different names, which may be paths, or stems of result files.
+    """
+    short = list(names)
+    for shorten in (_without_identities, lambda names: _without_shared(names, "/"), lambda names: _without_shared(names, "_"), _endings):
+        shorter = shorten(short)
+        short = [new if shorter.count(new) == 1 else old for new, old in zip(shorter, short, strict=True)]
+    return dict(zip(names, short, strict=True))
+
+
+def _without_identities(names: list[str]) -> list[str]:
+    return [_IDENTITY.sub("", name) for name in names]
+
+
+def _without_shared(names: list[str], separator: str) -> list[str]:
+    """Without the parts that all begin with; an only name keeps all of them."""
+    parts = [name.split(separator) for name in names]
+    shared = 0
+    while len(parts) > 1 and all(len(each) > shared + 1 for each in parts) and len({each[shared] for each in parts}) == 1:
+        shared += 1
+    return [separator.join(each[shared:]) for each in parts]
+
+
+def _endings(names: list[str]) -> list[str]:
+    return [ending(name) for name in names]
+
+
+def given_names(given: str | None, of: Sequence[str]) -> dict[str, str]:
+    """Names that a user gave, by the names that they stand for; the shortest that differ where none were given.
+
+    Args:
+        given: Names separated by commas, in the same order.
+        of: What they stand for.
+
+    Raises:
+        ConfigError: If they are not as many, or two are the same.
+    """
+    if given is None:
+        return short_names(of)
+    names = [name.strip() for name in given.split(",")]
+    if len(names) != len(of):
+        raise ConfigError(f"--names gives {len(names)} names for {len(of)} SAEs: {', '.join(short_names(of).values())}")
+    if len({*names}) < len(names) or not all(names):
+        raise ConfigError(f"--names must give a different name to each SAE, not {given!r}")
+    return dict(zip(of, names, strict=True))

@@ -13,22 +13,26 @@ from sae_lens_metrics.results.in_words import printable, with_error
 
 __all__ = ["print_comparison"]
 
-_STYLES = {"higher": "green", "lower": "magenta", "no difference beyond noise": "", "not tested": "dim"}
+_STYLES = {"higher": "", "lower": "", "no difference beyond noise": "", "not tested": "dim"}
+_JUDGED = {"better": "green", "worse": "red"}
 _WIDE = 120
 """Columns of a terminal on which the errors of both values fit too."""
 
 
-def print_comparison(comparison: Comparison, console: Console | None = None, *, everything: bool = False) -> None:
+def print_comparison(comparison: Comparison, console: Console | None = None, *, everything: bool = False, brief: bool = False) -> None:
     """Prints a table for each report that is compared with the first, then what must be known about them.
 
     Args:
         comparison: The comparison.
         console: Where to print; default the terminal.
         everything: Whether to show baselines, and numbers that say the same as others, too.
+        brief: Whether to show main numbers only.
     """
     console = console or Console()
-    for name, differences in groupby(comparison.differences, key=lambda each: each.name):
+    shown = [each for each in comparison.differences if each.headline or not brief]
+    for words, (name, differences) in zip(comparison.in_words(), groupby(shown, key=lambda each: each.name), strict=True):
         console.print(_plain(f"first: {comparison.names[0]}, second: {name}"), soft_wrap=True)
+        console.print(_plain(f"{words}."), style="bold")
         console.print(_table(list(differences), everything=everything, wide=console.width >= _WIDE))
     for text in _remarks(comparison):
         console.print(_plain(text))
@@ -42,6 +46,8 @@ def _table(differences: list[Difference], *, everything: bool, wide: bool) -> Ta
     for heading in ("first", "second", "difference"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("the second is", no_wrap=wide)
+    if wide:
+        table.add_column("so it is", no_wrap=True)
     for metric, rows in groupby(differences, key=lambda each: each.number.split("/")[0]):
         shown = [each for each in rows if everything or _is_shown(each)]
         if shown:
@@ -61,12 +67,17 @@ def _row(each: Difference, *, wide: bool) -> list[Text]:
     name = each.number.split("/", 1)[1] + ("" if each.paired or each.stderr is None else " *")
     difference = with_error(each.difference, each.stderr)
     verdict = each.verdict if each.untested is None or each.stderr is None else each.untested  # why numbers are exact is in their names
+    judged = Text(each.judgement or "", style=_JUDGED.get(each.judgement or "", ""))
+    said = Text(printable(verdict), style=_STYLES[each.verdict])
+    if not wide and each.judgement in _JUDGED:
+        said = Text.assemble(said, ", ", judged)
     return [
         _plain(f" {name}"),
         _plain(with_error(each.first, each.first_stderr, shown=wide)),
         _plain(with_error(each.second, each.second_stderr, shown=wide)),
         _plain(difference if each.difference <= 0 else f"+{difference}"),
-        Text(printable(verdict), style=_STYLES[each.verdict]),
+        said,
+        *([judged] if wide else []),
     ]
 
 

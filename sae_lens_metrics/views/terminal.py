@@ -1,6 +1,6 @@
 """Reports on the terminal."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.bar import Bar
@@ -12,7 +12,6 @@ from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.metrics.spec import Number
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.results.in_words import with_error
-from sae_lens_metrics.results.sae_names import short_names
 
 __all__ = ["print_reports", "print_sweep"]
 
@@ -21,22 +20,23 @@ _SIDE_BY_SIDE, _LABEL_WIDTH, _VALUE_WIDTH, _BAR_WIDTH = 4, 39, 20, 8
 """SAEs whose numbers are printed beside each other, and the characters that the columns then need."""
 
 
-def print_sweep(names: Sequence[str], reports: Mapping[str, Report], errors: Mapping[str, str], console: Console | None = None) -> None:
+def print_sweep(
+    labels: Mapping[str, str], reports: Mapping[str, Report], errors: Mapping[str, str], console: Console | None = None
+) -> None:
     """Prints what is known about several SAEs: side by side where they are few, otherwise the main numbers, a row for each.
 
     Args:
-        names: The SAEs.
+        labels: What each SAE is called, by name.
         reports: The reports of those that were evaluated.
         errors: Why an SAE, or some of its metrics, failed.
         console: Where to print; default the terminal.
     """
     console = console or Console()
-    labels = short_names(names)
     if len(reports) <= _SIDE_BY_SIDE and _width([labels[name] for name in reports]) <= console.width:
-        print_reports({labels[name]: reports[name] for name in names if name in reports}, console)
+        print_reports({labels[name]: reports[name] for name in labels if name in reports}, console)
     elif reports:
-        _print_overview({labels[name]: reports[name] for name in names if name in reports}, console)
-    for name in (name for name in names if name in errors):
+        _print_overview({labels[name]: reports[name] for name in labels if name in reports}, console)
+    for name in (name for name in labels if name in errors):
         console.print(f"[red]failed[/], {escape(name)}: {escape(errors[name])}", highlight=False)
 
 
@@ -92,14 +92,15 @@ def print_reports(reports: Mapping[str, Report], console: Console | None = None)
     if explain:
         table.add_column("what it is", style="dim")
     results = [dict(report.results()) for report in reports.values()]
+    shown: list[_Row] = []
     for metric in dict.fromkeys(metric for result in results for metric in result):
         table.add_section()
         for row in _rows(metric, [result[metric].estimates if metric in result else {} for result in results]):
             table.add_row(*row.cells(bars=bars, explain=explain), style=row.style)
+            shown.append(row)
     console.print(table)
-    for name, report in reports.items():
-        for text in _remarks(escape(name), report):
-            console.print(text, highlight=False)
+    for text in _below(reports, [] if explain else shown):
+        console.print(text, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,35 @@ def _rows(metric: str, columns: list[dict[str, Estimate]]) -> Iterator[_Row]:
         full = 1.0 if number.is_share else largest if name in compared and baselines else None
         style = "bold" if name == spec.headline else "dim" if name in baselines else ""
         yield _Row(f"{metric}/{name}", number, [column.get(name) for column in columns], full, style)
+
+
+def _below(reports: Mapping[str, Report], unexplained: Iterable[_Row]) -> Iterator[str]:
+    """What follows the table: meanings where there is no column for them, what to cite, and remarks."""
+    yield from (f"[dim]{text}[/]" for text in _meanings(unexplained))
+    yield "[bold]for a paper:[/]"
+    yield from (f"  {escape(name)}: {escape('; '.join(_for_a_paper(report)))}" for name, report in reports.items())
+    for name, report in reports.items():
+        yield from _remarks(escape(name), report)
+
+
+def _meanings(rows: Iterable[_Row]) -> Iterator[str]:
+    """What the numbers are, where there is no column for it."""
+    for row in rows:
+        if meaning := row.number.meaning or row.number.label:
+            yield f"{escape(row.name)}: {escape(meaning)}"
+
+
+def _for_a_paper(report: Report) -> Iterator[str]:
+    """The main number of each metric as one cites it: value, error, and over how many of what."""
+    d_sae = report.provenance.get("sae", {}).get("d_sae")
+    for metric, result in report.results():
+        spec = spec_of_result(metric, result.estimates)
+        for name in spec.cited():
+            estimate = result.estimates.get(name)
+            if estimate is not None and estimate.value is not None:
+                of_all = f" of {d_sae}" if estimate.of == "latents" and d_sae and estimate.n != d_sae else ""
+                over = f", {spec.number(name).over}" if spec.number(name).over else ""
+                yield f"{metric} {name} {with_error(estimate.value, estimate.stderr)} ({estimate.n}{of_all} {estimate.of}{over})"
 
 
 def _remarks(name: str, report: Report) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Comparisons of reports: what is tested, by which error, and how often it calls a difference that is none."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -424,12 +425,48 @@ def test_mistakes_before_anything_is_read(files, capsys):
     assert status.value.code == 2
 
 
+def test_what_is_better_in_words():
+    """Whether higher is better follows from the numbers' specs; what says the same as another number is tested once."""
+    one = report({"shrinkage": {"ratio": estimate(values(0) + 3), "mse_raw": estimate(values(1)), "ce_gained": estimate(values(5))}})
+    two = report(
+        {"shrinkage": {"ratio": estimate(values(0) + 1), "mse_raw": estimate(values(2) + 3), "ce_gained": estimate(values(5) + 3)}}
+    )
+    found = compare_reports({"one": one, "two": two})
+    by_number = {each.number: each for each in found.differences}
+    ratio, mse, gained = (by_number[f"shrinkage/{name}"] for name in ("ratio", "mse_raw", "ce_gained"))
+    nearer = abs(ratio.second - 1) < abs(ratio.first - 1)
+    assert (ratio.verdict, ratio.judgement) == ("lower", "better" if nearer else "worse")
+    assert (mse.verdict, mse.judgement) == ("higher", "worse")
+    assert (gained.verdict, gained.judgement) == ("higher", "neither")
+    (words,) = found.in_words()
+    assert re.search(r"two is better than one on 1 \(shrinkage/ratio\); one is better on 0" if nearer else r"one is better on 1", words)
+    assert words in printed(found, width=300)
+    assert found.to_dict()["in_words"] == [words]
+    assert set(found.to_frame()["judgement"].dropna()) >= {"worse", "neither"}
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_one_minus_another_number_is_tested_once(same):
+    def one(seed):
+        explained = estimate(values(seed) + 3)
+        mse = replace(explained, value=(1 if same else 1.01) - explained.value)
+        made = report({"shrinkage": {"mse_raw": mse}})
+        return replace(made, sanity=replace(made.sanity, estimates={**made.sanity.estimates, "explained_variance": explained}))
+
+    found = {each.number: each for each in compare_reports({"one": one(0), "two": one(1)}).differences}
+    assert found["sanity/explained_variance"].p is not None
+    assert found["shrinkage/mse_raw"].untested == ("the same as sanity/explained_variance" if same else None)
+
+
 def test_files_of_one_name_keep_apart(files, tmp_path):
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "l1.json").write_text(open(files["l1"]).read())  # noqa: SIM115
     names = list(result_files([files["l1"], folder / "l1.json", files["topk"], files["topk"]]))
-    assert names == [files["l1"], str(folder / "l1.json"), "topk", "topk (2)"]
+    assert len({*names}) == 4
+    assert names[2:] == ["topk", "topk (2)"]
+    assert names[1].endswith("/l1.json")
+    assert all(len(name) <= 40 for name in names)
 
 
 def test_hostile_names_are_shown_as_they_are(tmp_path):

@@ -81,7 +81,7 @@ def test_a_bar_never_leaves_its_column():
 def test_many_saes_are_a_row_each():
     reports = {f"folder/{i}": report(f1=i / 10) for i in range(8)}
     out = io.StringIO()
-    print_sweep(list(reports), reports, {}, Console(file=out, width=140))
+    print_sweep({name: name for name in reports}, reports, {}, Console(file=out, width=140))
     rows = lines(out.getvalue())
     assert [rows[str(i) if str(i) in rows else f"folder/{i}"][2] for i in range(8)] == [f"{i / 10:.3f} ± 0.010" for i in range(8)]
 

@@ -63,6 +63,7 @@ SPEC = MetricSpec(
             "of an n-gram explanation: share of its predictions where the latent fires",
             shown=True,
             followed=True,
+            over="those whose explanation fires",
         ),
         "recall": Number(
             "recall, mean over latents",
@@ -83,7 +84,13 @@ SPEC = MetricSpec(
         "f1_sparse": Number("F1, mean over latents that fire on at most 10 % of tokens", "share", "higher", shown=False),
         "recall_text": Number("recall on all positions of the second half, mean over latents", "share", "higher", shown=False),
         "explained": Number("explained latents", "latents", None, "latents explained, of those asked about", shown=True),
-        "dead": Number("latents that never fire on this text", "latents", "lower", "… that never fire on this text", shown=True),
+        "dead": Number(
+            "latents that never fire in the half of the text that explanations are built from",
+            "latents",
+            "lower",
+            "… that never fire in the half of the text that explanations are built from",
+            shown=True,
+        ),
         "rare": Number("latents that fire too rarely to explain", "latents", None, "… that fire too rarely to explain", shown=True),
         "unexplained": Number("latents that fire, but have no pattern", "latents", "lower", shown=False),
         "never_fired": Number(

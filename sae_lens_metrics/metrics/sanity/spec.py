@@ -25,7 +25,7 @@ SPEC = MetricSpec(
             overview=True,
         ),
         "dead_latents": Number(
-            "fraction of dead latents", "share", "lower", "fraction that never fires on this text", shown=True, followed=True
+            "fraction of dead latents", "share", "lower", "fraction that never fires on the whole text", shown=True, followed=True
         ),
         "ce_clean": Number(
             "loss of the model, nats", "nats", None, "next-token loss of the model, nats", shown=True, baseline_of="ce_reconstructed"

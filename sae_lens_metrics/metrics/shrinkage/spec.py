@@ -48,10 +48,20 @@ SPEC = MetricSpec(
         "change_mean": Number("mean change of active latents by refinement", shown=False),
         "change_sd": Number("spread of the change of active latents by refinement", shown=False),
         "change_relative": Number("sum of changes over sum of latents", same_as="ratio", shown=False),
-        "mse_raw": Number("squared error over variance", "", "lower", "normalised squared error", shown=True, followed=True),
+        "mse_raw": Number(
+            "squared error over variance",
+            "",
+            "lower",
+            "normalised squared error",
+            shown=True,
+            followed=True,
+            mirrors="sanity/explained_variance",
+        ),
         "mse_refined": Number("squared error over variance, after refinement", "", "lower", "… after refinement", shown=True),
         "ce_clean": Number("next-token loss of the model, nats", "nats", baseline_of="ce_raw", shown=False),
-        "ce_raw": Number("next-token loss with the reconstruction in place, nats", "nats", "lower", shown=False),
+        "ce_raw": Number(
+            "next-token loss with the reconstruction in place, nats", "nats", "lower", shown=False, mirrors="sanity/ce_reconstructed"
+        ),
         "ce_refined": Number("next-token loss with the refined reconstruction in place, nats", "nats", "lower", shown=False),
         "ce_added_raw": Number(
             "loss added, nats",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results.history import METRICS_FILENAME, History, read_histories
+from sae_lens_metrics.results.sae_names import given_names
 from sae_lens_metrics.results.saved_reports import SavedReports
 
 __all__ = ["read_inputs"]
@@ -13,7 +14,7 @@ __all__ = ["read_inputs"]
 _RESULT = re.compile(rb'\s*\{\s*"format"\s*:\s*"sae-lens-metrics"\s*[,}]')
 
 
-def read_inputs(paths: Sequence[str | Path]) -> tuple[SavedReports, dict[str, History]]:
+def read_inputs(paths: Sequence[str | Path], names: str | None = None) -> tuple[SavedReports, dict[str, History]]:
     """Finds result files, training histories, and folders of both.
 
     Of a folder, the result files directly in it are taken, or, where there is none, those further down; and every ``metrics.jsonl`` in it
@@ -22,11 +23,13 @@ def read_inputs(paths: Sequence[str | Path]) -> tuple[SavedReports, dict[str, Hi
 
     Args:
         paths: Files and folders.
+        names: What results are called instead, separated by commas, in the order in which they are found.
 
     Returns:
         Reports, which are read when they are asked for, and histories, by name.
 
     Raises:
+        ConfigError: If there are more or fewer names than results.
         ResultError: If there is nothing at a path, or it holds neither results nor histories, or a history is damaged.
         OSError: If a file cannot be read.
     """
@@ -38,7 +41,11 @@ def read_inputs(paths: Sequence[str | Path]) -> tuple[SavedReports, dict[str, Hi
                 histories.setdefault(file, _histories(file, named=file == path))
             else:
                 results[file] = None
-    return SavedReports(_named_results(list(results))), _named_histories({file: found for file, found in histories.items() if found})
+    named = _named_results(list(results))
+    called = given_names(names, list(named))
+    return SavedReports({called[name]: file for name, file in named.items()}), _named_histories(
+        {file: found for file, found in histories.items() if found}
+    )
 
 
 def _files(path: Path) -> list[Path]:

@@ -1,0 +1,43 @@
+"""Whether a difference is for the better, and that in words."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from sae_lens_metrics.metrics.spec import Number
+
+__all__ = ["Judgement", "in_words", "judgement"]
+
+Judgement = Literal["better", "worse", "neither"]
+
+
+def judgement(number: Number, first: float, second: float) -> Judgement:
+    """What a change of a number means for an SAE.
+
+    Args:
+        number: What the number's spec says.
+        first: Its value before.
+        second: Its value after; different.
+    """
+    if number.better is None:
+        return "neither"
+    worth = {"one": lambda value: -abs(value - 1), "higher": lambda value: value, "lower": lambda value: -value}[number.better]
+    return "better" if worth(second) > worth(first) else "worse"
+
+
+def in_words(first: str, second: str, judged: Mapping[str, Judgement | None]) -> str:
+    """Which of two SAEs is better on what.
+
+    Args:
+        first: Name of one.
+        second: Name of the other.
+        judged: What was found of the second, by number; ``None`` where the difference may be noise.
+    """
+    if not judged:
+        return f"{second} and {first} have no main number that was tested"
+
+    def said(what: str, which: Judgement | None) -> str:
+        numbers = [number for number, found in judged.items() if found == which]
+        return f"{what} {len(numbers)}" + (f" ({', '.join(numbers)})" if numbers else "")
+
+    parts = [said(f"{second} is better than {first} on", "better"), said(f"{first} is better on", "worse"), said("undecided are", None)]
+    return f"of {len(judged)} main numbers, {'; '.join(parts)}"
