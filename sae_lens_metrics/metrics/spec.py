@@ -74,6 +74,8 @@ class LatentColumn:
     """Whether it is to be read on a logarithmic scale."""
     percent: bool = False
     """Whether it is written in percent."""
+    leading: bool = False
+    """Whether the page's table is sorted by it at first, the largest first."""
 
 
 @dataclass(frozen=True)

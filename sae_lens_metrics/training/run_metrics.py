@@ -95,7 +95,10 @@ class RunMetrics:
             return
         total = (sanity + sum(costs.values())) * len(saes)
         self._budget.expect(total)
-        logger.info("an evaluation of the metrics will take some %.0f s (%s)%s", total, costs_in_words(costs), self._budget.in_words())
+        parts = costs_in_words(costs)
+        logger.info(
+            "an evaluation of the metrics will take some %.0f s%s%s", total, f" ({parts})" if parts else "", self._budget.in_words()
+        )
 
     def evaluate_if_due(
         self, saes: Mapping[str, TrainingSAE[Any]], scalers: Mapping[str, ActivationScaler], provider: Any, *, steps: int

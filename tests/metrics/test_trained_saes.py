@@ -20,7 +20,7 @@ def held_out(trained):
 
 @pytest.fixture(scope="module")
 def reports(trained, held_out):
-    config = MetricsConfig(names=["probe", "shrinkage"], probe=ProbeConfig(tasks=["base64", "camel_case", "inside_comment"], examples=150))
+    config = MetricsConfig(names=["probe", "shrinkage"], probe=ProbeConfig(tasks=["base64", "camel_case", "inside_comment"], examples=300))
     return {name: evaluate(subject, held_out, config) for name, subject in trained.items()}
 
 

@@ -137,7 +137,7 @@ SPEC = MetricSpec(
     ),
     latents=(
         LatentColumn("density", "Density", "share of tokens on which the latent fires", log=True, percent=True),
-        LatentColumn("f1", "F1", "harmonic mean of precision and recall of its explanation"),
+        LatentColumn("f1", "F1", "harmonic mean of precision and recall of its explanation", leading=True),
         LatentColumn("precision", "Precision", "share of the explanation's predictions where the latent fires"),
         LatentColumn("recall", "Recall", "share of the latent's activations that the explanation predicts"),
     ),

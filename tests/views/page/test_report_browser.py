@@ -155,7 +155,7 @@ def test_a_part_that_two_want_at_once_reaches_both(reader, reports, tmp_path):
 
 
 def test_sorting_by_mouse_and_keyboard(reader, page, reports):
-    tab = reader(page).open("#/latents?sae=first")
+    tab = reader(page).open("#/latents?sae=first&sort=latent")
     rows = reports["first"].metrics["n2g"].tables["latents"]
     heading = tab.locator("button[data-key=f1]")
     heading.click()
@@ -192,7 +192,7 @@ def test_filtering_by_text_range_and_kind(reader, page, reports):
     count(tab, f"{sum(row['f1'] >= 0.5 and row['density'] <= 0.01 for row in rows)} of 120 latents")
     reopened = reader(page).open(tab.url[tab.url.index("#") :])
     count(reopened, f"{sum(row['f1'] >= 0.5 and row['density'] <= 0.01 for row in rows)} of 120 latents")
-    tab = reader(page).open("#/latents?only=tasks")
+    tab = reader(page).open("#/latents?only=tasks&sort=latent")
     assert column(tab, 1) == [str(latent) for latent in sorted(tasks)]
     tab.fill("#latents-q", "python_code")
     count(tab, "1 of 120 latents")
@@ -262,8 +262,29 @@ def test_an_sae_that_is_not_there_is_no_other_one(reader, page, address):
 
 
 @pytest.mark.parametrize("address", ["#/constructor", "#/__proto__/x", "#/nonsense"])
-def test_an_unknown_view_is_the_overview(reader, page, address):
-    assert reader(page).open(address).inner_text("h1") == "2 SAEs"
+def test_an_unknown_view_says_so(reader, page, address):
+    tab = reader(page).open(address)
+    assert tab.inner_text("h1") == "Nothing here"
+    assert f"no view at the address {address}" in tab.inner_text("#main")
+
+
+def test_it_opens_with_findings(reader, page):
+    tab = reader(page).open("#/")
+    assert tab.locator(".findings li").count() >= 3
+    said = tab.inner_text(".findings")
+    assert "has the best" in said
+    assert "main numbers, second is better than first on" in said
+
+
+def test_the_latents_table_begins_with_the_best_explained_and_says_how_to_read_it(reader, page):
+    tab = reader(page).open("#/latents")
+    headings = tab.locator("table.latents thead th").all_inner_texts()
+    place = next(i for i, text in enumerate(headings, start=1) if text.startswith("F1"))
+    shown = [float(text) for text in column(tab, place) if text != ABSENT]
+    assert len(shown) > 3
+    assert shown == sorted(shown, reverse=True)
+    assert "sort=" not in tab.url
+    assert "the start of a document" in tab.inner_text(".legend")
 
 
 def test_addresses_of_nothing(reader, page):

@@ -1,5 +1,6 @@
 /** Which numbers of two SAEs differ by more than noise. */
 const comparisonView = (() => {
+  const SMALLEST = 1e-300; // below it a p-value is only known to be small
   const MARK = { higher: "▲ ", lower: "▼ " };
 
   function section(comparison) {
@@ -10,6 +11,7 @@ const comparisonView = (() => {
       const mine = differences.filter((each) => each.name === name);
       const shown = mine.filter((each) => each.p !== null);
       box.append(h("h3", {}, "First: ", h("bdi", {}, names[0]), ", second: ", h("bdi", {}, name)));
+      box.append(h("p", {}, h("strong", {}, `${(comparison.in_words || [])[names.indexOf(name) - 1] || ""}`)));
       box.append(table(shown, name));
       const others = mine.filter((each) => each.p === null);
       if (others.length) box.append(h("details", {}, h("summary", {}, `${others.length} numbers that are not tested`), table(others, name)));
@@ -25,8 +27,9 @@ const comparisonView = (() => {
       { key: "first", label: "First", numeric: true, cell: (each) => format.estimate(each.first, each.first_stderr) },
       { key: "second", label: "Second", numeric: true, cell: (each) => format.estimate(each.second, each.second_stderr) },
       { key: "difference", label: "Difference", numeric: true, cell: (each) => `${each.difference > 0 ? "+" : ""}${format.estimate(each.difference, each.stderr)}${each.paired || each.stderr === null ? "" : " *"}` },
-      { key: "corrected_p", label: "p", numeric: true, title: "corrected for the number of tests", cell: (each) => (each.corrected_p === null ? "–" : format.number(each.corrected_p, 2)) },
+      { key: "corrected_p", label: "p", numeric: true, title: "corrected for the number of tests", cell: (each) => (each.corrected_p === null ? "–" : each.corrected_p < SMALLEST ? "< 1e−300" : format.number(each.corrected_p, 2)) },
       { key: "verdict", label: "The second is", cell: (each) => h("span", { class: `verdict ${each.verdict}` }, `${MARK[each.verdict] || ""}${each.untested ? each.untested : each.verdict}`) },
+      { key: "judgement", label: "So it is", cell: (each) => h("span", { class: `judged ${each.judgement || ""}` }, each.judgement || "") },
     ];
     const unpaired = differences.some((each) => !each.paired && each.stderr !== null);
     const remark = unpaired ? h("p", { class: "dim small" }, "* not paired") : null;

@@ -54,8 +54,8 @@ const latentTable = (() => {
       for (const name of names) {
         const key = fields.some((field) => field.key === name) ? `${metric}_${name}` : name;
         const plain = said.size === 0 && table[name].some((value) => typeof value === "number");
-        const { label = plain ? name.replaceAll("_", " ") : "", title = "", log = false, percent = false } = said.get(name) || {};
-        fields.push({ key, from: [metric, name], label, title, log, show: percent ? format.percent : log || plain ? number : fixed });
+        const { label = plain ? name.replaceAll("_", " ") : "", title = "", log = false, percent = false, leading = false } = said.get(name) || {};
+        fields.push({ key, from: [metric, name], label, title, log, leading, show: percent ? format.percent : log || plain ? number : fixed });
       }
     }
     return fields;

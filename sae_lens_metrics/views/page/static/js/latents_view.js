@@ -16,7 +16,7 @@ const latentsView = (() => {
 
     const settings = () => ({
       sae: saes.all().length > 1 ? sae.name : "",
-      sort: state.sort.key === "latent" && !state.sort.descending ? "" : `${state.sort.descending ? "-" : ""}${state.sort.key}`,
+      sort: state.sort.key === first(table).key && state.sort.descending === first(table).descending ? "" : `${state.sort.descending ? "-" : ""}${state.sort.key}`,
       q: state.q,
       only: state.only,
       page: state.page > 1 ? state.page : "",
@@ -58,9 +58,15 @@ const latentsView = (() => {
     }
 
     const save = h("button", { type: "button", onclick: () => download.save(`${sae.name}-latents.csv`, csv(table, kept), "text/csv") }, "Download as CSV");
-    page.append(chooser(sae), filters(table, state, changed), h("div", { class: "line" }, summary, save), box, pager);
+    page.append(chooser(sae), filters(table, state, changed), h("div", { class: "line" }, summary, save), box, legend(table), pager);
     refresh();
     return { title: "Latents", page };
+  }
+
+  /** How the table is sorted at first: by what a metric says is worth seeing, else by number. */
+  function first(table) {
+    const leading = table.fields.find((field) => field.leading);
+    return leading ? { key: leading.key, descending: true } : { key: "latent", descending: false };
   }
 
   /** The settings of an address; what cannot be read is left out. */
@@ -72,7 +78,7 @@ const latentsView = (() => {
     return {
       q: query.q || "",
       only: query.only && Object.hasOwn(ONLY, query.only) ? query.only : "",
-      sort: keys.includes(key) ? { key, descending: query.sort.startsWith("-") } : { key: "latent", descending: false },
+      sort: keys.includes(key) ? { key, descending: query.sort.startsWith("-") } : first(table),
       page: Math.max(1, parseInt(query.page, 10) || 1),
       ranges,
     };
@@ -136,6 +142,12 @@ const latentsView = (() => {
     const body = rows.map((i) => h("tr", {}, described.map((column) => cell(column, i))));
     if (!rows.length) body.push(h("tr", {}, h("td", { colspan: described.length }, "No latent is like that.")));
     return h("table", { class: "latents" }, h("thead", {}, head), h("tbody", {}, body));
+  }
+
+  /** How to read an explanation. */
+  function legend(table) {
+    if (!table.explanations.latent.length) return null;
+    return h("p", { class: "dim small legend" }, h("code", {}, "^"), " the start of a document, ", h("code", {}, "*"), " any token, ", h("code", {}, "|"), " or: an explanation is a list of n-grams, each of which makes the latent fire on its last token");
   }
 
   function paging(now, pages, turn) {

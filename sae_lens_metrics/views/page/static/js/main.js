@@ -13,13 +13,13 @@ const main = (() => {
   async function show() {
     const mine = (turn += 1);
     const here = router.here();
-    const name = Object.hasOwn(VIEWS, here.path[0] ?? "") ? here.path[0] ?? "" : "";
+    const name = here.path[0] ?? "";
     navigation(name === "latent" ? "latents" : name);
     const main = document.getElementById("main");
     main.setAttribute("aria-busy", "true");
     let shown;
     try {
-      shown = await VIEWS[name].render(here);
+      shown = Object.hasOwn(VIEWS, name) ? await VIEWS[name].render(here) : saes.missing("Nothing here", `There is no view at the address #/${here.path.join("/")}. The views are those above.`);
     } catch (error) {
       console.error(error);
       shown = { title: "Damaged", page: h("div", { class: "view" }, h("h1", {}, "This view cannot be shown"), h("p", { class: "failed" }, String(error.message || error))) };

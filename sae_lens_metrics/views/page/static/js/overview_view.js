@@ -21,8 +21,10 @@ const overviewView = (() => {
     const remarks = all.map((sae, i) => remarksOf(sae, reports[i])).filter(Boolean);
     if (remarks.length) page.append(h("section", { class: "remarks", "aria-label": "Warnings and failures" }, folded(remarks, all.length)));
     if (!all.length) page.append(h("p", {}, "There are training histories and no result: see ", h("a", { href: "#/explore" }, "Explore"), " and ", h("a", { href: "#/figures" }, "Figures"), "."));
+    const compared = saes.contents().compared ? await store.value("comparison") : null;
+    if (all.length) page.append(findings.section(all, reports, compared));
     if (all.length > 1) page.append(...differing(all, reports), headlines(all, reports));
-    if (saes.contents().compared) page.append(comparisonView.section(await store.value("comparison")));
+    if (compared) page.append(comparisonView.section(compared));
     for (const metric of Object.keys(saes.contents().guides)) {
       if (reports.some((report) => saes.results(report)[metric])) page.append(card(metric, all, reports));
     }

@@ -1,0 +1,66 @@
+/** What was found, in plain sentences: the first thing on the page. */
+const findings = (() => {
+  const BEYOND = 2; // standard errors from which on a difference is told
+
+  function section(all, reports, comparison) {
+    const said = [...warned(all, reports), ...(all.length === 1 ? alone(reports[0]) : [...(comparison?.in_words || []), ...best(all, reports)])];
+    if (all.length > 1 && !comparison) said.push("Which differences are more than noise: sae-lens-metrics compare.");
+    return h("section", { class: "card findings", "aria-label": "Findings" }, h("h2", {}, "Findings"), h("ul", {}, said.map((text) => h("li", {}, text))));
+  }
+
+  /** How many warnings there are, as they come first. */
+  function warned(all, reports) {
+    const count = reports.reduce((sum, report) => sum + report.warnings.length + Object.keys(report.errors).length, 0);
+    return count ? [`${count === 1 ? "There is a warning" : `There are ${count} warnings and failures`}: read ${count === 1 ? "it" : "them"} first.`] : [];
+  }
+
+  /** Each main number of an only SAE against its baselines. */
+  function alone(report) {
+    return main(report).map(({ metric, guide, estimate }) => {
+      const better = guide.numbers[guide.headline]?.better;
+      const groups = { better: [], worse: [], alike: [] };
+      for (const [name, label] of Object.entries(guide.baselines)) {
+        const other = saes.results(report)[metric].estimates[name];
+        if (Number.isFinite(other?.value)) groups[against(estimate, other, better)].push(`${label} (${format.number(other.value, 3)})`);
+      }
+      const parts = [
+        groups.better.length ? `better than ${groups.better.join(", ")}` : null,
+        groups.worse.length ? `worse than ${groups.worse.join(", ")}` : null,
+        groups.alike.length ? `within two standard errors of ${groups.alike.join(", ")}` : null,
+      ].filter(Boolean);
+      return `${guide.title}: ${format.words(guide.headline)} ${format.estimate(estimate.value, estimate.stderr)}${parts.length ? `, ${parts.join("; ")}` : ""}.`;
+    });
+  }
+
+  function against(estimate, other, better) {
+    const difference = worth(estimate.value, better) - worth(other.value, better);
+    if (!better || Math.abs(difference) <= BEYOND * Math.hypot(estimate.stderr || 0, other.stderr || 0)) return "alike";
+    return difference > 0 ? "better" : "worse";
+  }
+
+  const worth = (value, better) => (better === "higher" ? value : better === "one" ? -Math.abs(value - 1) : -value);
+
+  /** Which of several SAEs has the best main number; compare tells whether that is more than noise. */
+  function best(all, reports) {
+    const metrics = new Map(reports.flatMap((report) => main(report).map((each) => [each.metric, each.guide])));
+    const said = [...metrics].flatMap(([metric, guide]) => {
+      const better = guide.numbers[guide.headline]?.better;
+      const rows = all.map((sae, i) => ({ sae, estimate: saes.results(reports[i])[metric]?.estimates[guide.headline] })).filter((row) => Number.isFinite(row.estimate?.value));
+      if (!better || rows.length < 2) return [];
+      const [first, second] = rows.sort((a, b) => worth(b.estimate.value, better) - worth(a.estimate.value, better));
+      const clear = against(first.estimate, second.estimate, better) === "better";
+      return [`${guide.title}: ${first.sae.name} has the best ${format.words(guide.headline)}, ${format.estimate(first.estimate.value, first.estimate.stderr)}${clear ? "" : `; ${second.sae.name} is within two standard errors`}.`];
+    });
+    return said;
+  }
+
+  /** The main number of each metric of a report. */
+  function main(report) {
+    return Object.entries(saes.contents().guides).flatMap(([metric, guide]) => {
+      const estimate = saes.results(report)[metric]?.estimates[guide.headline];
+      return Number.isFinite(estimate?.value) ? [{ metric, guide, estimate }] : [];
+    });
+  }
+
+  return { section };
+})();
