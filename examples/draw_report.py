@@ -2,7 +2,7 @@
 
 After ``sae-lens-metrics demo``::
 
-    python examples/draw_report.py sae-lens-metrics-demo/report.html --latent TopK/372 --output examples
+    python examples/draw_report.py sae-lens-metrics-demo/report.html --latent TopK/210 --output examples
 """
 
 import argparse
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--latent", required=True, metavar="SAE/LATENT", help="the latent to show")
     options = parser.parse_args()
     # by picture: the address of a view, and what should be at the top of it
-    views = {"overview": ("#/", "#metric-probe"), "latent": (f"#/latent/{options.latent}", "h1")}
+    views = {"overview": ("#/", "h1"), "latent": (f"#/latent/{options.latent}", "h1")}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1180, "height": 900})

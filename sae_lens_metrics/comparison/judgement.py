@@ -35,9 +35,12 @@ def in_words(first: str, second: str, judged: Mapping[str, Judgement | None]) ->
     if not judged:
         return f"{second} and {first} have no main number that was tested"
 
-    def said(what: str, which: Judgement | None) -> str:
-        numbers = [number for number, found in judged.items() if found == which]
-        return f"{what} {len(numbers)}" + (f" ({', '.join(numbers)})" if numbers else "")
+    def which(wanted: Judgement | None) -> str:
+        numbers = [number for number, found in judged.items() if found == wanted]
+        return f" ({', '.join(numbers)})" if numbers else ""
 
-    parts = [said(f"{second} is better than {first} on", "better"), said(f"{first} is better on", "worse"), said("undecided are", None)]
-    return f"of {len(judged)} main numbers, {'; '.join(parts)}"
+    better, worse, undecided = (sum(found == wanted for found in judged.values()) for wanted in ("better", "worse", None))
+    return (
+        f"{second} is better than {first} on {better} of {len(judged)} main numbers{which('better')}, "
+        f"{first} on {worse}{which('worse')}, {undecided} undecided{which(None)}"
+    )

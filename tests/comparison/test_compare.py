@@ -439,7 +439,9 @@ def test_what_is_better_in_words():
     assert (mse.verdict, mse.judgement) == ("higher", "worse")
     assert (gained.verdict, gained.judgement) == ("higher", "neither")
     (words,) = found.in_words()
-    assert re.search(r"two is better than one on 1 \(shrinkage/ratio\); one is better on 0" if nearer else r"one is better on 1", words)
+    assert re.search(
+        r"two is better than one on 1 of 1 main numbers \(shrinkage/ratio\), one on 0, 0 undecided" if nearer else r"one on 1", words
+    )
     assert words in printed(found, width=300)
     assert found.to_dict()["in_words"] == [words]
     assert set(found.to_frame()["judgement"].dropna()) >= {"worse", "neither"}

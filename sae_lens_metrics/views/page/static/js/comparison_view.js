@@ -11,7 +11,6 @@ const comparisonView = (() => {
       const mine = differences.filter((each) => each.name === name);
       const shown = mine.filter((each) => each.p !== null);
       box.append(h("h3", {}, "First: ", h("bdi", {}, names[0]), ", second: ", h("bdi", {}, name)));
-      box.append(h("p", {}, h("strong", {}, `${(comparison.in_words || [])[names.indexOf(name) - 1] || ""}`)));
       box.append(table(shown, name));
       const others = mine.filter((each) => each.p === null);
       if (others.length) box.append(h("details", {}, h("summary", {}, `${others.length} numbers that are not tested`), table(others, name)));
