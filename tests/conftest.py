@@ -15,7 +15,7 @@ from browser import Reader, chromium
 from datasets import Dataset
 from valid_results import results_are_valid
 
-torch.set_num_threads(1)  # small tensors: threads cost more than they give, and the order of sums is fixed
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # small tensors: threads cost more than they give
 
 
 ORDER = ("integrations", "training", "browser", "demo", "readme", "loading", "evaluation", "metrics/")

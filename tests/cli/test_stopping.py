@@ -72,7 +72,13 @@ def assert_stopped(result, signum):
     assert error.count("interrupted") == 1
 
 
-MOMENTS = [(name, signum, after) for name in COMMANDS for signum in (signal.SIGINT, signal.SIGTERM) for after in (0.3, 2.0, 6.0, 12.0)]
+LONG = ("demo", "evaluate", "train")
+MOMENTS = [
+    (name, signum, after)
+    for name in COMMANDS
+    for signum in (signal.SIGINT, signal.SIGTERM)
+    for after in ((0.3, 2.0, 6.0, 12.0) if name in LONG else (0.3, 1.0))
+]
 EVERY_TIME = [("evaluate", signal.SIGINT, 2.0), ("demo", signal.SIGTERM, 6.0)]
 
 

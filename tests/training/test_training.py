@@ -72,13 +72,14 @@ def test_weights_are_bit_identical_with_prefetching(architecture, model, dataset
 
 @pytest.mark.slow
 def test_weights_are_bit_identical_on_two_threads(model, dataset, tmp_path):
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         plain = trained(lambda: single_runner(tmp_path / "a", model, dataset))
         assert_identical(plain, trained(lambda: single_runner(tmp_path / "b", model, dataset, metrics=small_metrics())))
         assert torch.get_num_threads() == 2
     finally:
-        torch.set_num_threads(1)
+        torch.set_num_threads(before)
 
 
 def test_weights_are_bit_identical_with_several_saes(model, dataset, tmp_path):

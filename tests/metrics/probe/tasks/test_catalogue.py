@@ -118,6 +118,7 @@ def test_labels_are_those_of_the_file_and_contradictions_are_gone(tasks, raw, na
         assert (only == FILES[name].positive) == label
 
 
+@pytest.mark.slow
 def test_a_cap_and_a_seed(sae_probes):
     def load(seed):
         return load_tasks(["offline"], n_examples=201, seed=seed).tasks
