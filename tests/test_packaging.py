@@ -2,11 +2,13 @@
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -99,6 +101,18 @@ def test_a_metrics_readme_is_part_of_the_package():
     """Hatchling takes all files of the package but those that git ignores."""
     assert PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": [PACKAGE.name]}
     assert len(list(PACKAGE.glob("metrics/*/README.md"))) == 6
+
+
+def test_no_file_of_the_package_is_ignored():
+    """Hatchling leaves out what git ignores, even what git keeps: a folder called wandb was missing in every wheel."""
+    files = [str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    ignored = subprocess.run(
+        ["git", "-C", ROOT, "check-ignore", "--no-index", "--stdin"], input="\n".join(files), capture_output=True, text=True
+    )
+    assert ignored.stdout.splitlines() == []
+    assert all((path.parent / "__init__.py").is_file() for path in PACKAGE.rglob("*.py"))
 
 
 def names_used(tree):

@@ -8,11 +8,11 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sae_lens_metrics.views.wandb.example_html import examples_html
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Histogram, MetricResult, Report, Row
 from sae_lens_metrics.results.readable_tables import readable_tables
+from sae_lens_metrics.views.wandb.example_html import examples_html
 
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run

@@ -6,11 +6,11 @@ import wandb
 from loopback_wandb import ENTITY, PROJECT, loopback_wandb
 from runners import small_metrics
 from saes import training_sae
+from specs import SPECS
 
 from sae_lens_metrics import Corpus, Subject, evaluate
 from sae_lens_metrics.cli.dashboard import run_dashboard
 from sae_lens_metrics.errors import ConfigError, MetricsError
-from specs import SPECS
 from sae_lens_metrics.views.wandb.log import loggable
 
 HERE = ["--entity", ENTITY, "--project", PROJECT]

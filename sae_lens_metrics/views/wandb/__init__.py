@@ -1,0 +1,1 @@
+"""Results in Weights & Biases: runs, pictures, and workspaces."""
