@@ -6,7 +6,6 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from slow import slow_but
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
@@ -16,7 +15,8 @@ def read(name):
     return nbformat.read(EXAMPLES / name, as_version=4)
 
 
-@pytest.mark.parametrize("name", slow_but(NOTEBOOKS, "04_your_own_metric.ipynb".__eq__))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_it_runs(name, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     NotebookClient(read(name), timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()

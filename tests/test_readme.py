@@ -87,6 +87,7 @@ def test_it_is_short_and_every_block_is_covered():
         assert any(old in page for page in pages), f"{old!r} is on no page any more"
 
 
+@pytest.mark.slow
 def test_the_flag(run):
     folder, process = run(smaller(FLAG))
     assert process.returncode == 0, process.stderr

@@ -35,7 +35,7 @@ def evaluation_config(options: DemoOptions) -> MetricsConfig:
     Args:
         options: The demo's options.
     """
-    tokens, examples, sequences = (2_048, 40, 8) if options.quick else (12_288, 120, 64)
+    tokens, examples, sequences = (2_048, 40, 8) if options.quick else (12_288, 100, 48)
     return MetricsConfig(
         tokens=tokens,
         probe=ProbeConfig(tasks=[options.tasks], examples=examples),

@@ -122,7 +122,7 @@ def _train_small(model: HookedTransformer, output: Path, options: DemoOptions) -
     sae, metrics = demo_saes(d_sae=256)["TopK"], training_config(options)
     print(f"\nTraining a small SAE on {size.tokens:,} tokens, with metrics on (MetricsConfig: {', '.join(metrics.names)}).", flush=True)
     return train_sae(
-        _SMALL, sae, model=model, text=training_text(200), size=size, metrics=metrics, output=output, wandb_project=options.wandb_project
+        _SMALL, sae, model=model, text=training_text(120), size=size, metrics=metrics, output=output, wandb_project=options.wandb_project
     )
 
 

@@ -36,6 +36,7 @@ def answers(tmp_path_factory, documents):
     return {case: answer for case, *answer in zip(REFUSED, done.statuses, said, strict=True)}
 
 
+@pytest.mark.slow
 @pytest.mark.hub
 @pytest.mark.parametrize("case", REFUSED)
 def test_one_sentence(case, answers):

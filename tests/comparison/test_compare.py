@@ -149,6 +149,7 @@ def test_the_rate_of_false_differences_is_the_level(paired, longest, too_many):
     assert ALPHA - error < wrong < ALPHA + error + too_many
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("paired", "size"), [(True, 0.6), (False, 3.0)])
 def test_real_differences_are_found_and_others_are_not(paired, size):
     rng = np.random.default_rng(1)

@@ -26,7 +26,7 @@ def printed_by(*arguments):
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setenv("COLUMNS", "160")
         patch.delenv("WANDB_DIR", raising=False)
-        assert main(["demo", "--quick", *arguments]) == 0
+        assert main(["demo", "--quick", "--tasks", "base64,code_against_prose,true_sum", *arguments]) == 0
     return printed.getvalue()
 
 

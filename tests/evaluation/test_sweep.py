@@ -571,7 +571,7 @@ def test_a_wandb_run_for_each(command, tmp_path, monkeypatch):
 
 
 def test_few_stand_side_by_side_and_many_below_each_other(command, monkeypatch, capsys):
-    for columns, said in (("140", ["run/2", "shrinkage/gamma", "warning, "]), ("80", ["run/2", "loss", "recovered"])):
+    for columns, said in (("140", [" 2 ", "shrinkage/gamma", "warning, "]), ("80", [" 2 ", "loss", "recovered"])):
         monkeypatch.setenv("COLUMNS", columns)
         assert main(command()) == 0
         printed = capsys.readouterr().out
@@ -600,6 +600,7 @@ def test_a_valid_file_has_no_fault(tmp_path):
     assert weights_fault(tmp_path / "good") is None
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_saes(tmp_path, folder):
     """Twenty SAEs of 4.2 MB each: over the last eleven of them, resident memory grows by less than three."""
     sae = training_sae("standard")

@@ -15,6 +15,7 @@ from sae_lens.saes.sae import SAEMetadata
 from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
 from saes import D_IN, D_SAE, HOOK, TRAINING_CONFIGS, training_sae
 from safetensors.torch import load_file, save_file
+from slow import slow_but
 from tiny_release import (
     HUB_CONTEXT,
     HUB_D_IN,
@@ -33,6 +34,7 @@ from tiny_release import (
 
 from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, evaluate
 from sae_lens_metrics.cli.main import main
+from sae_lens_metrics.cli.program import program
 from sae_lens_metrics.loading.pretrained import load_local_model, load_pretrained, read_info
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
@@ -101,6 +103,7 @@ def assert_same_numbers(ours, theirs, rel=1e-4):
     assert ours.flat() == pytest.approx(theirs.flat(), rel=rel, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_release_by_name_with_its_own_data_set_streamed(hub, hub_subject, short_texts):
     assert hub.online.statuses == [0, 0], hub.online.stderr
     report = only_report(hub.folder / "from_hub")
@@ -112,6 +115,7 @@ def test_a_release_by_name_with_its_own_data_set_streamed(hub, hub_subject, shor
     assert_same_numbers(report, evaluate(hub_subject, Corpus.from_dataset(rows, hub_subject, tokens=HUB_TOKENS), config))
 
 
+@pytest.mark.slow
 def test_a_release_on_a_file_with_probes(hub, hub_subject):
     report = only_report(hub.folder / "from_file")
     config = MetricsConfig(
@@ -125,6 +129,7 @@ def test_a_release_on_a_file_with_probes(hub, hub_subject):
     assert_same_numbers(report, evaluate(hub_subject, corpus, config))
 
 
+@pytest.mark.slow
 def test_the_table_and_the_file_are_named(hub):
     for folder in ("from_hub", "from_file"):
         (path,) = (hub.folder / folder).glob("*.json")
@@ -135,10 +140,12 @@ def test_the_table_and_the_file_are_named(hub):
     assert "model_from_pretrained_kwargs" not in hub.online.stderr  # SAELens's advice, which was followed
 
 
+@pytest.mark.slow
 def test_what_the_publisher_says_is_compared(hub):
     assert any("according to the SAE's publisher" in text for text in only_report(hub.folder / "from_hub").warnings)
 
 
+@pytest.mark.slow
 def test_the_download_went_through_the_hub(hub):
     for file in ("cfg.json", "sae_weights.safetensors", "sparsity.safetensors"):
         assert hub.server.asked_for(f"/{REPOSITORY}/resolve/main/{HUB_HOOK}/{file}")
@@ -146,11 +153,13 @@ def test_the_download_went_through_the_hub(hub):
     assert any(request.range for request in hub.server.asked_for(f"/datasets/{TEXTS}/resolve"))
 
 
+@pytest.mark.slow
 def test_again_offline_from_the_cache(hub):
     assert hub.offline.statuses[0] == 0, hub.offline.stderr
     assert_same_numbers(only_report(hub.folder / "offline"), only_report(hub.folder / "from_file"), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_streamed_data_set_offline_is_refused_in_words(hub):
     assert hub.offline.statuses[1] == 2
     message = hub.offline.stderr.strip().splitlines()[-1]
@@ -161,7 +170,7 @@ def test_a_streamed_data_set_offline_is_refused_in_words(hub):
 
 def test_the_installed_command_is_this_one():
     (point,) = entry_points(group="console_scripts", name="sae-lens-metrics")
-    assert point.load() is main
+    assert point.load() is program
 
 
 # --- from a folder -----------------------------------------------------------------------------------------------------------
@@ -352,7 +361,7 @@ def test_no_data_set_name(refused):
     ],
     ids=["empty", "blank", "short", "no_text", "numbers", "missing"],
 )
-@pytest.mark.parametrize("suffix", [".parquet", "folder"])
+@pytest.mark.parametrize("suffix", slow_but([".parquet", "folder"], ".parquet".__eq__))
 def test_data_sets_that_cannot_be_used(rows, expected, suffix, refused, tmp_path):
     path, dataset = tmp_path / f"texts{suffix}", Dataset.from_dict(rows)
     dataset.to_parquet(path) if suffix == ".parquet" else dataset.save_to_disk(path)
@@ -364,7 +373,7 @@ def test_one_sequence_is_too_short(refused, tmp_path, short_texts):
     assert "at least two sequences" in refused(dataset=tmp_path / "one.txt")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", slow_but([b"", b"{", b"\xff\xfe\x00"], b"{".__eq__))
 @pytest.mark.parametrize("suffix", [".jsonl", ".txt", ".parquet"])
 def test_damaged_data_files(content, suffix, refused, tmp_path):
     path = tmp_path / f"broken{suffix}"

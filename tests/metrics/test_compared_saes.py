@@ -51,11 +51,13 @@ def check_influences(report):
     return checked
 
 
+@pytest.mark.slow
 def test_every_error_follows_from_influences(evaluated):
     for report in evaluated.values():
         assert check_influences(report) == {"sanity", "probe", "explanation", "ablation", "shrinkage"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["standard", "gated", "jumprelu", "abstopk"])
 def test_every_error_follows_from_influences_on_sequences_too(architecture, model, tokens):
     subject = Subject(model, training_sae(architecture))
@@ -64,6 +66,7 @@ def test_every_error_follows_from_influences_on_sequences_too(architecture, mode
     assert len(report.sanity.estimates["l0"].influence) == 16
 
 
+@pytest.mark.slow
 def test_influences_of_two_saes_are_in_line(evaluated):
     """Those of what does not depend on the SAE are the same, document by document, and others are alike."""
     first, second = (dict(evaluated[name, 0].estimates()) for name in ("L1", "TopK"))
@@ -74,6 +77,7 @@ def test_influences_of_two_saes_are_in_line(evaluated):
             assert len(estimate.influence) == len(second[number].influence), number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["L1", "TopK"])
 def test_an_sae_does_not_differ_from_itself(name, evaluated):
     """Neither in one report, where every difference is exactly zero, nor with another seed and text."""
@@ -89,6 +93,7 @@ def test_an_sae_does_not_differ_from_itself(name, evaluated):
     assert {each.verdict for each in again.differences} == {"no difference beyond noise", "not tested"}
 
 
+@pytest.mark.slow
 def test_two_saes_differ_as_they_should(evaluated):
     found = {each.number: each for each in compare_reports({name: evaluated[name, 0] for name in ("L1", "TopK")}).differences}
     assert found["shrinkage/ratio"].verdict == "lower"  # L1 shrinks, TopK does not

@@ -233,6 +233,7 @@ def offline_run(folder, model, dataset, monkeypatch, **changes):
     return history(folder)
 
 
+@pytest.mark.slow
 def test_an_offline_wandb_run_has_every_metric_and_every_log_of_saelens(model, dataset, tmp_path, monkeypatch):
     plain = offline_run(tmp_path / "plain", model, dataset, monkeypatch)
     folder = tmp_path / "with"
@@ -272,6 +273,7 @@ def test_the_result_file_of_a_training_run_is_an_artifact_of_it(model, dataset, 
     assert run["config"]["update"]["sae"]["architecture"] == "topk"  # where the dashboard groups by
 
 
+@pytest.mark.slow
 def test_a_table_that_cannot_be_drawn_is_one_warning_and_costs_no_number(model, dataset, tmp_path, monkeypatch, metric, caplog):
     mixed = MetricResult({"number": Estimate(1.0, None, 1, "tokens")}, {"rows": [{"a": 1}, {"a": "one"}]})
     metric("mixed", lambda context: mixed)
@@ -327,6 +329,7 @@ def test_evaluation_text_is_at_the_end_and_training_never_reaches_it(model, data
     assert runner.activations_store.n_dataset_processed < corpus["first_row"] < len(dataset)
 
 
+@pytest.mark.slow
 def test_text_that_training_reaches_is_warned_about_and_marked(model, documents, tmp_path, caplog):
     small = Dataset.from_dict({"text": documents[:3]})
     with caplog.at_level(logging.WARNING, logger="sae_lens_metrics"):
@@ -364,6 +367,7 @@ def test_of_a_stream_the_rows_after_those_that_training_reads(shards, shuffled, 
     assert not read & evaluated
 
 
+@pytest.mark.slow
 def test_a_stream_that_training_reads_to_its_end_is_not_held_out(model, documents, tmp_path, caplog):
     stream = Dataset.from_dict({"text": documents[:3]}).to_iterable_dataset(num_shards=3)
     single_runner(tmp_path, model, stream, metrics=SHRINKAGE, training_tokens=200 * BATCH, logger=logger_every(100)).run()
@@ -381,6 +385,7 @@ def test_the_training_set_named_again_is_not_held_out(model, documents, tmp_path
     assert Report.load(tmp_path / "output" / "metrics.json").provenance["corpus"]["held_out"] is False
 
 
+@pytest.mark.slow
 def test_long_documents_with_short_ones_at_the_end(model, documents, tmp_path):
     rows = Dataset.from_dict({"text": [*("\n".join(documents[i : i + 10]) for i in range(0, 100, 10)), "The end.", "Index."]})
     single_runner(tmp_path, model, rows, metrics=SHRINKAGE).run()

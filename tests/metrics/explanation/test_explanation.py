@@ -506,6 +506,7 @@ def test_explanations_of_other_latents_are_no_better_than_the_bias(shift, plante
 # --- SAEs that SAELens trained -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but(SHIPPED_SAES, "TopK".__eq__))
 def test_explanations_of_a_trained_sae_tell_something_and_lose_something(name, trained):
     rows = Dataset.from_dict({"text": list(standard_library_documents("held_out"))[:40]})

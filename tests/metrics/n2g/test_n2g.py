@@ -104,6 +104,7 @@ def after_one_of(first, last):
     return lambda tokens: ((tokens == last) & torch.isin(earlier(tokens, 1), first)).float()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [8, 16, 32])
 def test_recall_of_a_latent_with_many_reasons_is_the_chance_of_having_seen_them(n):
     """Of n equally likely n-grams, 16 examples show each with probability 1 - (1 - 1/n)^16."""
@@ -520,6 +521,7 @@ def test_explanations_of_trained_saes_are_the_oracles(name, variant, trained, to
     assert same >= 0.7 * len(asked)  # rounding is the exception
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED_SAES)
 def test_explanations_fit_their_own_latents_best(name, trained, tokens):
     subject, corpus, config = trained[name], Corpus.from_tokens(tokens), real_config(latents=40, max_length=24, examples=16)

@@ -319,6 +319,7 @@ def test_what_the_minimum_gives_by_luck(model):
     assert luck == pytest.approx(random_luck, rel=0.5)
 
 
+@pytest.mark.slow
 def test_trained_saes_know_more_than_luck(trained):
     for subject in trained.values():
         result = probed(subject, tasks=["base64", "code_against_prose", "hexadecimal"], examples=200)
@@ -414,6 +415,7 @@ def resident_peak():
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["last", "max"])
 def test_a_wide_sae_stays_below_the_limit(pooling, model):
     """The process's own peak, where the system can start its count again."""

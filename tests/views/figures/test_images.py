@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from figure_reports import HOSTILE, history, report
 from PIL import Image
+from slow import slow_but
 
 from sae_lens_metrics.views.figures import Figure, Series, paper_figures, to_png, training_figures
 from sae_lens_metrics.views.figures.figure import Level
@@ -28,7 +29,9 @@ def bars(values=(0.5, 1.0), name="a", **options):
     return Figure("a/b", "title", "", "", "y", [Series(name, [f"c{i}" for i in range(len(values))], list(values), mark="bar")], **options)
 
 
-@pytest.mark.parametrize("names", [["one"], [f"sae {i}" for i in range(8)], HOSTILE], ids=["one", "many", "hostile"])
+@pytest.mark.parametrize(
+    "names", slow_but([["one"], [f"sae {i}" for i in range(8)], HOSTILE], ["one"].__eq__), ids=["one", "many", "hostile"]
+)
 def test_every_figure_is_an_image_of_the_expected_size(names):
     figures = paper_figures({name: report(i) for i, name in enumerate(names)})
     figures += training_figures({name: history(i) for i, name in enumerate(names)})[:3]

@@ -407,6 +407,7 @@ _CONTRAST = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_enough_contrast(reader, page, scheme):
     opened = reader(page, color_scheme=scheme)

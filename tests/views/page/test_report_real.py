@@ -54,6 +54,7 @@ def test_a_sweep_of_eight(swept, reader):
     assert "L0" in drawn.inner_text("#main")
 
 
+@pytest.mark.slow
 def test_a_training_run_over_time(tmp_path, model, dataset, reader):
     single_runner(tmp_path, model, dataset, metrics=small_metrics(names=["shrinkage"])).run()
     assert main(["report", str(tmp_path / "checkpoints"), str(tmp_path / "output"), "-o", str(tmp_path / "page.html")]) == 0
