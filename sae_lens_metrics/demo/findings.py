@@ -22,8 +22,8 @@ def findings(reports: Mapping[str, Report]) -> Iterator[str]:
         ratio, gained = estimates["ratio"], estimates["ce_gained"]
         if ratio.value is None or gained.value is None:
             continue
-        verdict = "shrinks its active latents" if ratio.value > _SHRINKS else "does not shrink its active latents"
+        verdict = "shrinks its active latents" if ratio.value > _SHRINKS else "hardly shrinks its active latents"
         yield (
-            f"  {name} {verdict}: the values that reconstruct best are {with_error(ratio.value, ratio.stderr)} times as large, "
-            f"and would make the model's loss {with_error(gained.value, gained.stderr)} nats lower."
+            f"  {name} {verdict}: those that reconstruct best are {with_error(ratio.value, ratio.stderr)} times as large in sum. "
+            f"That costs {with_error(gained.value, gained.stderr)} nats of the model's loss."
         )

@@ -3,7 +3,8 @@
 import difflib
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -243,10 +244,19 @@ def _read_info(release: str, sae_id: str | None, ours: bool) -> SAEInfo:
     return SAEInfo(dict(handle_config_defaulting({**raw, **overrides}).get("metadata") or {}), remarks)
 
 
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """SAELens's advice on how to load the model is followed already."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*This SAE has non-empty model_from_pretrained_kwargs")
+        yield
+
+
 def _from_disk(folder: str, device: str, dtype: str) -> SAE[Any]:
     check_name(folder, None)
     try:
-        return SAE.load_from_disk(folder, device=device, dtype=dtype)
+        with _without_advice():
+            return SAE.load_from_disk(folder, device=device, dtype=dtype)
     except Exception as error:  # from broken JSON to weights of another shape: the user needs the folder and the reason
         raise SubjectError(_failure(folder, None, error)) from error
 
@@ -255,8 +265,7 @@ def _from_hub(release: str, sae_id: str, device: str, dtype: str) -> SAE[Any]:
     check_name(release, sae_id)
 
     def load() -> SAE[Any]:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r"\s*This SAE has non-empty model_from_pretrained_kwargs")  # they are used
+        with _without_advice():
             return SAE.from_pretrained(release, sae_id, device=device, dtype=dtype)
 
     try:

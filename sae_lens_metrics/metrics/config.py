@@ -21,7 +21,7 @@ class CommonConfig:
     names: list[str] = field(default_factory=lambda: list(built_in_metrics()), metadata={"cmd": False})
     """Metrics to compute; on the command line this is ``--metrics NAME,NAME``."""
     tokens: int = _TOKENS["default"]
-    """Tokens of evaluation text."""
+    """Tokens of evaluation text. Probes have texts of their own: for a quick look take the preset "train"."""
     seed: int = 0
     """Seed of the evaluation tokens and of every metric's random numbers."""
     batch_size: int = 32

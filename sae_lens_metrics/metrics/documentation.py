@@ -12,7 +12,7 @@ __all__ = ["documented_metrics", "numbers_table", "readme_of", "update_readmes",
 
 _BEGIN, _END = "<!-- numbers: generated from spec.py -->", "<!-- /numbers -->"
 _BETTER = {"lower": "lower", "higher": "higher", "one": "near 1", None: ""}
-_UNITS = {"share": "share, 0 to 1", "nats": "nats per token", "": "ratio"}
+_UNITS = {"share": "share, 0 to 1", "nats": "nats", "": "ratio"}
 
 
 def documented_metrics() -> tuple[str, ...]:

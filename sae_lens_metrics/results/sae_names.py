@@ -35,10 +35,12 @@ def _without_identities(names: list[str]) -> list[str]:
 
 
 def _without_shared(names: list[str], separator: str) -> list[str]:
-    """Without the parts that all begin with; an only name keeps all of them."""
+    """Without the parts that all begin with; of an only name the last folder says what it is."""
     parts = [name.split(separator) for name in names]
+    if len(parts) == 1:
+        return [parts[0][-1] or names[0]] if separator == "/" else names
     shared = 0
-    while len(parts) > 1 and all(len(each) > shared + 1 for each in parts) and len({each[shared] for each in parts}) == 1:
+    while all(len(each) > shared + 1 for each in parts) and len({each[shared] for each in parts}) == 1:
         shared += 1
     return [separator.join(each[shared:]) for each in parts]
 

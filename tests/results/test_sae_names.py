@@ -9,7 +9,7 @@ from sae_lens_metrics.results.sae_names import ending, given_names, short_names
 @pytest.mark.parametrize(
     ("names", "short"),
     [
-        (["/a/b/c"], ["/a/b/c"]),
+        (["/a/b/c"], ["c"]),
         (["/a/b/c", "/a/b/d"], ["c", "d"]),
         (["/a/b/c", "/a/x/c"], ["b/c", "x/c"]),
         (["r/1", "r/1/2"], ["1", "1/2"]),
