@@ -38,11 +38,12 @@ def handlers_put_back() -> Iterator[None]:
                 signal.signal(signum, handler)
 
 
-def telling_the_signal(fit: Callable[[], T]) -> Callable[[], T]:
+def telling_the_signal(fit: Callable[[], T], interrupted: Callable[[], None]) -> Callable[[], T]:
     """A trainer's loop, run while SAELens's handlers are in force: the exception that they raise gets the attribute ``signum``.
 
     Args:
         fit: The loop.
+        interrupted: Called when it is interrupted, before SAELens saves what there is.
     """
 
     def run() -> T:
@@ -50,7 +51,11 @@ def telling_the_signal(fit: Callable[[], T]) -> Callable[[], T]:
             handler = signal.getsignal(signum)
             if callable(handler):
                 signal.signal(signum, _telling(handler))
-        return fit()
+        try:
+            return fit()
+        except interrupts():
+            interrupted()
+            raise
 
     return run
 

@@ -67,7 +67,7 @@ class RunMetrics:
             else:
                 self._evaluate_between_steps(trainer)
             self._announce(trainer)
-            trainer.fit = telling_the_signal(trainer.fit)
+            trainer.fit = telling_the_signal(trainer.fit, self._make_checkpoint_folder)
             try:
                 with lines_in_a_log(trainer, self._runner.cfg.training_tokens):
                     result = fit(trainer)
@@ -99,6 +99,12 @@ class RunMetrics:
         logger.info(
             "an evaluation of the metrics will take some %.0f s%s%s", total, f" ({parts})" if parts else "", self._budget.in_words()
         )
+
+    def _make_checkpoint_folder(self) -> None:
+        """SAELens saves a checkpoint when it is interrupted, into a folder that it does not make."""
+        if self._runner.cfg.checkpoint_path is not None:
+            folder = Path(self._runner.cfg.checkpoint_path) / str(self.trainer.n_training_samples)
+            folder.mkdir(parents=True, exist_ok=True)
 
     def evaluate_if_due(
         self, saes: Mapping[str, TrainingSAE[Any]], scalers: Mapping[str, ActivationScaler], provider: Any, *, steps: int

@@ -38,7 +38,7 @@ def test_a_sweep_of_eight(swept, reader):
     assert l0s == pytest.approx(KS, abs=0.01)
     opened = reader(swept / "report.html")
     tab = opened.open("#/")
-    assert tab.locator("#metric-sanity table tbody tr td:first-child").all_inner_texts() == [f"saes/k{k}" for k in KS]
+    assert tab.locator("#metric-sanity table tbody tr td:first-child").all_inner_texts() == [f"k{k}" for k in KS]
     assert "8 of 8 SAEs have warnings" in tab.inner_text("#main .remarks summary")
     assert not tab.locator("#main .remarks li").first.is_visible()
     tab.locator("#main .remarks summary").click()
