@@ -148,8 +148,8 @@ def _evaluate_many(
     from sae_lens_metrics.evaluation.sweep import SUMMARY, sweep
     from sae_lens_metrics.views.terminal import print_sweep
 
+    labels = given_names(options.names, [target.name for target in targets])  # a mistake is found before hours of work
     found = sweep(targets, config, output, overrides=overrides, overwrite=options.overwrite, wandb_project=options.wandb_project)
-    labels = given_names(options.names, found.names)
     print_sweep(labels, found.reports, found.errors)
     print(f"{len(found.files)} results and {SUMMARY} are in {output}")
     files = {target: found.files[target.name] for target in targets if target.name in found.files}
@@ -161,7 +161,7 @@ def _evaluate_many(
     if options.compare and len(files) > 1:
         from sae_lens_metrics.cli.compare import run_compare
 
-        names = ["--names", ",".join(labels[target.name] for target in files)]
+        names = ["--names", ",".join(labels[target.name] for target in files)] if options.names else []
         run_compare([*map(str, files.values()), *names, *(["--report", str(output / "report.html")] if page else ["--no-report"])])
     elif page:
         _offer_page(page, output / "report.html")

@@ -53,10 +53,10 @@ class OverheadBudget:
     @contextmanager
     def spending(self) -> Iterator[None]:
         """Counts the time of an evaluation."""
-        started = self._clock()
+        before = self._spent
         try:
-            yield
+            with self.measuring():
+                yield
         finally:
-            self._last = self._clock() - started
-            self._spent += self._last
+            self._last = self._spent - before
             self.ran += 1
