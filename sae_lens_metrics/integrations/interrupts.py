@@ -41,31 +41,40 @@ def handlers_put_back() -> Iterator[None]:
 def telling_the_signal(fit: Callable[[], T], interrupted: Callable[[], None]) -> Callable[[], T]:
     """A trainer's loop, run while SAELens's handlers are in force: the exception that they raise gets the attribute ``signum``.
 
+    It comes up in whatever runs at that moment; a package that turns each exception into one of its own does not make an error of it.
+
     Args:
         fit: The loop.
         interrupted: Called when it is interrupted, before SAELens saves what there is.
     """
 
     def run() -> T:
+        raised: list[BaseException] = []
         for signum in _SIGNALS if threading.current_thread() is threading.main_thread() else ():
             handler = signal.getsignal(signum)
             if callable(handler):
-                signal.signal(signum, _telling(handler))
+                signal.signal(signum, _telling(handler, raised))
         try:
             return fit()
         except interrupts():
             interrupted()
             raise
+        except Exception as error:
+            if not raised:
+                raise
+            interrupted()
+            raise raised[0] from error
 
     return run
 
 
-def _telling(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
+def _telling(handler: Callable[[int, Any], Any], raised: list[BaseException]) -> Callable[[int, Any], Any]:
     def handle(signum: int, frame: Any) -> Any:
         try:
             return handler(signum, frame)
         except interrupts() as error:
             error.signum = signum  # pyright: ignore[reportAttributeAccessIssue]
+            raised.append(error)
             raise
 
     return handle
