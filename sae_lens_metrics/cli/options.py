@@ -1,6 +1,7 @@
 """What several commands ask for: settings of metrics as flags, a preset, names of metrics, a folder that can be written."""
 
 import argparse
+import copy
 import dataclasses
 import sys
 import tempfile
@@ -18,12 +19,29 @@ from sae_lens_metrics.metrics.spec import MetricSpec
 
 __all__ = ["MetricOptions", "SettingsParser", "settings_parser", "token_ids", "writable", "writable_folders"]
 
+_PLACEHOLDERS = {"int": "N", "float": "X", "str": "TEXT", "list": "NAME ..."}
+"""What help puts for a value, by simple_parsing's words for its type."""
+
 
 class _Formatter(SimpleHelpFormatter):
-    """Says a default only where it tells something."""
+    """Says a default only where it tells something, and each flag once: with hyphens; with underscores it is read, too."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        flags = dict.fromkeys(flag.replace("_", "-") for flag in action.option_strings)
+        if len(flags) > 1 and action.default is False:
+            flags = [flag for flag in flags if not flag.split(".")[-1].lstrip("-").startswith("no")]
+        shown = copy.copy(action)
+        shown.option_strings = [*flags]
+        if action.default is False:
+            shown.nargs = 0  # it can be followed by true or false, but needs neither
+        return super()._format_action_invocation(shown)
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        words = str(super()._format_args(action, default_metavar))
+        return _PLACEHOLDERS.get(words.strip("[] "), words)
 
 
 class SettingsParser(CommandParser, ArgumentParser):

@@ -111,7 +111,7 @@ class Comparison:
         """The comparison as JSON types."""
         return {
             "format": "sae-lens-metrics comparison",
-            "format_version": "1.0",
+            "format_version": "1.1",
             "tested": self.tested,
             "in_words": self.in_words(),
             "caveat": CAVEAT,

@@ -71,7 +71,7 @@ def test_saelenss_own_flags_are_listed(capsys):
             ["evaluate", "--help"],
             ["RELEASE", "--metrics", "--dataset", "--tokens", "--wandb-project", "--probe.tasks", "--task-file", "tokens of evaluation"],
         ),
-        (["train", "--help"], ["--metrics.preset", "--metrics.max_overhead", "--help-saelens"]),
+        (["train", "--help"], ["--metrics.preset", "--metrics.max-overhead", "--help-saelens"]),
         (["demo", "--help"], ["--quick", "--output", "--tasks", "no network"]),
         (["tasks", "--help"], ["--show", "--task-file", "offline", "POSITIVE"]),
     ],
@@ -85,6 +85,9 @@ def test_help_teaches(arguments, taught, capsys):
     printed = capsys.readouterr().out.lower()
     for text in taught:
         assert text.lower() in printed, text
+    flags = [line.split()[:2] for line in printed.splitlines() if line.startswith("  --")]
+    assert not [words for words in flags if "_" in words[0]]  # once, with hyphens
+    assert not [words for words in flags if {"int", "[int]", "float", "bool", "[str]"} & {*words}]
 
 
 # --- tasks -------------------------------------------------------------------------------------------------------------------

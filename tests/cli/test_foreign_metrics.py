@@ -67,7 +67,7 @@ def test_its_flags_are_in_the_help_and_a_broken_one_is_named(run, command, prefi
     process = run("-m", "sae_lens_metrics", command, "--help")
     assert process.returncode == 0
     assert "overlap      how alike are decoder directions" in process.stdout
-    assert f"{prefix}overlap.neighbours int" in process.stdout
+    assert f"{prefix}overlap.neighbours N" in process.stdout
     assert "How many nearest directions to average over. (default: 1)" in " ".join(process.stdout.split())
     (warning,) = process.stderr.splitlines()
     assert warning.startswith(f"sae-lens-metrics {command}: left out: the metric 'broken' cannot be imported from foreign_broken:SPEC")

@@ -412,6 +412,13 @@ def test_folders_and_lists(checkpoints, caplog, tmp_path):
             read_list(listed)
 
 
+def test_names_are_counted_before_anything_is_loaded(checkpoints, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sae_lens_metrics.evaluation.sweep.sweep", lambda *_, **__: pytest.fail("it began"))
+    status = main(["evaluate", str(checkpoints), "--names", "one,two", "--output", str(tmp_path / "out")])
+    assert status == 2
+    assert "--names gives 2 names for 3 SAEs: 0, 1, 2" in capsys.readouterr().err
+
+
 # --- in one process ----------------------------------------------------------------------------------------------------------
 
 
