@@ -102,6 +102,7 @@ def test_the_other_ways_to_train(run):
     assert len(list((folder / "checkpoints").rglob("metrics.jsonl"))) >= 2
 
 
+@pytest.mark.slow
 def test_a_pretrained_sae(run):
     compared = "import shutil; [shutil.copy('report.json', f'sae-metrics/{name}.json') for name in 'AB']"
     first, (evaluate, compare) = smaller(PYTHON), blocks("bash", EVALUATION)

@@ -30,6 +30,7 @@ from sae_lens_metrics.integrations.saelens import (
     load_sae_config_from_huggingface,
 )
 from sae_lens_metrics.integrations.transformer_lens import loading_from_pretrained as loading
+from sae_lens_metrics.loading.checkpoints import is_checkpoint, load_checkpoint
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure
 from sae_lens_metrics.subject.subject import Subject
@@ -92,7 +93,8 @@ def load_pretrained(
     """Loads an SAE and its model; what is odd about the SAE's configuration is logged as a warning.
 
     Args:
-        release: A release of SAELens's directory, a repository on the hub, or a folder on disk that holds one SAE.
+        release: A release of SAELens's directory, a repository on the hub, or a folder on disk that holds one SAE; of a checkpoint of
+            SAELens's training, the inference SAE that would have been saved at that moment.
         sae_id: Which SAE of the release; ``None`` for a folder on disk.
         model: The model, if not the one in the SAE's metadata: an object, a folder on disk, or a name.
         device: Where to put both; default a GPU if there is one.
@@ -256,7 +258,11 @@ def _from_disk(folder: str, device: str, dtype: str) -> SAE[Any]:
     check_name(folder, None)
     try:
         with _without_advice():
+            if is_checkpoint(get_sae_lens_config_from_disk(folder)):
+                return load_checkpoint(folder, device=device, dtype=dtype)
             return SAE.load_from_disk(folder, device=device, dtype=dtype)
+    except SubjectError:
+        raise
     except Exception as error:  # from broken JSON to weights of another shape: the user needs the folder and the reason
         raise SubjectError(_failure(folder, None, error)) from error
 

@@ -1,0 +1,73 @@
+"""Checkpoints of SAELens's training, read as the inference SAEs that it would have saved at that moment."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from sae_lens import SAE, TrainingSAE
+
+from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.integrations.saelens import (
+    ACTIVATION_SCALER_CFG_FILENAME,
+    ActivationScaler,
+    get_sae_class,
+    get_sae_training_class,
+)
+from sae_lens_metrics.subject.inference_sae import inference_sae
+
+__all__ = ["is_checkpoint", "load_checkpoint"]
+
+_SCALED_OUTSIDE = {"expected_average_only_in": "scaling_factor", "covariance_whitening": "whitening"}
+"""Normalisations that the trainer does until the end, when it folds them into the weights, and what of its scaler they need."""
+
+
+def is_checkpoint(config: Mapping[str, Any]) -> bool:
+    """Whether an SAE's configuration is of one in training: it has settings that mean nothing for inference.
+
+    Args:
+        config: What ``cfg.json`` holds. Before SAELens 6, which keeps metadata apart, inference SAEs had such settings too.
+    """
+    architecture = config.get("architecture")
+    if not isinstance(config.get("metadata"), dict) or not isinstance(architecture, str):
+        return False
+    try:
+        trained = {each.name for each in fields(get_sae_training_class(architecture)[1])}
+    except KeyError:
+        return False
+    try:
+        used = {each.name for each in fields(get_sae_class(architecture)[1])}
+    except KeyError:  # it is trained only, and becomes another architecture when it is saved
+        return True
+    return bool((trained - used) & {*config})
+
+
+def load_checkpoint(folder: str | Path, *, device: str, dtype: str) -> SAE[Any]:
+    """Loads a checkpoint, with the scale that its trainer keeps beside the SAE folded in.
+
+    Args:
+        folder: Holds ``cfg.json``, ``sae_weights.safetensors`` and ``activation_scaler.json``, as SAELens's trainer writes them.
+        device: Where to put it.
+        dtype: Its dtype.
+
+    Raises:
+        SubjectError: If the SAE was trained on scaled activations and the scale is not there.
+    """
+    sae = TrainingSAE.load_from_disk(folder, device=device, dtype=dtype)
+    return inference_sae(sae, _scaler(Path(folder) / ACTIVATION_SCALER_CFG_FILENAME, str(sae.cfg.normalize_activations)))
+
+
+def _scaler(file: Path, normalization: str) -> ActivationScaler | None:
+    needed = _SCALED_OUTSIDE.get(normalization)
+    if needed is None:
+        return None
+    scaler = ActivationScaler()
+    if file.is_file():
+        scaler.load(file)
+    if getattr(scaler, needed, None) is None:
+        raise SubjectError(
+            f"this checkpoint was trained with normalize_activations={normalization!r}, whose {needed.replace('_', ' ')} SAELens writes "
+            f"to {file.name} beside it, and {'it is not in that file' if file.is_file() else 'there is no such file'}: "
+            "copy the whole folder of the checkpoint, or evaluate the SAE that the run saved at its end"
+        )
+    return scaler
