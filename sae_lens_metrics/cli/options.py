@@ -19,7 +19,7 @@ from sae_lens_metrics.metrics.spec import MetricSpec
 
 __all__ = ["MetricOptions", "SettingsParser", "settings_parser", "token_ids", "writable", "writable_folders"]
 
-_PLACEHOLDERS = {"int": "N", "float": "X", "str": "TEXT", "list": "NAME ..."}
+_PLACEHOLDERS = {"int": "N", "float": "X", "str": "TEXT", "list": "NAME ...", "bool": "TRUE|FALSE"}
 """What help puts for a value, by simple_parsing's words for its type."""
 
 
@@ -30,12 +30,10 @@ class _Formatter(SimpleHelpFormatter):
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        flags = dict.fromkeys(flag.replace("_", "-") for flag in action.option_strings)
-        if len(flags) > 1 and action.default is False:
-            flags = [flag for flag in flags if not flag.split(".")[-1].lstrip("-").startswith("no")]
         shown = copy.copy(action)
-        shown.option_strings = [*flags]
+        shown.option_strings = [*dict.fromkeys(flag.replace("_", "-") for flag in action.option_strings)]
         if action.default is False:
+            del shown.option_strings[1:]  # the others turn off what is off
             shown.nargs = 0  # it can be followed by true or false, but needs neither
         return super()._format_action_invocation(shown)
 

@@ -14,12 +14,9 @@ from sae_lens_metrics.integrations.saelens import (
     get_sae_class,
     get_sae_training_class,
 )
-from sae_lens_metrics.subject.inference_sae import inference_sae
+from sae_lens_metrics.subject.inference_sae import SCALED_OUTSIDE, inference_sae
 
 __all__ = ["is_checkpoint", "load_checkpoint"]
-
-_SCALED_OUTSIDE = {"expected_average_only_in": "scaling_factor", "covariance_whitening": "whitening"}
-"""Normalisations that the trainer does until the end, when it folds them into the weights, and what of its scaler they need."""
 
 
 def is_checkpoint(config: Mapping[str, Any]) -> bool:
@@ -58,7 +55,7 @@ def load_checkpoint(folder: str | Path, *, device: str, dtype: str) -> SAE[Any]:
 
 
 def _scaler(file: Path, normalization: str) -> ActivationScaler | None:
-    needed = _SCALED_OUTSIDE.get(normalization)
+    needed = SCALED_OUTSIDE.get(normalization)
     if needed is None:
         return None
     scaler = ActivationScaler()
@@ -66,7 +63,7 @@ def _scaler(file: Path, normalization: str) -> ActivationScaler | None:
         scaler.load(file)
     if getattr(scaler, needed, None) is None:
         raise SubjectError(
-            f"this checkpoint was trained with normalize_activations={normalization!r}, whose {needed.replace('_', ' ')} SAELens writes "
+            f"the checkpoint {str(file.parent)!r} was trained with normalize_activations={normalization!r}, whose {needed.replace('_', ' ')} SAELens writes "
             f"to {file.name} beside it, and {'it is not in that file' if file.is_file() else 'there is no such file'}: "
             "copy the whole folder of the checkpoint, or evaluate the SAE that the run saved at its end"
         )

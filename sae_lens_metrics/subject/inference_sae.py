@@ -9,7 +9,10 @@ from sae_lens import SAE, TrainingSAE
 
 from sae_lens_metrics.integrations.saelens import ActivationScaler
 
-__all__ = ["inference_sae"]
+__all__ = ["SCALED_OUTSIDE", "inference_sae"]
+
+SCALED_OUTSIDE = {"expected_average_only_in": "scaling_factor", "covariance_whitening": "whitening"}
+"""Normalisations that SAELens's trainer does, not the SAE, until it folds them into the weights; by what its scaler keeps of them."""
 
 
 @torch.no_grad()

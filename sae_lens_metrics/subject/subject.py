@@ -15,16 +15,13 @@ from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.functional.threads import Map, chunk_threads
 from sae_lens_metrics.subject.backends import evaluating
 from sae_lens_metrics.subject.dictionary import Dictionary
-from sae_lens_metrics.subject.inference_sae import inference_sae
+from sae_lens_metrics.subject.inference_sae import SCALED_OUTSIDE, inference_sae
 from sae_lens_metrics.subject.language import Language
 from sae_lens_metrics.subject.place import Place
 from sae_lens_metrics.subject.shared_prefixes import SharedPrefixes
 from sae_lens_metrics.subject.site import Site
 
 __all__ = ["Subject"]
-
-_SCALED_OUTSIDE = ("expected_average_only_in", "covariance_whitening")
-"""Normalisations that SAELens's trainer does, not the SAE; they are folded into its weights when it is saved."""
 
 
 class Subject:
@@ -168,7 +165,7 @@ def _for_inference(sae: SAE[Any]) -> SAE[Any]:
     """The SAE itself, or the inference SAE that SAELens would save of one in training."""
     if not isinstance(sae, TrainingSAE):
         return sae
-    if sae.cfg.normalize_activations in _SCALED_OUTSIDE:
+    if sae.cfg.normalize_activations in SCALED_OUTSIDE:
         kind = sae.cfg.normalize_activations
         raise SubjectError(f"the SAE is in training with {kind}, whose scaler is not part of it: pass inference_sae(sae, scaler)")
     return inference_sae(sae)

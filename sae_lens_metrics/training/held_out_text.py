@@ -12,6 +12,7 @@ from sae_lens import ActivationsStore
 from sae_lens_metrics.errors import ConfigError, CorpusError
 from sae_lens_metrics.functional.statistics import mean_with_error
 from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.subject.inference_sae import SCALED_OUTSIDE
 from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.text.datasets import load_text_dataset
 from sae_lens_metrics.text.tokenization import Sequences, Tokenization, draw_sequences, shortfall, token_store
@@ -119,7 +120,7 @@ def training_sequences(cfg: Any) -> int:
     used = len(range(cfg.context_size)[slice(*cfg.seqpos_slice)])
     used = max(1, used - 2 * int(bool(cfg.exclude_special_tokens)))  # BOS, and now and then a separator
     normalizations = [sae.normalize_activations for sae in (getattr(cfg, "saes", None) or {"": cfg.sae}).values()]
-    estimated = any(kind in ("expected_average_only_in", "covariance_whitening") for kind in normalizations)
+    estimated = any(kind in SCALED_OUTSIDE for kind in normalizations)
     batches = int(cfg.prefetch_llm_batches) + (cfg.n_batches_for_norm_estimate if estimated else 0)
     tokens = cfg.training_tokens + batches * cfg.train_batch_size_tokens
     sequences = tokens // used + cfg.n_batches_in_buffer + 2 * cfg.store_batch_size_prompts

@@ -103,17 +103,18 @@ def test_a_scaler_that_is_missing_is_refused(normalization, lack, tmp_path, mode
 
 
 def test_a_run_is_evaluated_checkpoint_by_checkpoint(tmp_path, capsys):
-    """From the command line, in the order of training; a scale that is folded in moves the numbers."""
+    """From the command line, in the order of training, the last one with what the trainer has folded in by then."""
     run, texts, out = tmp_path / "run", tmp_path / "texts.jsonl", tmp_path / "out"
     for samples in (1000, 600):
         checkpoint(run / str(samples), "batchtopk", "expected_average_only_in", seed=samples, hook=HOOK)
+    checkpoint(run / "final_1200", "batchtopk", "none", hook=HOOK)
     rows = zip(range(150), standard_library_documents("train"), strict=False)
     texts.write_text("".join(json.dumps({"text": text}) + "\n" for _, text in rows))
     tiny = str(files("sae_lens_metrics.demo") / "tiny_lm")
     settings = ["--metrics", "shrinkage", "--tokens", "1024", "--shrinkage.tokens", "512", "--output", str(out), "--no-report"]
     assert main(["evaluate", str(run), "--model", tiny, "--dataset", str(texts), *settings]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"600.*1000", printed, flags=re.S)
+    assert re.search(r"600.*1000.*final_1200", printed, flags=re.S)
     written = [file.read_text() for file in out.glob("*.json")]
-    assert len(written) == 2
+    assert len(written) == 3
     assert all('"jumprelu"' in text and "batchtopk" not in text for text in written)
