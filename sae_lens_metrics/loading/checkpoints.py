@@ -62,9 +62,10 @@ def _scaler(file: Path, normalization: str) -> ActivationScaler | None:
     if file.is_file():
         scaler.load(file)
     if getattr(scaler, needed, None) is None:
+        lack = "it is not in that file" if file.is_file() else "there is no such file"
         raise SubjectError(
-            f"the checkpoint {str(file.parent)!r} was trained with normalize_activations={normalization!r}, whose {needed.replace('_', ' ')} SAELens writes "
-            f"to {file.name} beside it, and {'it is not in that file' if file.is_file() else 'there is no such file'}: "
+            f"the checkpoint {str(file.parent)!r} was trained with normalize_activations={normalization!r}, whose "
+            f"{needed.replace('_', ' ')} SAELens writes to {file.name} beside it, and {lack}: "
             "copy the whole folder of the checkpoint, or evaluate the SAE that the run saved at its end"
         )
     return scaler
