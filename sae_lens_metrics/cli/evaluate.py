@@ -1,13 +1,13 @@
 """The command ``sae-lens-metrics evaluate``: metrics of pretrained SAEs."""
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser, token_ids, writable, writable_folders
+from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser, writable, writable_folders
+from sae_lens_metrics.cli.overrides import add_overrides, overrides_of, read_list
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results.sae_names import given_names
@@ -43,18 +43,18 @@ def run_evaluate(arguments: Sequence[str]) -> int:
     output = writable(Path(options.output))
     writable_folders(config)
 
-    from sae_lens_metrics.evaluation.order import Overrides  # after the options: --help and mistakes must not wait for torch
-    from sae_lens_metrics.loading.targets import find_targets, read_list
+    from sae_lens_metrics.loading.targets import find_targets  # after the options: --help and mistakes must not wait for torch
 
     config.require_known()
-    targets = [*(find_targets(options.targets) if options.targets else []), *(read_list(options.list) if options.list else [])]
-    targets = list(dict.fromkeys(targets))
+    overrides = dict.fromkeys(find_targets(options.targets) if options.targets else [], overrides_of(options))
+    if options.list:
+        overrides = {**overrides, **read_list(options.list, options)}
+    targets = list(overrides)
     if options.compare and len(targets) < 2:
         raise ConfigError(f"--compare takes two SAEs at least, but {targets[0].name} is the only one: name another, or leave it out")
-    overrides = Overrides(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Overrides)})
     if len(targets) == 1:
-        return _evaluate_one(targets[0], config, output, overrides, options)
-    return _evaluate_many(targets, config, output, overrides, options)
+        return _evaluate_one(targets[0], config, output, overrides[targets[0]], options)
+    return _evaluate_many(overrides, config, output, options)
 
 
 def evaluate_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, MetricsConfig]:
@@ -73,7 +73,7 @@ def evaluate_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, Metr
     parser = settings_parser("evaluate", _DESCRIPTION, usage="RELEASE SAE_ID | FOLDER ... | --list FILE  [flags]")
     _add_targets(parser)
     _add_output(parser)
-    _add_overrides(parser)
+    add_overrides(parser)
     metrics = MetricOptions(parser, "--preset", "default", arguments, short=True)
     options = parser.read(metrics.rest)
     if not (options.targets or options.list):
@@ -88,7 +88,8 @@ def _add_targets(parser: SettingsParser) -> None:
         nargs="*",
         help="RELEASE (of SAELens's directory, or a hub repository) and SAE_ID, or folders with SAEs",
     )
-    parser.add_argument("--list", metavar="FILE", help="more targets, one a line: RELEASE SAE_ID, or a folder; # begins a comment")
+    listed = "more targets, one a line: RELEASE SAE_ID, or a folder, with flags such as --model for these alone; # begins a comment"
+    parser.add_argument("--list", metavar="FILE", help=listed)
     parser.add_argument(
         "--compare", action="store_true", help="say which numbers of several SAEs differ from the first one's, as compare does"
     )
@@ -104,24 +105,6 @@ def _add_output(parser: SettingsParser) -> None:
     parser.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help="write the results as a page to read, too")
     parser.add_argument(
         "--wandb-project", "--wandb_project", metavar="PROJECT", help="log to this W&B project too (WANDB_MODE=offline keeps it on disk)"
-    )
-
-
-def _add_overrides(parser: SettingsParser) -> None:
-    parser.add_argument("--model", metavar="MODEL", help="model folder or name, if not the one in the SAE's metadata")
-    parser.add_argument("--device", metavar="DEVICE", help="default: a GPU if there is one")
-    parser.add_argument("--hook-name", "--hook_name", metavar="HOOK", help="hook of the SAE, if not the one in its metadata")
-    parser.add_argument("--output-hook-name", "--output_hook_name", metavar="HOOK", help="likewise, of a transcoder's output")
-    parser.add_argument(
-        "--context-size", "--context_size", metavar="TOKENS", type=int, help="tokens a sequence, if not as in the SAE's metadata"
-    )
-    parser.add_argument("--prepend-bos", "--prepend_bos", action=argparse.BooleanOptionalAction, help="if not as in the SAE's metadata")
-    parser.add_argument(
-        "--special-tokens",
-        "--special_tokens",
-        metavar="ID,ID",
-        type=token_ids,
-        help="tokens that do not count besides the tokenizer's special ones, if not as in the SAE's metadata",
     )
 
 
@@ -142,12 +125,11 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
     return 0
 
 
-def _evaluate_many(
-    targets: "list[Target]", config: MetricsConfig, output: Path, overrides: "Overrides", options: argparse.Namespace
-) -> int:
+def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, output: Path, options: argparse.Namespace) -> int:
     from sae_lens_metrics.evaluation.sweep import SUMMARY, sweep
     from sae_lens_metrics.views.terminal import print_sweep
 
+    targets = list(overrides)
     labels = given_names(options.names, [target.name for target in targets])  # a mistake is found before hours of work
     found = sweep(targets, config, output, overrides=overrides, overwrite=options.overwrite, wandb_project=options.wandb_project)
     print_sweep(labels, found.reports, found.errors)

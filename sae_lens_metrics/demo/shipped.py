@@ -4,7 +4,8 @@ from importlib.resources import as_file, files
 
 from transformer_lens import HookedTransformer
 
-from sae_lens_metrics.loading.pretrained import load_local_model, load_pretrained
+from sae_lens_metrics.loading.models import load_local_model
+from sae_lens_metrics.loading.pretrained import load_pretrained
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["SHIPPED_SAES", "load_shipped_subject", "load_tiny_lm"]

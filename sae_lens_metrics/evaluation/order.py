@@ -1,12 +1,13 @@
 """In which order many SAEs are evaluated: those of one model, and those at one of its hooks, come one after the other."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sae_lens_metrics.errors import MetricsError, SubjectError
-from sae_lens_metrics.loading.pretrained import ModelSpec, SAEInfo, load_subject, read_info
+from sae_lens_metrics.loading.models import ModelChoice, ModelSpec
+from sae_lens_metrics.loading.pretrained import SAEInfo, load_subject, read_info
 from sae_lens_metrics.loading.targets import Target
 from sae_lens_metrics.subject.subject import Subject
 
@@ -20,7 +21,17 @@ class Overrides:
     """What is known better than by the SAEs' metadata; ``None`` where the metadata hold."""
 
     model: str | None = None
-    """Name or folder of the model."""
+    """Name, hub repository or folder of the model."""
+    model_class: str | None = None
+    """``"HookedTransformer"``, ``"TransformerBridge"`` or ``"AutoModelForCausalLM"``; else what can load the model."""
+    model_dtype: str | None = None
+    """The model's dtype, ``"auto"`` for the checkpoint's own; default float32."""
+    device_map: Any = None
+    """How to spread the model over devices, as transformers takes it."""
+    model_from_pretrained_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """More arguments of the model's loading."""
+    model_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """More arguments of the model's forward pass."""
     device: str | None = None
     """Where models and SAEs go; default a GPU if there is one."""
     hook_name: str | None = None
@@ -34,18 +45,25 @@ class Overrides:
     special_tokens: tuple[int, ...] | None = None
     """Tokens that do not count, besides those of the tokenizer."""
 
+    @property
+    def choice(self) -> ModelChoice:
+        """What is known better about the model."""
+        return ModelChoice(self.model, self.model_class, self.model_dtype, self.device_map, self.model_from_pretrained_kwargs)
+
     def subject(self, target: Target, model: Any) -> Subject:
         """Loads an SAE, onto a model at hand if there is one."""
         return load_subject(
             target.release,
             target.sae_id,
-            model=self.model if model is None else model,
+            model=model,
+            choice=self.choice,
             device=self.device,
             hook_name=self.hook_name,
             output_hook_name=self.output_hook_name,
             context_size=self.context_size,
             prepend_bos=self.prepend_bos,
             special_tokens=self.special_tokens,
+            model_kwargs=dict(self.model_kwargs),
         )
 
 
@@ -54,7 +72,9 @@ class Place:
     """Which model, and at which hooks of it: SAEs at the same place can share runs of the model."""
 
     model: ModelSpec
-    hooks: str
+    device: str | None
+    runs: str
+    """The hooks, and arguments of the model's forward pass."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +83,20 @@ class Job:
 
     target: Target
     info: SAEInfo
+    overrides: Overrides
 
-    def place(self, overrides: Overrides) -> Place | None:
+    def subject(self, model: Any) -> Subject:
+        """Loads the SAE, onto a model at hand if there is one."""
+        return self.overrides.subject(self.target, model)
+
+    @property
+    def place(self) -> Place | None:
         """The model and where the SAE sits in it."""
+        overrides = self.overrides
         if self.info.metadata is None:
             return None
         try:
-            model = self.info.model(overrides.model)
+            model = self.info.model(overrides.choice)
         except SubjectError:  # no model is named: loading it will tell
             return None
         if model is None:
@@ -78,20 +105,21 @@ class Job:
             overrides.hook_name or self.info.metadata.get("hook_name"),
             overrides.output_hook_name or self.info.metadata.get("hook_name_out"),
         )
-        return Place(model, str(hooks))
+        return Place(model, overrides.device, f"{hooks} {dict(overrides.model_kwargs)}")
 
 
-def plan(targets: Sequence[Target], overrides: Overrides) -> list[Job]:
+def plan(targets: Sequence[Target], overrides: Overrides | Mapping[Target, Overrides]) -> list[Job]:
     """The SAEs in an order that keeps those of one model together, and those at one of its hooks; otherwise as they were given."""
     logger.info("reading the configurations of %d SAEs", len(targets))
-    jobs = [Job(target, _info(target)) for target in targets]
-    places = [job.place(overrides) for job in jobs]
-    models = list(dict.fromkeys(place.model for place in places if place))
+    each = dict.fromkeys(targets, overrides) if isinstance(overrides, Overrides) else overrides
+    jobs = [Job(target, _info(target), each.get(target, Overrides())) for target in targets]
+    places = [job.place for job in jobs]
+    models = list(dict.fromkeys((place.model, place.device) for place in places if place))
     known = list(dict.fromkeys(place for place in places if place))
 
     def order(i: int) -> tuple[int, int]:
         place = places[i]
-        return (len(models), 0) if place is None else (models.index(place.model), known.index(place))
+        return (len(models), 0) if place is None else (models.index((place.model, place.device)), known.index(place))
 
     return [jobs[i] for i in sorted(range(len(jobs)), key=order)]
 

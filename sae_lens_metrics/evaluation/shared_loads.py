@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from sae_lens_metrics.errors import MetricsError
-from sae_lens_metrics.evaluation.order import Job, Overrides, Place
+from sae_lens_metrics.evaluation.order import Job, Place
 from sae_lens_metrics.loading.downloads import with_retries
-from sae_lens_metrics.loading.pretrained import ModelSpec, load_spec
+from sae_lens_metrics.loading.models import ModelSpec, load_spec
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.subject.shared_prefixes import SharedPrefixes
 from sae_lens_metrics.subject.subject import Subject
@@ -22,24 +22,25 @@ __all__ = ["SharedLoads", "free_memory"]
 class SharedLoads:
     """The model and the texts that the SAEs at hand have in common; what cannot be loaded is not tried again for each of them."""
 
-    def __init__(self, config: MetricsConfig, jobs: Sequence[Job], overrides: Overrides) -> None:
-        self.config, self._overrides = config, overrides
-        places = [job.place(overrides) for job in jobs]
+    def __init__(self, config: MetricsConfig, jobs: Sequence[Job]) -> None:
+        self.config = config
+        places = [job.place for job in jobs]
         self._at_place = {place: places.count(place) for place in places}
         self._kept: dict[Any, Any] = {}
-        self._spec: ModelSpec | None = None
+        self._model: tuple[ModelSpec, str | None] | None = None
 
     def subject(self, job: Job) -> Subject:
         """Loads an SAE onto its model."""
-        place = job.place(self._overrides)
+        place = job.place
         if place is None:
             self._forget()
-            return self._overrides.subject(job.target, None)
-        if place.model != self._spec:
+            return job.subject(None)
+        wanted = place.model, place.device
+        if wanted != self._model:
             self._forget()  # before the next model is loaded: there may be no room for two
-            self._spec = place.model
-        model = self._once(place.model, lambda: load_spec(place.model, self._overrides.device))
-        subject = self._overrides.subject(job.target, model)
+            self._model = wanted
+        model = self._once(wanted, lambda: load_spec(*wanted))
+        subject = job.subject(model)
         if self._at_place[place] > 1:
             subject = subject.sharing(self._runs(place))
         return subject
@@ -72,7 +73,7 @@ class SharedLoads:
 
     def _forget(self) -> None:
         self._kept.clear()
-        self._spec = None
+        self._model = None
         free_memory()
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +70,7 @@ def sweep(
     config: MetricsConfig,
     output: str | Path,
     *,
-    overrides: Overrides | None = None,
+    overrides: Overrides | Mapping[Target, Overrides] | None = None,
     overwrite: bool = False,
     wandb_project: str | None = None,
 ) -> Sweep:
@@ -87,7 +87,7 @@ def sweep(
         targets: The SAEs, as ``targets.find_targets`` finds them.
         config: What to compute.
         output: Folder for the results.
-        overrides: What is known better than by the SAEs' metadata.
+        overrides: What is known better than by the SAEs' metadata; the same for all, or by target.
         overwrite: Whether results that are there are made again.
         wandb_project: Logs a W&B run for each new result, after its file is written; a failure there is a warning.
 
@@ -103,7 +103,7 @@ def sweep(
         with_retries(lambda: load_text_dataset(dataset, config.split), f"the data set {dataset!r}")
     found = Sweep([target.name for target in targets])
     jobs = plan(targets, overrides or Overrides())
-    shared = SharedLoads(config, jobs, overrides or Overrides())
+    shared = SharedLoads(config, jobs)
     clock = Clock(len(jobs))
     for job in jobs:
         clock.announce(job.target.name)
@@ -128,9 +128,8 @@ def evaluate_target(target: Target, config: MetricsConfig, output: str | Path, *
         MetricsError: If the SAE, its model or its text cannot be loaded, or do not fit together.
         OSError: If the folder cannot be written.
     """
-    overrides = overrides or Overrides()
-    job = Job(target, read_info(target.release, target.sae_id))
-    return _evaluate(job, SharedLoads(config, [job], overrides), Path(output), overwrite=True)
+    job = Job(target, read_info(target.release, target.sae_id), overrides or Overrides())
+    return _evaluate(job, SharedLoads(config, [job]), Path(output), overwrite=True)
 
 
 # --- one SAE -----------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from packaging.version import InvalidVersion, Version
 
 from sae_lens_metrics.integrations.saelens import get_sae_class, get_sae_training_class
@@ -36,9 +36,11 @@ def explain_failure(error: BaseException, weights: Sequence[Path] = ()) -> str:
     if is_passing(error):
         cause = list(causes(error))[-1]
         return f"the connection failed {TRIES} times ({type(cause).__name__}: {cause}): check the network and start again"
-    for reason in (_missing_file(error), _broken_config(error), _other_shapes(error)):
+    for reason in (_no_access(error), _missing_file(error), _broken_config(error), _other_shapes(error)):
         if reason:
             return reason
+    if isinstance(error, OSError) and (said := _of_transformers(str(error))):
+        return said
     return f"{type(error).__name__}: {error}"
 
 
@@ -117,6 +119,22 @@ def _data_ends(header: bytes) -> int | None:
         return max((entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"), default=0)
     except (ValueError, TypeError, LookupError, AttributeError):
         return None
+
+
+def _of_transformers(said: str) -> str | None:
+    """What transformers says over several lines where it reached nothing, in one."""
+    if "couldn't connect to" in said.lower():
+        return "the hub cannot be reached, and it was not downloaded before: check the name and the network"
+    return None
+
+
+def _no_access(error: BaseException) -> str | None:
+    for cause in causes(error):
+        if isinstance(cause, GatedRepoError):
+            return "its owners give access on request only: ask for it on its page of the hub, then log in (hf auth login, or HF_TOKEN)"
+        if isinstance(cause, RepositoryNotFoundError):
+            return "the hub has no such repository, or it is private: check the name, or log in (hf auth login, or HF_TOKEN)"
+    return None
 
 
 def _missing_file(error: BaseException) -> str | None:

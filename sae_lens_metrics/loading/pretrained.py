@@ -1,19 +1,16 @@
 """SAEs from the hub or from disk, together with the model that they were trained on."""
 
-import difflib
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub import try_to_load_from_cache
 from sae_lens import SAE
-from transformer_lens import HookedTransformer
 
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import (
@@ -26,40 +23,17 @@ from sae_lens_metrics.integrations.saelens import (
     get_sae_lens_config_from_disk,
     get_sae_lens_config_from_hf,
     handle_config_defaulting,
-    load_model,
     load_sae_config_from_huggingface,
 )
-from sae_lens_metrics.integrations.transformer_lens import loading_from_pretrained as loading
 from sae_lens_metrics.loading.checkpoints import is_checkpoint, load_checkpoint
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure
+from sae_lens_metrics.loading.models import ModelChoice, ModelSpec, default_device, load_spec, nearest, refuse_nan
 from sae_lens_metrics.subject.subject import Subject
 
-__all__ = [
-    "ModelSpec",
-    "SAEInfo",
-    "check_name",
-    "load_local_model",
-    "load_pretrained",
-    "load_spec",
-    "load_subject",
-    "nearest",
-    "read_info",
-]
+__all__ = ["SAEInfo", "check_name", "load_pretrained", "load_subject", "read_info"]
 
 logger = logging.getLogger("sae_lens_metrics")
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Which model: equal ones need not be loaded twice."""
-
-    name: str
-    """A name, or a folder on disk."""
-    kind: str = "HookedTransformer"
-    """SAELens's name of its class."""
-    kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
-    """Arguments of its loading."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +45,13 @@ class SAEInfo:
     remarks: tuple[str, ...] = ()
     """What a reader of the numbers must know."""
 
-    def model(self, name: str | None = None) -> ModelSpec | None:
+    def model(self, choice: ModelChoice) -> ModelSpec | None:
         """The model that the SAE is for, or another one in its place; ``None`` where nobody knows before the weights are there.
 
         Raises:
             SubjectError: If neither the metadata nor the caller name one.
         """
-        return None if self.metadata is None else _spec(self.metadata, name)
+        return None if self.metadata is None else choice.spec(self.metadata)
 
 
 def load_pretrained(
@@ -85,6 +59,10 @@ def load_pretrained(
     sae_id: str | None = None,
     *,
     model: Any = None,
+    model_class: str | None = None,
+    model_dtype: str | None = None,
+    device_map: Any = None,
+    model_from_pretrained_kwargs: Mapping[str, Any] | None = None,
     device: str | None = None,
     dtype: str = "float32",
     special_tokens: Sequence[int] | None = None,
@@ -96,8 +74,13 @@ def load_pretrained(
         release: A release of SAELens's directory, a repository on the hub, or a folder on disk that holds one SAE; of a checkpoint of
             SAELens's training, the inference SAE that would have been saved at that moment.
         sae_id: Which SAE of the release; ``None`` for a folder on disk.
-        model: The model, if not the one in the SAE's metadata: an object, a folder on disk, or a name.
-        device: Where to put both; default a GPU if there is one.
+        model: The model, if not the one in the SAE's metadata: an object, a folder on disk, a repository on the hub, or a name.
+        model_class: ``"HookedTransformer"``, ``"TransformerBridge"`` or ``"AutoModelForCausalLM"``; default what the SAE's metadata say,
+            else what can load the model.
+        model_dtype: ``"float32"`` (the default), ``"bfloat16"``, ``"float16"``, ``"float64"``, or ``"auto"`` for the checkpoint's own.
+        device_map: How to spread the model over devices, as transformers takes it, such as ``"auto"``.
+        model_from_pretrained_kwargs: More arguments of the model's loading, besides those in the SAE's metadata.
+        device: Where to put both; default a GPU if there is one. With a device map, where to put the SAE.
         dtype: The SAE's dtype.
         special_tokens: Tokens that do not count besides the tokenizer's own, if not as in the SAE's metadata.
         **options: Passed to ``Subject``: ``hook_name``, ``context_size``, ``prepend_bos``, ``model_kwargs``.
@@ -107,7 +90,11 @@ def load_pretrained(
     """
     for remark in read_info(release, sae_id).remarks:
         logger.warning(remark)
-    return load_subject(release, sae_id, model=model, device=device, dtype=dtype, special_tokens=special_tokens, **options)
+    choice = ModelChoice(
+        model if isinstance(model, str) else None, model_class, model_dtype, device_map, dict(model_from_pretrained_kwargs or {})
+    )
+    at_hand = None if isinstance(model, str) else model
+    return load_subject(release, sae_id, model=at_hand, choice=choice, device=device, dtype=dtype, special_tokens=special_tokens, **options)
 
 
 def load_subject(
@@ -115,69 +102,23 @@ def load_subject(
     sae_id: str | None = None,
     *,
     model: Any = None,
+    choice: ModelChoice | None = None,
     device: str | None = None,
     dtype: str = "float32",
     special_tokens: Sequence[int] | None = None,
     **options: Any,
 ) -> Subject:
-    """What ``load_pretrained`` does, for callers who have read the SAE's configuration themselves."""
-    device = _device(device)
+    """What ``load_pretrained`` does, for callers who have read the SAE's configuration themselves, and may have the model at hand."""
+    device = default_device(device)
     sae = _from_disk(release, device, dtype) if sae_id is None else _from_hub(release, sae_id, device, dtype)
-    _refuse_nan(sae, "the SAE")
+    refuse_nan(sae, "the SAE")
     if special_tokens is not None:
         sae.cfg.metadata.exclude_special_tokens = list(special_tokens)
     if sae_id is not None:
         options.setdefault("expected", _published(release, sae_id))
-    if model is None or isinstance(model, str):
-        model = load_spec(_spec(sae.cfg.metadata.to_dict(), model), device)
+    if model is None:
+        model = load_spec((choice or ModelChoice()).spec(sae.cfg.metadata.to_dict()), device)
     return Subject(model, sae, **options)
-
-
-def load_spec(spec: ModelSpec, device: str | None = None) -> Any:
-    """Loads a model.
-
-    Args:
-        spec: Which one.
-        device: Where to put it; default a GPU if there is one.
-
-    Raises:
-        SubjectError: If there is no such model, or its weights are damaged.
-    """
-    name, device, known = spec.name, _device(device), loading.make_model_alias_map()
-    is_folder = Path(name).is_dir()
-    if not is_folder and spec.kind == "HookedTransformer" and name.lower() not in known:
-        near = nearest(name, known)
-        raise SubjectError(f"{name!r} is neither a folder nor a model that TransformerLens knows: the nearest names are {near} (--model)")
-
-    def load() -> Any:
-        return load_model(spec.kind, name, device=device, model_from_pretrained_kwargs=dict(spec.kwargs))
-
-    try:
-        model = load_local_model(name, device=device) if is_folder else with_retries(load, f"the model {name!r}")
-    except Exception as error:  # network, missing files, damaged weights: the user needs the name and the reason
-        raise SubjectError(f"cannot load the model {name!r}: {explain_failure(error)}") from error
-    _refuse_nan(model, "the model")
-    return model
-
-
-def load_local_model(folder: str | Path, device: str | torch.device = "cpu") -> HookedTransformer:
-    """A Hugging Face model on disk as a HookedTransformer, weights unprocessed, in float32.
-
-    ``HookedTransformer.from_pretrained`` knows names only, not folders.
-
-    Args:
-        folder: Holds ``config.json``, the weights as safetensors, and the tokenizer.
-        device: Where to put it.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder = str(folder)
-    weights = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True)
-    config = loading.get_pretrained_model_config(folder, device=str(device), fold_ln=False)
-    model = HookedTransformer(config, AutoTokenizer.from_pretrained(folder, local_files_only=True))
-    state = loading.get_pretrained_state_dict(folder, config, weights)
-    model.load_and_process_state_dict(state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False)
-    return model.requires_grad_(False).eval()
 
 
 def read_info(release: str, sae_id: str | None = None) -> SAEInfo:
@@ -220,11 +161,6 @@ def check_name(release: str, sae_id: str | None) -> None:
     elif release in directory and sae_id not in directory[release].saes_map:
         near = nearest(sae_id, directory[release].saes_map)
         raise SubjectError(f"the release {release!r} has no SAE {sae_id!r}: the nearest names are {near}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The names that are most like one that does not exist, for an error."""
-    return ", ".join(difflib.get_close_matches(name, list(known), n=5, cutoff=0.0))
 
 
 # --- the SAE -----------------------------------------------------------------------------------------------------------------
@@ -309,26 +245,3 @@ def _published(release: str, sae_id: str) -> dict[str, float]:
         return {}
     claims = {"l0": lookup.expected_l0.get(sae_id), "explained_variance": lookup.expected_var_explained.get(sae_id)}
     return {name: float(value) for name, value in claims.items() if value is not None and value != 1.0}
-
-
-# --- shared ------------------------------------------------------------------------------------------------------------------
-
-
-def _device(name: str | None) -> str:
-    return name or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _spec(metadata: dict[str, Any], name: str | None) -> ModelSpec:
-    name = name or metadata.get("model_name")
-    if not name:
-        raise SubjectError("the SAE's metadata name no model: give one (model=..., or --model)")
-    if Path(name).is_dir():
-        return ModelSpec(name)
-    kind = metadata.get("model_class_name") or "HookedTransformer"
-    return ModelSpec(name, kind, metadata.get("model_from_pretrained_kwargs") or {})
-
-
-def _refuse_nan(module: torch.nn.Module, what: str) -> None:
-    broken = [name for name, value in module.state_dict().items() if value.is_floating_point() and bool(value.isnan().any())]
-    if broken:
-        raise SubjectError(f"the weights of {what} hold NaN ({', '.join(broken[:3])}): the file is damaged, load it again")

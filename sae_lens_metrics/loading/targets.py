@@ -1,4 +1,4 @@
-"""Which SAEs a user means: releases and SAEs by name or pattern, folders, and lists of those."""
+"""Which SAEs a user means: releases and SAEs by name or pattern, and folders."""
 
 import logging
 import os
@@ -12,9 +12,10 @@ from huggingface_hub import HfApi
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import SAE_CFG_FILENAME, get_pretrained_saes_directory
 from sae_lens_metrics.loading.downloads import with_retries
-from sae_lens_metrics.loading.pretrained import check_name, nearest
+from sae_lens_metrics.loading.models import nearest
+from sae_lens_metrics.loading.pretrained import check_name
 
-__all__ = ["Target", "find_targets", "read_list"]
+__all__ = ["Target", "find_targets"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -60,32 +61,6 @@ def find_targets(words: Sequence[str]) -> list[Target]:
     if "/" not in release or _SIGNS.search(release):
         raise SubjectError(f"there is no release {release!r}: the nearest names are {nearest(release, directory)}")
     return _in_repository(release, sae_id)
-
-
-def read_list(path: str | Path) -> list[Target]:
-    """The SAEs that the lines of a file name: a release and an SAE, or a folder; what follows a ``#`` is a comment.
-
-    Raises:
-        SubjectError: If a line means nothing, or none of them means anything.
-        OSError: If the file cannot be read.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise SubjectError(f"the list {str(path)!r} is not text in UTF-8 ({error}): give a file with one target a line") from error
-    found: list[Target] = []
-    for number, line in enumerate(lines, start=1):
-        text = re.sub(r"(^|\s)#.*", "", line).strip()
-        if not text:
-            continue
-        words = [text] if Path(text).is_dir() else text.split()
-        try:
-            found += find_targets(words)
-        except SubjectError as error:
-            raise SubjectError(f"line {number} of {str(path)!r}: {error}") from error
-    if not found:
-        raise SubjectError(f"the list {str(path)!r} names no SAE: give one target a line, RELEASE SAE_ID or a folder")
-    return list(dict.fromkeys(found))
 
 
 def _matching(pattern: str, names: Iterable[str]) -> Iterator[str]:

@@ -50,16 +50,12 @@ class Language:
     @property
     def vocabulary(self) -> int | None:
         """Number of tokens that the model knows, or ``None`` if it does not say."""
-        config = getattr(self._model, "cfg", None)
-        inner = getattr(getattr(self._model, "model", None), "config", None)
-        size = getattr(config, "d_vocab", None) or getattr(inner, "vocab_size", None)
-        return int(size) if size else None
+        return self._said("d_vocab", "vocab_size")
 
     @property
     def longest_context(self) -> int | None:
         """Tokens that the model takes at most, or ``None`` if it does not say."""
-        longest = getattr(getattr(self._model, "cfg", None), "n_ctx", None)
-        return int(longest) if longest else None
+        return self._said("n_ctx", "max_position_embeddings", "n_positions")
 
     @property
     def bos_token(self) -> int | None:
@@ -76,6 +72,14 @@ class Language:
             )
         token = getattr(self.tokenizer, "bos_token_id", None)
         return None if token is None else int(token)
+
+    def _said(self, name: str, *names: str) -> int | None:
+        """A number in the configuration of TransformerLens, or of the wrapped model of transformers."""
+        inner = getattr(getattr(self._model, "model", None), "config", None)
+        text = getattr(inner, "get_text_config", lambda: inner)()
+        values = [getattr(getattr(self._model, "cfg", None), name, None), *(getattr(text, each, None) for each in names)]
+        found = next((value for value in values if value), None)
+        return int(found) if found else None
 
     def special(self, tokens: Int[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
         """Where special tokens are; a document ends before and begins after each."""

@@ -1,6 +1,6 @@
 """Where in a model an SAE sits: what it reads, what its reconstruction stands for, and which positions count."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from sae_lens import SAE
 from torch import Tensor
 
 from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.subject.hook_paths import hook_path
 
 __all__ = ["Place", "Port"]
 
@@ -18,7 +19,9 @@ class Port:
     """One hook, as the SAE sees it: heads flattened or one of them, in float32 on the SAE's device."""
 
     hook_name: str
-    """The hook."""
+    """What the SAE calls the hook."""
+    path: str
+    """What the model calls it."""
     head: int | None
     """Which head is meant, where the hook has several and the SAE is for one."""
     width: int
@@ -71,24 +74,28 @@ class Place:
     """Positions of a sequence that the SAE is for."""
 
     @classmethod
-    def of(cls, sae: SAE[Any], hook_name: str | None = None, output_hook_name: str | None = None) -> "Place":
-        """Where an SAE's metadata say that it sits, if the caller does not say otherwise.
+    def of(cls, sae: SAE[Any], model: Any, hook_name: str | None = None, output_hook_name: str | None = None) -> "Place":
+        """Where an SAE's metadata say that it sits in a model, if the caller does not say otherwise.
 
         Raises:
-            SubjectError: If nobody names a hook.
+            SubjectError: If nobody names a hook, or no module of the model puts out what passes it.
         """
         metadata, d_in = sae.cfg.metadata, int(sae.cfg.d_in)
+        suggested = None if hook_name else getattr(metadata, "hf_hook_name", None)
         hook_name = hook_name or metadata.hook_name
         if not hook_name:
             raise SubjectError("the SAE's metadata have no hook_name: pass hook_name")
         positions, head = slice(*(metadata.seqpos_slice or (None,))), metadata.hook_head_index
+        read = Port(hook_name, hook_path(model, hook_name, suggested), head, d_in, "d_in")
         if not hasattr(sae.cfg, "d_out"):
-            return cls(Port(hook_name, head, d_in, "d_in"), Port(hook_name, head, d_in, "d_out"), False, positions)
+            return cls(read, replace(read, kind="d_out"), False, positions)
+        suggested = None if output_hook_name else getattr(metadata, "hf_hook_name_out", None)
         output_hook_name = output_hook_name or metadata.hook_name_out
         if not output_hook_name:
             raise SubjectError("the transcoder's metadata have no hook_name_out: pass output_hook_name")
-        output = Port(output_hook_name, metadata.hook_head_index_out, int(sae.cfg.d_out), "d_out")
-        return cls(Port(hook_name, head, d_in, "d_in"), output, True, positions)
+        path = hook_path(model, output_hook_name, suggested)
+        output = Port(output_hook_name, path, metadata.hook_head_index_out, int(sae.cfg.d_out), "d_out")
+        return cls(read, output, True, positions)
 
     @property
     def counts_everywhere(self) -> bool:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.integrations.offloading import weights
 from sae_lens_metrics.subject.backends import Past, Prefix
 from sae_lens_metrics.subject.capabilities import SiteCapabilities
 from sae_lens_metrics.subject.changes import Changes
@@ -137,7 +138,7 @@ class Site:
     def model_hash(self) -> str:
         """SHA-256 of a sample of the model's weights: of each, up to 256 values at equal distances, its name, shape and dtype."""
         digest = hashlib.sha256()
-        for name, value in sorted(self.model.state_dict().items()):
+        for name, value in weights(self.model):
             digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
             sample = value.detach().flatten()[:: max(1, value.numel() // 256)]
             digest.update(sample.cpu().contiguous().view(torch.uint8).numpy().tobytes())

@@ -62,7 +62,7 @@ class Subject:
     ) -> None:
         sae = _for_inference(sae)
         metadata = sae.cfg.metadata
-        place = Place.of(sae, hook_name, output_hook_name)
+        place = Place.of(sae, model, hook_name, output_hook_name)
         self.expected = expected or ({"l0": float(metadata.l0)} if metadata.l0 else {})
         self.dictionary = Dictionary(sae, place.output.width)
         prepend_bos = metadata.prepend_bos if prepend_bos is None else prepend_bos
@@ -150,11 +150,14 @@ class Subject:
             "hook_name": place.input.hook_name,
             "hook_head_index": place.input.head,
             "output_hook_name": place.output.hook_name,
+            "hook_path": place.input.path,
+            "output_hook_path": place.output.path,
             "context_size": self.language.context_size,
             "prepend_bos": self.language.prepend_bos,
             "normalize_activations": str(sae.cfg.normalize_activations),
             "model_name": sae.cfg.metadata.model_name,
             "model_class": type(self.site.model).__name__,
+            "model_dtype": str(next(self.site.model.parameters()).dtype).removeprefix("torch."),
             "backend": type(self.site.capabilities.whole).__name__,
             "neuronpedia_id": self.neuronpedia_id,
             "weights_sha256": self.dictionary.weights_hash(),

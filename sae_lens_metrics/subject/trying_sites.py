@@ -30,8 +30,8 @@ def try_site(
         SubjectError: If the model lacks a hook, or the activation there does not fit the SAE.
     """
     tokens = torch.arange(8).remainder(vocabulary or 8).reshape(2, 4)
-    whole = make_backend(model, place.output.hook_name, model_kwargs)
-    reading = make_backend(model, place.input.hook_name, model_kwargs) if place.is_transcoder else whole
+    whole = make_backend(model, place.output.path, model_kwargs)
+    reading = make_backend(model, place.input.path, model_kwargs) if place.is_transcoder else whole
     prefix = whole.prefix(tokens)
     read = reading.prefix(tokens).activation if place.is_transcoder else prefix.activation
     place.input.checked(place.input.read(read, device))

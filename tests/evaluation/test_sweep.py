@@ -30,13 +30,15 @@ from tiny_release import (
 )
 
 from sae_lens_metrics import MetricsConfig, Report
+from sae_lens_metrics.cli.evaluate import evaluate_options
 from sae_lens_metrics.cli.main import main
+from sae_lens_metrics.cli.overrides import read_list
 from sae_lens_metrics.errors import CorpusError, SubjectError
 from sae_lens_metrics.evaluation.clock import time_in_words
 from sae_lens_metrics.evaluation.order import Overrides
 from sae_lens_metrics.evaluation.sweep import sweep
 from sae_lens_metrics.loading.file_faults import weights_fault
-from sae_lens_metrics.loading.targets import Target, find_targets, read_list
+from sae_lens_metrics.loading.targets import Target, find_targets
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.subject.backends import Prefix
 from sae_lens_metrics.subject.shared_prefixes import SharedPrefixes
@@ -401,15 +403,42 @@ def test_folders_and_lists(checkpoints, caplog, tmp_path):
     assert find_targets([str(run / "1"), str(run)]) == [targets[1], targets[0], targets[2]]
     listed = tmp_path / "list.txt"
     listed.write_text(f"# SAEs\n{run / '2'}  # the last\n\n{RELEASE} blocks\\.(4|8)\\..*\n{run / '2'}\n")
-    assert [target.name for target in read_list(listed)] == [
+    flags = evaluate_options(["--list", str(listed), "--context-size", "32"])[0]
+    assert [target.name for target in read_list(listed, flags)] == [
         str(run / "2"),
         f"{RELEASE}/blocks.4.hook_resid_pre",
         f"{RELEASE}/blocks.8.hook_resid_pre",
     ]
-    for text, said in [(f"{RELEASE} nothing\n", "line 1"), ("# none\n", "names no SAE"), (f"{checkpoints / 'empty'}\n", "no SAE in")]:
+    for text, said in [
+        (f"{RELEASE} nothing\n", "line 1"),
+        ("# none\n", "names no SAE"),
+        (f"{checkpoints / 'empty'}\n", "no SAE in"),
+        (f"{run / '2'} --modle {TINY_LM}\n", "line 1 of .* no flag --modle: did you mean --model"),
+        (f"{run / '2'} --model-class Gpt\n", "--model-class takes HookedTransformer, .* not Gpt"),
+        (f"{run / '2'} --model-kwargs use_cache\n", "KEY=VALUE"),
+        (f"{run / '2'} 'a\n", "No closing quotation"),
+    ]:
         listed.write_text(text)
         with pytest.raises(SubjectError, match=said):
-            read_list(listed)
+            read_list(listed, flags)
+
+
+def test_each_line_of_a_list_may_say_more_of_its_own(checkpoints, tmp_path):
+    run, listed = checkpoints / "run", tmp_path / "list.txt"
+    more = '--model-class AutoModelForCausalLM --model-dtype bfloat16 --device-map \'{"": "cpu"}\' --model-kwargs use_cache=false'
+    listed.write_text(f"{run / '0'} --model {TINY_LM} {more} --no-prepend-bos  # as trained\n{run / '1'}\n{RELEASE} blocks\\.(4|8)\\..*\n")
+    flags = evaluate_options(["--list", str(listed), "--model", "gpt2", "--model-from-pretrained-kwargs", "revision=main"])[0]
+    first, second, *others = read_list(listed, flags).values()
+    assert first == Overrides(
+        model=str(TINY_LM),
+        model_class="AutoModelForCausalLM",
+        model_dtype="bfloat16",
+        device_map={"": "cpu"},
+        model_kwargs={"use_cache": False},
+        model_from_pretrained_kwargs={"revision": "main"},
+        prepend_bos=False,
+    )
+    assert [second, *others] == [Overrides(model="gpt2", model_from_pretrained_kwargs={"revision": "main"})] * 3
 
 
 def test_names_are_counted_before_anything_is_loaded(checkpoints, tmp_path, monkeypatch, capsys):

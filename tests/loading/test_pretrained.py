@@ -35,7 +35,8 @@ from tiny_release import (
 from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, evaluate
 from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.cli.program import program
-from sae_lens_metrics.loading.pretrained import load_local_model, load_pretrained, read_info
+from sae_lens_metrics.loading.models import load_local_model
+from sae_lens_metrics.loading.pretrained import load_pretrained, read_info
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.text.standard_library import standard_library_documents

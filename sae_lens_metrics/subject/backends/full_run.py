@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.integrations.offloading import input_device
 from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix
 from sae_lens_metrics.subject.backends.protocol import Abilities, Backend
 from sae_lens_metrics.subject.backends.unembedding import difference
@@ -33,7 +34,7 @@ class FullRunBackend:
     @property
     def _device(self) -> torch.device:
         """Where the model takes its tokens."""
-        return next(self.model.parameters()).device
+        return input_device(self.model)
 
     def simpler(self) -> "Backend | None":
         """A slower backend that remembers too, and may serve where this one does not; the slowest of all needs no mention."""
@@ -79,7 +80,7 @@ class FullRunBackend:
             change: The activation at the first positions from the changed one on in each run; ``None`` where nothing is changed.
         """
         activation = torch.cat([onwards.activation[rows, : onwards.start], onwards.changed(rows, change)], 1)
-        return self._run(onwards.prefix.tokens[rows], putting(activation))[:, onwards.start :]
+        return self._run(onwards.tokens(rows), putting(activation))[:, onwards.start :]
 
     def logit_differences(
         self, outputs: Float[Tensor, "n pos d_output"], unchanged: Float[Tensor, "n pos d_output"]

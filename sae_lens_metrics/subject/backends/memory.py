@@ -60,6 +60,10 @@ class Onwards:
         """Positions from the first changed one on."""
         return self.prefix.tokens.shape[1] - self.start
 
+    def tokens(self, rows: Int[Tensor, "n"]) -> Int[Tensor, "n pos"]:
+        """The tokens of some sequences; parts of a model may be on other devices than its embeddings."""
+        return self.prefix.tokens[rows.to(self.prefix.tokens.device)]
+
     def changed(self, rows: Int[Tensor, "n"], change: Float[Tensor, "n c ..."] | None) -> Float[Tensor, "n length ..."]:
         """The activation of some sequences from the first changed position on."""
         activation = self.activation[rows, self.start :]

@@ -76,9 +76,9 @@ class OwnCacheBackend(FullRunBackend):
         activation = onwards.changed(rows, change)
         runs = torch.unique_consecutive(rows, return_counts=True)[1].tolist()
         if not self._grows or 2 * len(runs) > len(rows):  # few rows of a sequence are best run beside those of the others
-            return self._outputs(onwards, rows, onwards.prefix.tokens[rows, onwards.start :], activation)
+            return self._outputs(onwards, rows, onwards.tokens(rows)[:, onwards.start :], activation)
         parts = zip(rows.split(runs), activation.split(runs), strict=True)
-        return torch.cat([self._outputs(onwards, part, onwards.prefix.tokens[part[:1], onwards.start :], x) for part, x in parts])
+        return torch.cat([self._outputs(onwards, part, onwards.tokens(part[:1])[:, onwards.start :], x) for part, x in parts])
 
     def logit_differences(
         self, outputs: Float[Tensor, "n pos d_output"], unchanged: Float[Tensor, "n pos d_output"]
@@ -136,7 +136,7 @@ class OwnCacheBackend(FullRunBackend):
     def unembeds(self) -> bool:
         """Whether logits are known to follow from what is unembedded: by a linear map and a soft cap, and nothing else."""
         weight = getattr(self._head, "weight", None)
-        if not isinstance(self._head, torch.nn.Linear) or weight is None or not weight.is_floating_point():
+        if not isinstance(self._head, torch.nn.Linear) or weight is None or weight.is_meta or not weight.is_floating_point():
             return False
         tokens = torch.arange(4, device=self._device)[None] % weight.shape[0]
         seen: list[Tensor] = []
@@ -190,7 +190,7 @@ def _for_rows(cache: Any, rows: Int[Tensor, "n"]) -> Any:
     taken = copy.copy(cache)
     taken.layers = [copy.copy(layer) for layer in cache.layers]
     for layer in taken.layers:
-        layer.update = partial(_appended, layer.keys, layer.values, rows)
+        layer.update = partial(_appended, layer.keys, layer.values, rows.to(layer.keys.device))
     return taken
 
 
