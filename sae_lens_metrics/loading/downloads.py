@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 __all__ = ["TRIES", "causes", "is_passing", "with_retries"]
 
@@ -45,7 +45,8 @@ def with_retries(action: Callable[[], T], what: str) -> T:
 def is_passing(error: BaseException) -> bool:
     """Whether an error is one of the connection or of the server's moment, so that another try may help."""
     chain = list(causes(error))
-    if huggingface_hub.constants.HF_HUB_OFFLINE or any(isinstance(cause, OfflineModeIsEnabled) for cause in chain):
+    final = (OfflineModeIsEnabled, RepositoryNotFoundError)  # the latter also of repositories that are not for everyone
+    if huggingface_hub.constants.HF_HUB_OFFLINE or any(isinstance(cause, final) for cause in chain):
         return False
     return any(_is_of_the_connection(cause) for cause in chain)
 

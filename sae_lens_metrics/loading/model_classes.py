@@ -1,7 +1,7 @@
 """Models in each of the classes that SAEs are trained on: TransformerLens's two, and transformers' own in SAELens's wrapper."""
 
 import inspect
-import os
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -158,7 +158,7 @@ def _from_folder(source: Source) -> Any:
             config = _config_of(folder, device=source.device, fold_ln=processing["fold_ln"], dtype=given.dtype, **more)
             model = HookedTransformer(config, tokenizer)
             model.load_and_process_state_dict(loading.get_pretrained_state_dict(folder, config, given), **processing)
-        model.requires_grad_(False).eval().to(given.dtype)
+        model.requires_grad_(False).eval().to(given.dtype, print_details=False)
         with torch.no_grad():
             tokens = torch.arange(16, device=source.device).remainder(config.d_vocab).reshape(2, 8)
             ours, theirs = (logits.float().log_softmax(-1) for logits in (model(tokens), given(tokens).logits))
@@ -174,14 +174,14 @@ _config_of: Callable[..., Any] = loading.get_pretrained_model_config
 
 @contextmanager
 def _without_a_telling_name(folder: str) -> Iterator[str]:
-    """The folder under a name without those of models in it, by which TransformerLens would choose a configuration."""
+    """The model's configuration in a folder whose path holds no names of models, by which TransformerLens would choose another one."""
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    config.setdefault("n_ctx", config.get("n_positions"))  # which TransformerLens reads, and transformers writes no more
     with tempfile.TemporaryDirectory() as parent:
-        link = os.path.join(parent, "model")
-        try:
-            os.symlink(os.path.abspath(folder), link, target_is_directory=True)
-        except OSError:  # some systems allow no links
-            link = folder
-        yield link
+        copied = Path(parent) / "model"
+        copied.mkdir()
+        (copied / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        yield str(copied)
 
 
 MODEL_CLASSES: dict[str, Callable[[Source], Any]] = {

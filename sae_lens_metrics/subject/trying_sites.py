@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.subject.backends import Backend, FullRunBackend, Prefix, make_backend
 from sae_lens_metrics.subject.capabilities import SiteCapabilities, relative_difference, tolerance_of
 from sae_lens_metrics.subject.place import Place
@@ -32,7 +33,7 @@ def try_site(
     tokens = torch.arange(8).remainder(vocabulary or 8).reshape(2, 4)
     whole = make_backend(model, place.output.path, model_kwargs)
     reading = make_backend(model, place.input.path, model_kwargs) if place.is_transcoder else whole
-    prefix = whole.prefix(tokens)
+    prefix = _first_run(whole, tokens)
     read = reading.prefix(tokens).activation if place.is_transcoder else prefix.activation
     place.input.checked(place.input.read(read, device))
     y = place.output.checked(place.output.read(prefix.activation, device))
@@ -43,6 +44,18 @@ def try_site(
         warnings.warn(remark, stacklevel=4)  # whoever makes a subject
     precise = next(model.parameters()).dtype in (torch.float32, torch.float64)
     return SiteCapabilities(whole, reading, short_runs, changes, precise)
+
+
+def _first_run(backend: Backend, tokens: Int[Tensor, "rows pos"]) -> Prefix:
+    try:
+        return backend.prefix(tokens)
+    except TypeError as error:
+        if not backend.model_kwargs:
+            raise
+        raise SubjectError(
+            f"the model's forward pass does not take {backend.model_kwargs} (model_kwargs): {error}; "
+            "arguments of its loading are model_from_pretrained_kwargs"
+        ) from error
 
 
 class _Trial:

@@ -86,6 +86,7 @@ class LoopbackHub:
         datasets: Data set repositories, likewise.
         revisions: Other names under which every repository's only commit is known, such as the commit that a program pins.
         faults: What goes wrong with requests whose path contains a text.
+        gated: Names of repositories that exist, and are given to nobody.
     """
 
     def __init__(
@@ -94,7 +95,9 @@ class LoopbackHub:
         datasets: Mapping[str, Files | Path] | None = None,
         revisions: Collection[str] = (),
         faults: Mapping[str, Fault] | None = None,
+        gated: Collection[str] = (),
     ) -> None:
+        self._gated = gated
         self._faults = dict(faults or {})
         given = {"models": models or {}, "datasets": datasets or {}}
         self._repositories = {
@@ -141,6 +144,8 @@ class LoopbackHub:
     def _answer(self, request: Request, body: bytes) -> Reply:
         parts = urlsplit(request.path)
         path = unquote(parts.path)
+        if any(f"/{name}/" in f"{path}/" for name in self._gated):
+            return _error(401, "GatedRepo", "Access to this model is restricted. You must have access to it and be authenticated.")
         if match := re.fullmatch(rf"/api/(models|datasets)/(.+?)(?:/(revision|tree|paths-info)/({REVISION})(?:/(.*))?)?", path):
             kind, name, what, revision, rest = match.groups()
             return self._api(kind, name, what, revision or "main", (rest or "").strip("/"), parse_qs(parts.query), body)
