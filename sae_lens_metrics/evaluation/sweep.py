@@ -13,6 +13,7 @@ from sae_lens_metrics.evaluation.identity import finished, identity, result_path
 from sae_lens_metrics.evaluation.order import Job, Overrides, plan
 from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.evaluation.shared_loads import SharedLoads, free_memory
+from sae_lens_metrics.evaluation.sweep_in_wandb import SweepInWandb
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.pretrained import read_info
@@ -20,7 +21,6 @@ from sae_lens_metrics.loading.targets import Target
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results import Report, summary, write_atomically
 from sae_lens_metrics.text.datasets import load_text_dataset
-from sae_lens_metrics.views.wandb.log import log_report, wandb_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,8 @@ def sweep(
         output: Folder for the results.
         overrides: What is known better than by the SAEs' metadata; the same for all, or by target.
         overwrite: Whether results that are there are made again.
-        wandb_project: Logs a W&B run for each new result, after its file is written; a failure there is a warning.
+        wandb_project: Logs a W&B run for each new result, after its file is written; checkpoints of one training run are the steps of one
+            W&B run, at the end. A failure there is a warning.
 
     Returns:
         What was found out.
@@ -105,13 +106,15 @@ def sweep(
     jobs = plan(targets, overrides or Overrides())
     shared = SharedLoads(config, jobs)
     clock = Clock(len(jobs))
+    in_wandb = SweepInWandb(wandb_project, jobs)
     for job in jobs:
         clock.announce(job.target.name)
         outcome = _attempt(job, shared, found, Path(output), overwrite=overwrite)
         clock.count(outcome is not None and not outcome.was_there)
-        if outcome is not None and not outcome.was_there and wandb_project:
-            _log(wandb_project, job.target.name, outcome)
+        if outcome is not None and not outcome.was_there:
+            in_wandb.log(job.target.name, outcome.report, outcome.path)
         _record(found, Path(output))
+    in_wandb.finish(found.reports)
     return found
 
 
@@ -178,6 +181,8 @@ def _evaluate(
         return Outcome(kept, path, was_there=True)
     report = EvaluationRun(subject, corpus, config).report(on_error=on_error)
     report = report.with_warnings(*job.info.remarks, first=True)
+    if job.info.moment is not None:
+        report = report.with_provenance(training=job.info.moment)
     return Outcome(report, report.save(path))
 
 
@@ -204,15 +209,3 @@ def _record(found: Sweep, output: Path) -> None:
         write_atomically(output / ERRORS, json.dumps(errors, indent=1))
     else:
         (output / ERRORS).unlink(missing_ok=True)
-
-
-def _log(project: str, name: str, outcome: Outcome) -> None:
-    """Logs to W&B; the result file is there already, so that a failure there costs no result."""
-    try:
-        with wandb_run(project, name=name, config=outcome.report.provenance) as run:
-            if run is not None:
-                log_report(run, outcome.report, outcome.path)
-    except Exception as error:
-        if isinstance(error, interrupts()):
-            raise
-        logger.warning("%s could not be logged to W&B (%s): its result is in %s", name, _words(error), outcome.path)

@@ -6,6 +6,7 @@ A missing one is named by ``tests/integrations/test_seams.py``; ``seams`` lists 
 from sae_lens.config import HfDataset  # the type of a data set that its runners take
 from sae_lens.constants import (
     ACTIVATION_SCALER_CFG_FILENAME,  # where a checkpoint keeps the scale of its activations
+    RUNNER_CFG_FILENAME,  # where a checkpoint keeps its run's configuration
     SAE_CFG_FILENAME,  # what a folder that holds an SAE is known by
     SAE_WEIGHTS_FILENAME,  # which files to look at when weights are damaged
     SPARSITY_FILENAME,  # likewise
@@ -39,6 +40,7 @@ from sae_lens.util import (
 
 __all__ = [
     "ACTIVATION_SCALER_CFG_FILENAME",
+    "RUNNER_CFG_FILENAME",
     "SAE_CFG_FILENAME",
     "SAE_WEIGHTS_FILENAME",
     "SPARSITY_FILENAME",

@@ -1,5 +1,7 @@
 """Checkpoints of SAELens's training, read as the inference SAEs that it would have saved at that moment."""
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -10,13 +12,14 @@ from sae_lens import SAE, TrainingSAE
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import (
     ACTIVATION_SCALER_CFG_FILENAME,
+    RUNNER_CFG_FILENAME,
     ActivationScaler,
     get_sae_class,
     get_sae_training_class,
 )
 from sae_lens_metrics.subject.inference_sae import SCALED_OUTSIDE, inference_sae
 
-__all__ = ["is_checkpoint", "load_checkpoint"]
+__all__ = ["is_checkpoint", "load_checkpoint", "training_moment"]
 
 
 def is_checkpoint(config: Mapping[str, Any]) -> bool:
@@ -37,6 +40,35 @@ def is_checkpoint(config: Mapping[str, Any]) -> bool:
     except KeyError:  # it is trained only, and becomes another architecture when it is saved
         return True
     return bool((trained - used) & {*config})
+
+
+def training_moment(folder: str | Path) -> dict[str, Any] | None:
+    """Which moment of which training run a checkpoint is of, as JSON types: what ``histories_of`` draws a curve from.
+
+    SAELens names a checkpoint by the activations trained on so far, those of several SAEs within by the SAE.
+
+    Args:
+        folder: Holds the checkpoint.
+
+    Returns:
+        The run's folder, the SAE's name in it (``None`` for an only one), activations and steps so far, and whether it is the last one;
+        ``None`` for what is not called like a checkpoint.
+    """
+    path = Path(folder).absolute()
+    for place, sae in ((path, None), (path.parent, path.name)):
+        if named := re.fullmatch(r"(final_)?(\d+)", place.name):
+            samples = int(named[2])
+            step = samples // _batch_size(place / RUNNER_CFG_FILENAME)
+            return {"run": str(place.parent), "sae": sae, "n_training_samples": samples, "step": step, "final": named[1] is not None}
+    return None
+
+
+def _batch_size(file: Path) -> int:
+    """Activations a step; 1 where nobody knows, so that steps are activations."""
+    try:
+        return max(1, int(json.loads(file.read_text(encoding="utf-8"))["train_batch_size_tokens"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return 1
 
 
 def load_checkpoint(folder: str | Path, *, device: str, dtype: str) -> SAE[Any]:

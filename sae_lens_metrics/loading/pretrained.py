@@ -25,7 +25,7 @@ from sae_lens_metrics.integrations.saelens import (
     handle_config_defaulting,
     load_sae_config_from_huggingface,
 )
-from sae_lens_metrics.loading.checkpoints import is_checkpoint, load_checkpoint
+from sae_lens_metrics.loading.checkpoints import is_checkpoint, load_checkpoint, training_moment
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure
 from sae_lens_metrics.loading.models import ModelChoice, ModelSpec, default_device, load_spec, nearest, refuse_nan
@@ -44,6 +44,8 @@ class SAEInfo:
     """SAELens's metadata; ``None`` where they come with the weights only."""
     remarks: tuple[str, ...] = ()
     """What a reader of the numbers must know."""
+    moment: dict[str, Any] | None = None
+    """Of a checkpoint, which moment of which training run it is of."""
 
     def model(self, choice: ModelChoice) -> ModelSpec | None:
         """The model that the SAE is for, or another one in its place; ``None`` where nobody knows before the weights are there.
@@ -179,7 +181,8 @@ def _read_info(release: str, sae_id: str | None, ours: bool) -> SAEInfo:
     if not isinstance(raw, dict):
         raise ValueError(f"its cfg.json holds a {type(raw).__name__}, expected an object")
     remarks = tuple(config_remarks(raw))
-    return SAEInfo(dict(handle_config_defaulting({**raw, **overrides}).get("metadata") or {}), remarks)
+    moment = training_moment(release) if sae_id is None and is_checkpoint(raw) else None
+    return SAEInfo(dict(handle_config_defaulting({**raw, **overrides}).get("metadata") or {}), remarks, moment)
 
 
 @contextmanager

@@ -1,13 +1,16 @@
 """Metrics over a training run, as ``metrics.jsonl`` has them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sae_lens_metrics.errors import ResultError
+from sae_lens_metrics.results.report import Report
+from sae_lens_metrics.results.sae_names import short_names
 
-__all__ = ["METRICS_FILENAME", "History", "Point", "read_histories"]
+__all__ = ["METRICS_FILENAME", "History", "Point", "histories_of", "read_histories"]
 
 METRICS_FILENAME = "metrics.jsonl"
 _ABOUT = ("sae", "step", "n_training_samples", "final", "held_out", "seconds", "errors")
@@ -56,6 +59,24 @@ def read_histories(path: str | Path) -> dict[str, History]:
     if not histories:
         raise ResultError(f"{path} holds no evaluation: was the run stopped before its first one?")
     return histories
+
+
+def histories_of(reports: Mapping[str, Report]) -> dict[str, History]:
+    """The evaluations of checkpoints as histories of their training runs, by the run's folder and the SAE's name.
+
+    Args:
+        reports: Any reports; runs of which there are two checkpoints at least have a history.
+    """
+    by_run: dict[str, list[Point]] = {}
+    for report in reports.values():
+        moment = report.provenance.get("training")
+        if isinstance(moment, dict):
+            run = "/".join([str(moment["run"]), *([str(moment["sae"])] if moment.get("sae") else [])])
+            point = Point(int(moment["step"]), int(moment["n_training_samples"]), bool(moment["final"]), report.flat())
+            by_run.setdefault(run, []).append(point)
+    several = {run: sorted(points, key=lambda point: point.samples) for run, points in by_run.items() if len(points) > 1}
+    names = short_names(list(several))
+    return {names[run]: History(points) for run, points in several.items()}
 
 
 def _point(data: dict[str, Any]) -> Point:

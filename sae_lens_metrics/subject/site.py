@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.functional.divergence import kl_divergence
 from sae_lens_metrics.integrations.offloading import weights
 from sae_lens_metrics.subject.backends import Past, Prefix
 from sae_lens_metrics.subject.capabilities import SiteCapabilities
@@ -125,15 +126,39 @@ class Site:
             replacement: The activation to put in the model's own place.
             where: Positions at which it is replaced; default ``valid(tokens)``, as SAELens leaves special tokens alone.
         """
-        if replacement is not None:
-            where = self.valid(prefix.tokens) if where is None else where
-            replacement = torch.where(where[..., None], replacement, self.place.output.read(prefix.activation, self._device))
-        rows = max(1, LOGITS_AT_ONCE // (prefix.tokens.shape[1] * (self._language.vocabulary or 2**16)))
+        replacement = None if replacement is None else self._replaced(prefix, replacement, where)
+        rows = self._rows_at_once(prefix)
         parts = [
             _next_token_losses(self.logits(part, None if replacement is None else replacement[i : i + rows]), part.tokens)
             for i, part in _split(prefix, rows)
         ]
         return torch.cat(parts).to(self._device)
+
+    def losses_beside_clean(
+        self, prefix: Prefix, replacement: Float[Tensor, "batch pos d_out"]
+    ) -> tuple[Float[Tensor, "batch pos-1"], Float[Tensor, "batch pos-1"], Float[Tensor, "batch pos"]]:
+        """What ``losses`` gives without a replacement and with one, and the KL divergence from the former's outputs to the latter's.
+
+        Args:
+            prefix: The tokens.
+            replacement: The activation to put in the model's own place, where positions are ``valid(tokens)``.
+        """
+        replacement = self._replaced(prefix, replacement)
+        rows = max(1, self._rows_at_once(prefix) // 2)
+        parts = []
+        for i, part in _split(prefix, rows):
+            clean, changed = self.logits(part), self.logits(part, replacement[i : i + rows])
+            losses = (_next_token_losses(logits, part.tokens) for logits in (clean, changed))
+            parts.append([*losses, kl_divergence(changed, clean)])
+        clean_losses, changed_losses, divergence = (torch.cat(each).to(self._device) for each in zip(*parts, strict=True))
+        return clean_losses, changed_losses, divergence
+
+    def _replaced(self, prefix: Prefix, replacement: Tensor, where: Tensor | None = None) -> Tensor:
+        where = self.valid(prefix.tokens) if where is None else where
+        return torch.where(where[..., None], replacement, self.place.output.read(prefix.activation, self._device))
+
+    def _rows_at_once(self, prefix: Prefix) -> int:
+        return max(1, LOGITS_AT_ONCE // (prefix.tokens.shape[1] * (self._language.vocabulary or 2**16)))
 
     def model_hash(self) -> str:
         """SHA-256 of a sample of the model's weights: of each, up to 256 values at equal distances, its name, shape and dtype."""

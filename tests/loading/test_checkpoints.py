@@ -8,16 +8,19 @@ from itertools import product
 
 import pytest
 import torch
+from offline_wandb import fresh_wandb, history
+from page_parts import parts_of
 from sae_lens import SAE
 from saes import D_IN, HOOK, TRAINING_CONFIGS, training_sae
 from slow import slow_but
 
-from sae_lens_metrics import load_pretrained
+from sae_lens_metrics import Report, load_pretrained
 from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.demo.shipped import SHIPPED_SAES
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import ACTIVATION_SCALER_CFG_FILENAME, ActivationScaler, get_sae_lens_config_from_disk
 from sae_lens_metrics.loading.checkpoints import is_checkpoint, load_checkpoint
+from sae_lens_metrics.results.history import histories_of
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 NORMALIZATIONS = ("none", "layer_norm", "constant_norm_rescale", "expected_average_only_in", "covariance_whitening")
@@ -102,19 +105,31 @@ def test_a_scaler_that_is_missing_is_refused(normalization, lack, tmp_path, mode
         load_pretrained(str(folder), model=model)
 
 
-def test_a_run_is_evaluated_checkpoint_by_checkpoint(tmp_path, capsys):
-    """From the command line, in the order of training, the last one with what the trainer has folded in by then."""
+def test_a_run_is_evaluated_checkpoint_by_checkpoint(tmp_path, capsys, monkeypatch):
+    """From the command line, in the order of training, the last one with what the trainer has folded in by then; page and W&B draw it."""
+    fresh_wandb(tmp_path / "wandb", monkeypatch)
     run, texts, out = tmp_path / "run", tmp_path / "texts.jsonl", tmp_path / "out"
     for samples in (1000, 600):
         checkpoint(run / str(samples), "batchtopk", "expected_average_only_in", seed=samples, hook=HOOK)
     checkpoint(run / "final_1200", "batchtopk", "none", hook=HOOK)
+    for folder in run.iterdir():  # beside it, as SAELens writes it
+        (folder / "runner_cfg.json").write_text(json.dumps({"train_batch_size_tokens": 100}))
     rows = zip(range(150), standard_library_documents("train"), strict=False)
     texts.write_text("".join(json.dumps({"text": text}) + "\n" for _, text in rows))
     tiny = str(files("sae_lens_metrics.demo") / "tiny_lm")
-    settings = ["--metrics", "shrinkage", "--tokens", "1024", "--shrinkage.tokens", "512", "--output", str(out), "--no-report"]
+    settings = ["--metrics", "shrinkage", "--tokens", "1024", "--shrinkage.tokens", "512", "--output", str(out), "--wandb-project", "tests"]
     assert main(["evaluate", str(run), "--model", tiny, "--dataset", str(texts), *settings]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"600.*1000.*final_1200", printed, flags=re.S)
     written = [file.read_text() for file in out.glob("*.json")]
     assert len(written) == 3
     assert all('"jumprelu"' in text and "batchtopk" not in text for text in written)
+
+    reports = {file.stem: Report.load(file) for file in out.glob("*.json")}
+    (curve,) = histories_of(reports).values()
+    assert [(point.samples, point.step, point.final) for point in curve.points] == [(600, 6, False), (1000, 10, False), (1200, 12, True)]
+    figures = json.loads(parts_of(out / "report.html")["figures"])
+    assert "training/shrinkage_ratio" in {figure["name"] for figure in figures}
+    logged = dict(history(tmp_path / "wandb"))
+    assert list(logged) == [6, 10, 12]
+    assert [float(item["shrinkage/ratio"]) for item in logged.values()] == [point.values["shrinkage/ratio"] for point in curve.points]

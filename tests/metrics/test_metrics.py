@@ -64,6 +64,7 @@ def test_sanity_equals_saelenss_own_evaluation(architecture, model, dataset):
         n_eval_reconstruction_batches=2,
         n_eval_sparsity_variance_batches=2,
         compute_ce_loss=True,
+        compute_kl=True,
         compute_sparsity_metrics=True,
         compute_variance_metrics=True,
     )
@@ -78,6 +79,7 @@ def test_sanity_equals_saelenss_own_evaluation(architecture, model, dataset):
     assert losses["sanity/ce_clean"] == pytest.approx(expected["ce_loss_without_sae"], rel=1e-4)
     assert losses["sanity/ce_reconstructed"] == pytest.approx(expected["ce_loss_with_sae"], rel=1e-4)
     assert losses["sanity/ce_zeroed"] == pytest.approx(expected["ce_loss_with_ablation"], rel=1e-4)
+    assert losses["sanity/kl_divergence"] == pytest.approx(theirs["model_behavior_preservation"]["kl_div_with_sae"], rel=1e-3)
     assert losses["sanity/loss_recovered"] == pytest.approx(expected["ce_loss_score"], rel=1e-3)
     assert quality["sanity/l0"] == pytest.approx(theirs["sparsity"]["l0"], rel=1e-5)
     assert quality["sanity/explained_variance"] == pytest.approx(theirs["reconstruction_quality"]["explained_variance"], rel=1e-4)

@@ -548,7 +548,7 @@ def test_sanity(case):
     ours = sanity(context_of("sanity", case_built.subject, corpus, MetricsConfig(batch_size=3))).estimates
     plain = case_built.plain
     targets, errors, active = [], 0.0, []
-    losses = dict.fromkeys(("clean", "reconstructed", "zeroed"), 0.0)
+    losses, divergence = dict.fromkeys(("clean", "reconstructed", "zeroed"), 0.0), 0.0
     for row, _, y, z, recon in over_text(plain, corpus.tokens):
         there = counted(row)
         targets.append(y[there])
@@ -557,9 +557,12 @@ def test_sanity(case):
         losses["clean"] += plain.loss(row)
         losses["reconstructed"] += plain.loss(row, recon, there)
         losses["zeroed"] += plain.loss(row, torch.zeros_like(y))
+        clean, changed = plain.logits(row).log_softmax(-1), plain.logits(row, recon, there).log_softmax(-1)
+        divergence += float((clean.exp() * (clean - changed)).sum(-1)[there].sum())
     y, fires = torch.cat(targets), torch.cat(active)
     predictions = int(counted(corpus.tokens[:, :-1]).sum())
     expected = {f"ce_{name}": loss / predictions for name, loss in losses.items()}
+    expected["kl_divergence"] = divergence / len(fires)
     expected["l0"] = fires.double().sum(1).mean()
     expected["dead_latents"] = 1 - fires.any(0).double().mean()
     expected["explained_variance"] = 1 - errors / (y - y.mean(0)).square().sum()

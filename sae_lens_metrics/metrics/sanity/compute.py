@@ -16,7 +16,8 @@ def sanity(context: MetricContext) -> MetricResult:
     ``l0`` counts nonzero latents. ``explained_variance`` is 1 - E|x - x̂|² / E|x - E x|², in (-∞, 1]. ``dead_latents`` is the fraction
     of latents that fire nowhere on the corpus, in [0, 1]; it depends on how many tokens that has. Cross-entropies are in nats per
     token, over positions that hold no special token; zeros replace the activation everywhere, as in SAELens's evaluation.
-    ``loss_recovered`` is (zeroed - reconstructed) / (zeroed - clean).
+    ``loss_recovered`` is (zeroed - reconstructed) / (zeroed - clean). ``kl_divergence`` is KL(clean || reconstructed) of the model's
+    outputs, in nats per token, 0 or more, at every position that holds no special token.
 
     Args:
         context: The run: subject, text and settings.
@@ -30,7 +31,8 @@ def sanity(context: MetricContext) -> MetricResult:
             reconstruction[rows], l0[rows] = subject.dictionary.decode(z, batch.x[rows]), (z != 0).sum(-1).float()
             fired |= (z != 0).any(0)
         sums.add(l0=batch.per_sequence(l0), error=batch.per_sequence((batch.y - reconstruction).square().sum(-1)))
-        sums.add(**moments(batch), **replacement_losses(subject, batch, {"reconstructed": reconstruction}, zeroed="zeroed"))
+        replacements = {"reconstructed": reconstruction}
+        sums.add(**moments(batch), **replacement_losses(subject, batch, replacements, zeroed="zeroed", diverging="reconstructed"))
     error = sums.estimate(sums["error"], variance(sums))
     return MetricResult(
         {
@@ -40,6 +42,7 @@ def sanity(context: MetricContext) -> MetricResult:
             "ce_clean": sums.ratio("clean", "predictions"),
             "ce_reconstructed": sums.ratio("reconstructed", "predictions"),
             "ce_zeroed": sums.ratio("zeroed", "predictions"),
+            "kl_divergence": sums.ratio("divergence", "tokens"),
             "loss_recovered": sums.estimate(sums["zeroed"] - sums["reconstructed"], sums["zeroed"] - sums["clean"]),
         }
     )

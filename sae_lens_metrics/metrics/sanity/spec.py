@@ -36,6 +36,14 @@ SPEC = MetricSpec(
         "ce_zeroed": Number(
             "loss with zeros in place, nats", "nats", None, "… with zeros in place", shown=True, baseline_of="ce_reconstructed"
         ),
+        "kl_divergence": Number(
+            "KL divergence of the outputs, nats",
+            "nats",
+            "lower",
+            "of the model's outputs with the reconstruction in place from those without, nats",
+            shown=True,
+            followed=True,
+        ),
         "loss_recovered": Number(
             "share of the loss recovered",
             "share",

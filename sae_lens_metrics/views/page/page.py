@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results import Report, write_atomically
-from sae_lens_metrics.results.history import History
+from sae_lens_metrics.results.history import History, histories_of
 from sae_lens_metrics.views.page.data import SAEParts, guides, histories_value, sae_parts
 from sae_lens_metrics.views.page.parts import Part, encode
 
@@ -67,7 +67,7 @@ def write_report(
     Args:
         reports: Reports by the SAEs' names; each is asked for twice and not kept, so that ``SavedReports`` may be more than fit in memory.
         path: The page; with ``folder`` the folder for it.
-        histories: Evaluations during training, by the names of runs.
+        histories: Evaluations during training, by the names of runs; reports of checkpoints make some by themselves.
         comparison: What ``compare_reports`` said about the reports.
         title: What the page is called.
         folder: Whether to write a folder with ``index.html`` and the data beside it, which are loaded when they are looked at: for SAEs
@@ -110,6 +110,7 @@ class _Data:
         self._saes = [SAEParts(name, f"sae-{i}") for i, name in enumerate(self.reports)]
         # figures are about all reports at once, so these leave out what they do not draw
         self._drawn = {name: slim(report, len(self.reports)) for name, report in self.reports.items()}
+        self.histories = {**histories_of(self._drawn), **self.histories}
 
     def parts(self) -> Iterator[Part]:
         """The parts; afterwards ``contents`` knows all of them."""

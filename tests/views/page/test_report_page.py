@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from page_parts import parts_of
 from plotly.offline import get_plotlyjs
 from report_data import HOSTILE, hostile_report, make_history, make_report
 
@@ -19,12 +20,6 @@ from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results import FiringExample, MetricResult, Report
 from sae_lens_metrics.views.page import write_report
 from sae_lens_metrics.views.page.parts import Part, decode, encode
-
-PART = re.compile(r'<script type="application/octet-stream" id="part-([a-z0-9-]+)">([A-Za-z0-9+/=]*)</script>')
-
-
-def parts_of(page: Path) -> dict[str, str]:
-    return {name: decode(text) for name, text in PART.findall(page.read_text(encoding="utf-8"))}
 
 
 def rebuilt(parts: dict[str, str], key: str) -> dict:
