@@ -1,6 +1,7 @@
 """Evaluation tokens for a training run, held out without changing what training sees."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,6 +12,7 @@ from sae_lens import ActivationsStore
 
 from sae_lens_metrics.errors import ConfigError, CorpusError
 from sae_lens_metrics.functional.statistics import mean_with_error
+from sae_lens_metrics.integrations.streams import ordered_shards, shard_being_read
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.subject.inference_sae import SCALED_OUTSIDE
 from sae_lens_metrics.text.corpus import Corpus
@@ -30,8 +32,12 @@ _MARGIN = 1.02
 """Rows that training needs are estimated three standard errors and this factor high."""
 _ROWS_PER_SEQUENCE = 2
 """Rows to draw from, per wanted sequence, where there are that many: neighbouring sequences of one row tell less."""
+_SHORT_SKIP = 5_000
+"""Rows of a stream that are skipped to get past what training reads, without looking for another way."""
 _LONGEST_SKIP = 100_000
-"""Rows of a stream that may be skipped to get past what training reads."""
+"""Rows of a stream that are skipped if there is no other way."""
+_OWN_SPLITS = ("validation", "valid", "dev", "test")
+"""Splits that training does not read; SAELens trains on "train"."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,12 @@ class HeldOutText:
 
     corpus: Corpus
     """The tokens; its source says whether they are held out."""
-    first_row: int | None
-    """The first row of the training set that they come from; ``None`` where that is unknown or another data set."""
+    reached: Callable[[ActivationsStore], bool]
+    """Whether training has reached them."""
 
     def still_held_out(self, store: ActivationsStore) -> bool:
-        """Whether training has not reached these rows yet; exact where the row is known."""
-        reached = self.first_row is not None and store.n_dataset_processed >= self.first_row
-        return bool(self.corpus.source["held_out"]) and not reached
+        """Whether it is known that training has not reached these rows yet."""
+        return bool(self.corpus.source["held_out"]) and not self.reached(store)
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,34 @@ class _Rows:
 
     rows: Dataset | IterableDataset
     first_row: int | None
+    """The first row of the training set that they come from; ``None`` where that is unknown or another data set."""
     held_out: bool
     name: str
+    first_shard: int | None = None
+    """The first shard of the training set that they come from, where the row is unknown."""
+
+    def reached(self, store: ActivationsStore) -> Callable[[ActivationsStore], bool]:
+        """Tells whether training has come to these rows: by its count of rows, or by the shard that it reads in its first epoch."""
+        first_epoch = store.iterable_sequences
+
+        def reached(store: ActivationsStore) -> bool:
+            if self.first_shard is None:
+                return self.first_row is not None and store.n_dataset_processed >= self.first_row
+            if not isinstance(store.dataset, IterableDataset) or store.iterable_sequences is not first_epoch:
+                return True
+            shard = shard_being_read(store.dataset)
+            return store.n_dataset_processed > 0 and (shard is None or shard >= self.first_shard)
+
+        return reached
 
 
 def hold_out(store: ActivationsStore, cfg: Any, config: MetricsConfig) -> HeldOutText:
     """Chooses the evaluation tokens of a training run: the same for the same seed, also after a resume.
 
-    They come from the user's ``metrics.dataset``, else from the rows of the training set after those that training reads. Nothing is
-    taken away from training, so its data stream is unchanged. Text counts as held out only where that can be shown; otherwise a
-    warning says so and the results are marked.
+    They come from the user's ``metrics.dataset``, else from the rows of the training set after those that training reads: of a stream
+    from its last shards, else from another split of it, else from rows to which it is skipped. Nothing is taken away from training, so
+    its data stream is unchanged. Text counts as held out only where that can be shown; otherwise a warning says so and the results are
+    marked.
 
     Args:
         store: The run's own store, which is left where it stands.
@@ -80,7 +103,7 @@ def hold_out(store: ActivationsStore, cfg: Any, config: MetricsConfig) -> HeldOu
     try:
         drawn = _draw(rows, store, wanted, config.seed)
     except CorpusError:
-        if rows.first_row is None:  # the user's own choice
+        if config.dataset is not None:  # the user's own choice
             raise
         rows = _Rows(store.dataset, 0, False, rows.name)  # pyright: ignore[reportArgumentType]
         drawn = _draw(rows, store, wanted, config.seed)
@@ -88,7 +111,9 @@ def hold_out(store: ActivationsStore, cfg: Any, config: MetricsConfig) -> HeldOu
     for note in notes:
         logger.warning(note)
     source = {"kind": "training", "name": rows.name, "held_out": rows.held_out, "first_row": rows.first_row, "seed": config.seed}
-    return HeldOutText(Corpus(drawn.tokens, source, notes, drawn.documents), rows.first_row)
+    if rows.first_shard is not None:
+        source["first_shard"] = rows.first_shard
+    return HeldOutText(Corpus(drawn.tokens, source, notes, drawn.documents), rows.reached(store))
 
 
 def _draw(rows: _Rows, store: ActivationsStore, wanted: int, seed: int) -> Sequences:
@@ -108,7 +133,7 @@ def _rows(store: ActivationsStore, cfg: Any, config: MetricsConfig, wanted: int)
     needed = _rows_needed(store, store.dataset, training_sequences(cfg))
     if isinstance(store.dataset, Dataset):
         return _last_rows(store.dataset, needed, wanted, seed=config.seed, known=known, name=name)
-    return _rest_of_stream(store.dataset, needed, wanted, known=known, name=name)
+    return _of_stream(store, needed, wanted, known=known, name=name)
 
 
 def training_sequences(cfg: Any) -> int:
@@ -143,12 +168,49 @@ def _last_rows(dataset: Dataset, needed: int, wanted: int, *, seed: int, known: 
     return _Rows(dataset.select(range(first, len(dataset))).shuffle(seed=seed), first, held_out, name)
 
 
-def _rest_of_stream(dataset: IterableDataset, needed: int, wanted: int, *, known: bool, name: str) -> _Rows:
+def _of_stream(store: ActivationsStore, needed: int, wanted: int, *, known: bool, name: str) -> _Rows:
+    """Rows of a stream that training does not read, wherever they are found with the least reading; its first rows if nowhere."""
+    stream: Any = store.dataset
+    if known and needed > _SHORT_SKIP:
+        rows = _last_shards(stream, needed, wanted, name=name) or _own_split(stream, name=name)
+        if rows is not None:
+            return rows
+    return _rest_of_stream(stream, needed, wanted, reachable=known and needed <= _LONGEST_SKIP, name=name)
+
+
+def _last_shards(stream: IterableDataset, needed: int, wanted: int, *, name: str) -> _Rows | None:
+    """The last shards, as many as hold enough rows; whether training has come to them is seen each time."""
+    shards = ordered_shards(stream)
+    split = (stream.info.splits or {}).get("train")
+    total = getattr(split, "num_examples", None)
+    if shards < 2 or (total and needed >= total * (shards - 1) / shards):
+        return None
+    rows: list[Any] = []
+    first = shards
+    while first > 1 and len(rows) < _ROWS_PER_SEQUENCE * wanted:
+        first -= 1
+        rows += islice(iter(stream.shard(num_shards=shards, index=first)), _ROWS_PER_SEQUENCE * wanted - len(rows))
+    return _Rows(Dataset.from_list(rows), None, True, name, first) if rows else None
+
+
+def _own_split(stream: IterableDataset, *, name: str) -> _Rows | None:
+    """Another split of the same data set; data sets that were handed over as objects have none by that name."""
+    for split in _OWN_SPLITS:
+        try:
+            rows = load_text_dataset(name, split)
+            first = next(iter(rows))
+        except (CorpusError, StopIteration):
+            continue
+        if first.keys() == next(iter(stream.take(1))).keys():
+            return _Rows(rows, None, True, f"{name}, {split}")
+    return None
+
+
+def _rest_of_stream(dataset: IterableDataset, needed: int, wanted: int, *, reachable: bool, name: str) -> _Rows:
     """Of a stream the rows after those that training needs, if they can be reached; else its first rows.
 
     Training reads a stream in the order in which it comes, shuffled or not, so what follows is not read.
     """
-    reachable = known and needed <= _LONGEST_SKIP
     start = needed if reachable else 0
     # not dataset.skip(): on a shuffled stream of several shards that gives another order
     taken = list(islice(iter(dataset), start, start + _ROWS_PER_SEQUENCE * wanted))
