@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from sae_lens_metrics.results.history import History, read_histories
     from sae_lens_metrics.subject.subject import Subject
     from sae_lens_metrics.text.corpus import Corpus
-    from sae_lens_metrics.training.attach import MetricsRunnerConfig, MetricsTrainingRunner, attach_metrics
+    from sae_lens_metrics.training.attach import (
+        MetricsRunnerConfig,
+        MetricsTrainingRunner,
+        MultiMetricsRunnerConfig,
+        MultiMetricsTrainingRunner,
+        attach_metrics,
+    )
+    from sae_lens_metrics.training.metrics_evaluator import MetricsEvaluator
+    from sae_lens_metrics.training.record import Evaluated
     from sae_lens_metrics.views.figures import paper_figures, to_plotly, to_png
     from sae_lens_metrics.views.page import write_report
     from sae_lens_metrics.views.saebench import save_saebench
@@ -35,6 +43,7 @@ __all__ = [
     "AblationConfig",
     "Corpus",
     "Estimate",
+    "Evaluated",
     "ExplanationConfig",
     "FiringExample",
     "History",
@@ -44,8 +53,11 @@ __all__ = [
     "MetricResult",
     "MetricSpec",
     "MetricsConfig",
+    "MetricsEvaluator",
     "MetricsRunnerConfig",
     "MetricsTrainingRunner",
+    "MultiMetricsRunnerConfig",
+    "MultiMetricsTrainingRunner",
     "N2GConfig",
     "Number",
     "Overrides",
@@ -99,7 +111,15 @@ _HOMES = {
     "results.history": ("History", "read_histories"),
     "subject.subject": ("Subject",),
     "text.corpus": ("Corpus",),
-    "training.attach": ("MetricsRunnerConfig", "MetricsTrainingRunner", "attach_metrics"),
+    "training.attach": (
+        "MetricsRunnerConfig",
+        "MetricsTrainingRunner",
+        "MultiMetricsRunnerConfig",
+        "MultiMetricsTrainingRunner",
+        "attach_metrics",
+    ),
+    "training.metrics_evaluator": ("MetricsEvaluator",),
+    "training.record": ("Evaluated",),
     "views.figures": ("paper_figures", "to_plotly", "to_png"),
     "views.page": ("write_report",),
     "views.saebench": ("save_saebench",),

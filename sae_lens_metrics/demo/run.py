@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from datasets import Dataset
-from transformer_lens import HookedTransformer
 
 from sae_lens_metrics.comparison.comparison import Comparison, compare_reports
 from sae_lens_metrics.demo.findings import findings
@@ -17,6 +16,7 @@ from sae_lens_metrics.demo.options import DemoOptions, evaluation_config, traini
 from sae_lens_metrics.demo.shipped import SHIPPED_SAES, load_shipped_subject, load_tiny_lm
 from sae_lens_metrics.demo.training import TrainingSize, demo_saes, train_sae, training_text
 from sae_lens_metrics.evaluation.run import EvaluationRun
+from sae_lens_metrics.integrations.transformer_lens import HookedTransformer
 from sae_lens_metrics.loading.pretrained import load_pretrained
 from sae_lens_metrics.results import Report, summary, write_atomically
 from sae_lens_metrics.results.history import History

@@ -2,8 +2,7 @@
 
 from importlib.resources import as_file, files
 
-from transformer_lens import HookedTransformer
-
+from sae_lens_metrics.integrations.transformer_lens import HookedTransformer
 from sae_lens_metrics.loading.models import load_local_model
 from sae_lens_metrics.loading.pretrained import load_pretrained
 from sae_lens_metrics.subject.subject import Subject

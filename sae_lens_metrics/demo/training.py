@@ -8,8 +8,8 @@ from typing import Any
 
 from datasets import Dataset
 from sae_lens import LoggingConfig, StandardTrainingSAEConfig, TopKTrainingSAEConfig, TrainingSAEConfig
-from transformer_lens import HookedTransformer
 
+from sae_lens_metrics.integrations.transformer_lens import HookedTransformer
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results.history import METRICS_FILENAME, History, read_histories
 from sae_lens_metrics.text.standard_library import standard_library_documents

@@ -5,6 +5,7 @@ __all__ = ["ATTRIBUTES"]
 ATTRIBUTES = {
     "sae_lens.LanguageModelSAETrainingRunner.run_trainer_with_interruption_handling": "what happens around a training run",
     "sae_lens.MultiSAETrainingRunner._run_with_interruption_handling": "the same for several SAEs",
+    "sae_lens.training.sae_trainer.SAETrainer.save_checkpoint": "evaluating at each checkpoint",
     "sae_lens.SAE.process_sae_in": "what the encoder's affine map is applied to",
     "sae_lens.SAE.turn_off_forward_pass_hook_z_reshaping": "flat activations of SAEs at attention heads",
     "sae_lens.SAE.turn_on_forward_pass_hook_z_reshaping": "and back",

@@ -1,5 +1,10 @@
-"""What this package needs of TransformerLens that it does not document: each name with what it stands in for."""
+"""What this package needs of TransformerLens that its next version moves, or that it does not document."""
 
-from transformer_lens import loading_from_pretrained  # a Hugging Face folder as a HookedTransformer, which its loader takes by name only
+from transformer_lens import (
+    HookedTransformer,  # a model whose layers can be run one by one
+    TransformerLensKeyValueCacheEntry,  # the keys and values of one of them
+    loading_from_pretrained,  # a Hugging Face folder as a HookedTransformer, which its loader takes by name only
+)
+from transformer_lens.model_bridge import TransformerBridge  # a model of transformers under TransformerLens's hooks
 
-__all__ = ["loading_from_pretrained"]
+__all__ = ["HookedTransformer", "TransformerBridge", "TransformerLensKeyValueCacheEntry", "loading_from_pretrained"]

@@ -55,7 +55,8 @@ def training_moment(folder: str | Path) -> dict[str, Any] | None:
         ``None`` for what is not called like a checkpoint.
     """
     path = Path(folder).absolute()
-    for place, sae in ((path, None), (path.parent, path.name)):
+    places = sorted([(path, None), (path.parent, path.name)], key=lambda each: not (each[0] / RUNNER_CFG_FILENAME).is_file())
+    for place, sae in places:
         if named := re.fullmatch(r"(final_)?(\d+)", place.name):
             samples = int(named[2])
             step = samples // _batch_size(place / RUNNER_CFG_FILENAME)

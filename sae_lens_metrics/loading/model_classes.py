@@ -13,6 +13,7 @@ import torch
 
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import HookedProxyLM, load_model
+from sae_lens_metrics.integrations.transformer_lens import HookedTransformer, TransformerBridge
 from sae_lens_metrics.integrations.transformer_lens import loading_from_pretrained as loading
 from sae_lens_metrics.integrations.transformers import dtype_argument
 from sae_lens_metrics.subject.capabilities import relative_difference, tolerance_of
@@ -73,8 +74,6 @@ def _wrapped(source: Source) -> HookedProxyLM:
 
 
 def _bridge(source: Source) -> Any:
-    from transformer_lens.model_bridge import TransformerBridge
-
     model = _transformers_model(source, attn_implementation="eager")  # or attention's inner hooks would see nothing
     _refuse_centred(source, model)
     try:
@@ -116,8 +115,6 @@ def _refuse_centred(source: Source, model: torch.nn.Module) -> None:
 
 def _of_transformer_lens() -> list[str]:
     """Arguments of loading a HookedTransformer that mean nothing to transformers."""
-    from transformer_lens import HookedTransformer
-
     own = [*inspect.signature(HookedTransformer.from_pretrained).parameters, *inspect.signature(_config_of).parameters]
     return [name for name in own if name not in ("dtype", "torch_dtype", *_SHARED_WITH_TOKENIZER)]
 
@@ -147,8 +144,6 @@ def _own_dtype(source: Source) -> torch.dtype:
 
 def _from_folder(source: Source) -> Any:
     """TransformerLens knows names only, and goes by them: what it makes of a folder is compared with what transformers does."""
-    from transformer_lens import HookedTransformer
-
     given = _transformers_model(source)
     tokenizer = _tokenizer(source)
     processing = {name: bool(source.kwargs.get(name)) for name in _PROCESSING}

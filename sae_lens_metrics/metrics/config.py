@@ -35,6 +35,8 @@ class CommonConfig:
     """Memory in GiB for what "probe" and "ablation" hold at once, beyond the model, the SAE and the text."""
     max_overhead: float = 0.05
     """In training: the share of wall-clock time that metrics may take, the last evaluation not counted."""
+    checkpoints: bool = False
+    """In training: evaluate at each checkpoint that SAELens writes, too, whatever time it takes."""
     all_numbers: bool = False
     """In training: log every number to W&B, not only those that are marked to be followed."""
 

@@ -68,7 +68,7 @@ class _Rows:
 
     def reached(self, store: ActivationsStore) -> Callable[[ActivationsStore], bool]:
         """Tells whether training has come to these rows: by its count of rows, or by the shard that it reads in its first epoch."""
-        first_epoch = store.iterable_sequences
+        first_epoch = getattr(store, "iterable_sequences", None)  # cached activations have none
 
         def reached(store: ActivationsStore) -> bool:
             if self.first_shard is None:

@@ -1,8 +1,8 @@
 """The metrics of one training run: when they are due, and what they run on."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,16 @@ from sae_lens import TrainingSAE
 from sae_lens_metrics.evaluation.costs import costs_in_words, expected_seconds
 from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.integrations.interrupts import handlers_put_back, telling_the_signal
-from sae_lens_metrics.integrations.saelens import ActivationScaler, InterruptedException, PrefetchingIterator
+from sae_lens_metrics.integrations.saelens import ActivationScaler, InterruptedException
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results import Report
-from sae_lens_metrics.subject.inference_sae import inference_sae
-from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.training.budget import OverheadBudget
 from sae_lens_metrics.training.held_out_text import NOT_HELD_OUT, hold_out
-from sae_lens_metrics.training.isolation import isolated
-from sae_lens_metrics.training.record import append_line, save_last
+from sae_lens_metrics.training.record import Evaluated, Sink, append_line, begin, save_last
+from sae_lens_metrics.training.reports import TrainingReports
 from sae_lens_metrics.training.trainers import first_trainer, lines_in_a_log, trained
 from sae_lens_metrics.views.one_line import headline_line
-from sae_lens_metrics.views.wandb.log import log_result_file, loggable
+from sae_lens_metrics.views.wandb.log import log_result_file
 
 __all__ = ["RunMetrics"]
 
@@ -37,11 +35,11 @@ _INTERRUPTS = (KeyboardInterrupt, InterruptedException)
 class RunMetrics:
     """The metrics of one run: when they are due, what they run on, and where their results go."""
 
-    def __init__(self, runner: Any, config: MetricsConfig) -> None:
-        self._runner, self._config = runner, config
+    def __init__(self, runner: Any, config: MetricsConfig, sink: Sink | None = None) -> None:
+        self._runner, self._config, self._sink = runner, config, sink
+        self._reports = TrainingReports(runner.model, config, {"model_kwargs": runner.cfg.model_kwargs})
         self._held_out = hold_out(runner.activations_store, runner.cfg, config)
         self._budget = OverheadBudget(config.max_overhead)
-        self._warned: set[str] = set()
         self.trainer: Any = None
         self._interrupt: BaseException | None = None
 
@@ -62,10 +60,13 @@ class RunMetrics:
 
         def run(trainer: Any) -> Any:
             self.trainer, self._budget = trainer, OverheadBudget(self._config.max_overhead)
+            self._begin_record()
             if self._logs_to_wandb:
                 self._note_in_wandb_config()
             else:
                 self._evaluate_between_steps(trainer)
+            if self._config.checkpoints:
+                self._evaluate_at_checkpoints(trainer)
             self._announce(trainer)
             trainer.fit = telling_the_signal(trainer.fit, self._make_checkpoint_folder)
             try:
@@ -84,8 +85,8 @@ class RunMetrics:
         name, corpus = next(iter(saes)), self._held_out.corpus
         part = corpus.head(_SLICE)
         try:
-            with self._budget.measuring(), self._apart(trainer.data_provider, saes):
-                subject = self._subject(saes[name], scalers[name])
+            with self._budget.measuring(), self._reports.apart(trainer.data_provider, saes):
+                subject = self._reports.subject(saes[name], scalers[name])
                 sanity = EvaluationRun(subject, part, self._config).sanity.seconds * len(corpus) / len(part)
             costs = expected_seconds(self._config, corpus, subject.d_sae, sanity)
         except Exception as error:
@@ -126,7 +127,7 @@ class RunMetrics:
             if wandb.run is not None:
                 wandb.run.config.update({"metrics": self._config.to_dict()}, allow_val_change=True)
         except Exception as error:
-            self._warn("noting the configuration in W&B", error)
+            self._reports.warn("noting the configuration in W&B", error)
 
     def _evaluate_between_steps(self, trainer: Any) -> None:
         """SAELens calls its evaluator only if it logs to W&B; without, the metrics run before the step that follows."""
@@ -142,19 +143,40 @@ class RunMetrics:
 
         first.step = step_after_metrics
 
+    def _evaluate_at_checkpoints(self, trainer: Any) -> None:
+        """After each checkpoint that SAELens writes, whatever it takes; of the last one there is the last evaluation."""
+        save = trainer.save_checkpoint
+
+        def save_and_evaluate(checkpoint_name: str, *args: Any, **kwargs: Any) -> None:
+            save(checkpoint_name, *args, **kwargs)
+            if not checkpoint_name.startswith("final_"):
+                logged = self._evaluate(*trained(trainer), trainer.data_provider, steps=trainer.n_training_steps + 1, final=False)
+                self._log_to_wandb(logged, trainer.n_training_steps)
+
+        trainer.save_checkpoint = save_and_evaluate
+
+    def _begin_record(self) -> None:
+        try:
+            begin(self._runner.cfg, self.trainer.n_training_samples)
+        except (OSError, ValueError, KeyError) as error:
+            self._reports.warn("going on with the earlier metrics.jsonl", error)
+
+    def _log_to_wandb(self, logged: dict[str, Any], steps: int) -> None:
+        if logged and self._logs_to_wandb:
+            import wandb
+
+            wandb.log(logged, step=steps)
+
     def _evaluate_at_the_end(self, trainer: Any) -> None:
         """The last evaluation. The SAE is trained but not saved yet, so whatever happens here, the run must go on to save it."""
         try:
             logged = self._evaluate(*trained(trainer), trainer.data_provider, steps=trainer.n_training_steps, final=True)
-            if logged and self._logs_to_wandb:
-                import wandb
-
-                wandb.log(logged, step=trainer.n_training_steps)
+            self._log_to_wandb(logged, trainer.n_training_steps)
         except _INTERRUPTS as interrupt:
             self._interrupt = interrupt
             logger.warning("interrupted: the SAE is saved without the last evaluation, which %s makes", self._command())
         except Exception as error:
-            self._warn("logging metrics", error)
+            self._reports.warn("logging metrics", error)
 
     def _command(self) -> str:
         """How to evaluate the SAE that was trained."""
@@ -174,25 +196,21 @@ class RunMetrics:
     ) -> dict[str, Any]:
         """Evaluates every SAE; an error becomes a warning."""
         cfg, logged = self._runner.cfg, {}
-        with self._apart(provider, saes):
+        with self._reports.apart(provider, saes):
             for name, sae in saes.items():
                 try:
                     report = self._report(sae, scalers[name])
                     logger.info("%sstep %d: %s", f"{name}, " if name else "", steps, headline_line(report))
-                    append_line(cfg, report, name, steps=steps, samples=self.trainer.n_training_samples, final=final)
+                    evaluated = Evaluated(report, name, steps, self.trainer.n_training_samples, final)
+                    append_line(cfg, evaluated)
+                    if self._sink is not None:
+                        self._attempt("the sink", partial(self._sink, evaluated))
                     path = save_last(cfg, report, name) if final else None
                     if self._logs_to_wandb:
                         logged |= self._for_wandb(report, name, path)
                 except Exception as error:
-                    self._warn("metrics", error)
+                    self._reports.warn("metrics", error)
         return logged
-
-    @contextmanager
-    def _apart(self, provider: Any, saes: Mapping[str, TrainingSAE[Any]]) -> Iterator[None]:
-        """Training stands still, and finds the random states as it left them."""
-        paused = provider.paused() if isinstance(provider, PrefetchingIterator) else nullcontext()
-        with paused, isolated(self._runner.model, *saes.values()), torch.no_grad():
-            yield
 
     def _for_wandb(self, report: Report, name: str, last: Path | None) -> dict[str, Any]:
         """What is logged of an evaluation; the last one is an artifact of SAELens's run, too."""
@@ -200,23 +218,16 @@ class RunMetrics:
 
         if last is not None and wandb.run is not None:
             log_result_file(wandb.run, report, last)
-        settings: dict[str, Any] = {"brief": last is None, "all_numbers": self._config.all_numbers, "on_error": self._warn}
-        return loggable(report, prefix=f"{name}/" if name else "", **settings)
+        return self._reports.for_wandb(report, brief=last is None, prefix=f"{name}/" if name else "")
 
     def _report(self, sae: TrainingSAE[Any], scaler: ActivationScaler) -> Report:
-        report = EvaluationRun(self._subject(sae, scaler), self._held_out.corpus, self._config).report(on_error=self._warn)
+        report = self._reports.report(self._reports.subject(sae, scaler), self._held_out.corpus)
         held_out = self._held_out.still_held_out(self._runner.activations_store)
         report = report.with_provenance(corpus={"held_out": held_out})
         return report if held_out else report.with_warnings(NOT_HELD_OUT)
 
-    def _subject(self, sae: TrainingSAE[Any], scaler: ActivationScaler) -> Subject:
-        return Subject(self._runner.model, inference_sae(sae, scaler), model_kwargs=self._runner.cfg.model_kwargs)
-
-    def _warn(self, what: str, error: Exception) -> None:
-        """Warns once about each kind of error; a signal to stop is none."""
-        if isinstance(error, InterruptedException):
-            raise error
-        kind = f"{what}: {type(error).__name__}"
-        if kind not in self._warned:
-            self._warned.add(kind)
-            logger.warning("%s failed, training goes on: %s: %s", what, type(error).__name__, error, exc_info=error)
+    def _attempt(self, what: str, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except Exception as error:
+            self._reports.warn(what, error)

@@ -19,7 +19,7 @@ from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.demo.shipped import SHIPPED_SAES
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import ACTIVATION_SCALER_CFG_FILENAME, ActivationScaler, get_sae_lens_config_from_disk
-from sae_lens_metrics.loading.checkpoints import is_checkpoint, load_checkpoint
+from sae_lens_metrics.loading.checkpoints import is_checkpoint, load_checkpoint, training_moment
 from sae_lens_metrics.results.history import histories_of
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
@@ -133,3 +133,18 @@ def test_a_run_is_evaluated_checkpoint_by_checkpoint(tmp_path, capsys, monkeypat
     logged = dict(history(tmp_path / "wandb"))
     assert list(logged) == [6, 10, 12]
     assert [float(item["shrinkage/ratio"]) for item in logged.values()] == [point.values["shrinkage/ratio"] for point in curve.points]
+
+
+def test_which_moment_of_which_run(tmp_path):
+    """SAELens puts its configuration beside an only SAE, and above the folders of several, whatever these are called."""
+    one, several = tmp_path / "71817963" / "1280", tmp_path / "a" / "final_3072" / "7"
+    for folder in (one, several):
+        folder.mkdir(parents=True)
+    for folder in (one, several.parent):
+        (folder / "runner_cfg.json").write_text('{"train_batch_size_tokens": 256}')
+    assert training_moment(one) == {"run": str(one.parent), "sae": None, "n_training_samples": 1280, "step": 5, "final": False}
+    expected = {"run": str(tmp_path / "a"), "sae": "7", "n_training_samples": 3072, "step": 12, "final": True}
+    assert training_moment(several) == expected
+    (one / "runner_cfg.json").write_text("{")
+    assert training_moment(one)["step"] == 1280  # steps nobody knows are counted in activations
+    assert training_moment(tmp_path / "a") is None

@@ -7,10 +7,9 @@ serves as the reference for the others.
 import difflib
 from typing import Any
 
-from transformer_lens import HookedTransformer
-
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import extract_layer_from_tlens_hook_name
+from sae_lens_metrics.integrations.transformer_lens import HookedTransformer
 from sae_lens_metrics.subject.backends.from_hook import FromHookBackend
 from sae_lens_metrics.subject.backends.full_run import FullRunBackend, evaluating
 from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens import HookedTransformer, TransformerLensKeyValueCacheEntry
 
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import extract_layer_from_tlens_hook_name
+from sae_lens_metrics.integrations.transformer_lens import HookedTransformer, TransformerLensKeyValueCacheEntry
 from sae_lens_metrics.subject.backends.full_run import FullRunBackend, evaluating, last_seen, widest_layer
 from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix
 from sae_lens_metrics.subject.backends.protocol import Abilities
