@@ -15,7 +15,6 @@ from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import HookedProxyLM, load_model
 from sae_lens_metrics.integrations.transformer_lens import HookedTransformer, TransformerBridge
 from sae_lens_metrics.integrations.transformer_lens import loading_from_pretrained as loading
-from sae_lens_metrics.integrations.transformers import dtype_argument
 from sae_lens_metrics.subject.capabilities import relative_difference, tolerance_of
 
 __all__ = ["MODEL_CLASSES", "OTHER_CLASS", "Source", "UnfitClassError", "is_known_name"]
@@ -91,7 +90,7 @@ def _bridge(source: Source) -> Any:
 def _transformers_model(source: Source, **defaults: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
-    options = {"use_safetensors": True, **defaults, **dtype_argument(_dtype(source.dtype)), **source.foreign(*_of_transformer_lens())}
+    options = {"use_safetensors": True, **defaults, "dtype": _dtype(source.dtype), **source.foreign(*_of_transformer_lens())}
     if source.device_map is not None:
         options["device_map"] = source.device_map
     model = AutoModelForCausalLM.from_pretrained(source.repository, **options, local_files_only=source.is_folder)

@@ -57,7 +57,7 @@ def attach_metrics(runner: Any, config: MetricsConfig | Preset | None = None, *,
             "SAELens evaluates it against its true features by itself (eval_frequency, eval_samples)"
         )
     if seam is None:
-        raise ConfigError(f"a {type(runner).__name__} is not a training runner of a supported SAELens (6.45 or later, below 7)")
+        raise ConfigError(f"a {type(runner).__name__} is not a training runner of a supported SAELens (6.54.10 or later, below 7)")
     if isinstance(runner.evaluator, Evaluator):
         raise ConfigError("metrics are attached to this runner already")
     if config is None or isinstance(config, str):

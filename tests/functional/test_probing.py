@@ -164,7 +164,7 @@ def test_quasi_separable_infimum(z, y, loss):
     assert logistic_loss(z, y, fit.weight, fit.bias).item() == pytest.approx(loss, abs=1e-6)
 
     def objective(parameters: np.ndarray) -> float:
-        logits = z.numpy()[:, 0] * parameters[0] + parameters[1]
+        logits = z.double().numpy()[:, 0] * parameters[0] + parameters[1]
         return float(np.logaddexp(0, np.where(y.numpy() == 1, -logits, logits)).mean())
 
     found = minimize(objective, np.zeros(2), method="BFGS", options={"gtol": 1e-9}).fun

@@ -20,6 +20,7 @@ from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import HookedProxyLM
 from sae_lens_metrics.loading import model_classes
 from sae_lens_metrics.loading.models import ModelChoice, ModelSpec, load_spec
+from sae_lens_metrics.subject.capabilities import relative_difference
 from sae_lens_metrics.subject.hook_paths import hook_path
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
@@ -247,7 +248,7 @@ def test_transformer_lenss_hooks_are_found(architecture, dtype, folder_of):
     seen, expected = own.run_with_cache(tokens)[1], bridge.run_with_cache(tokens)[1]
     for hook, path in zip(HOOKS, PATHS[architecture], strict=True):
         assert hook_path(own, hook) == path
-        assert torch.allclose(seen[path], expected[hook], atol=1e-5 if dtype == "float32" else 0.05, rtol=1e-4)
+        assert relative_difference(seen[path], expected[hook]) < (1e-5 if dtype == "float32" else 0.03)
 
 
 def test_hooks_of_other_names(folder_of):

@@ -145,7 +145,8 @@ def _most_changed(total: Float[Tensor, "n vocab"], shown: int) -> tuple[Int[Tens
 
 
 def joined(parts: list[Effects]) -> Effects:
-    """The effects of all changes, of which there may be none."""
+    """The effects of all changes, of which there may be none, in all parts or in some."""
+    parts = [part for part in parts if len(part.sparsity)]  # those without changes name no tokens, whatever was asked for
     if not parts:
         nothing = torch.zeros(0)
         return Effects(nothing, nothing, nothing, torch.zeros(0, 2, 0, dtype=torch.long), torch.zeros(0, 2, 0))

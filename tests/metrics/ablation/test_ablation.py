@@ -12,6 +12,7 @@ from sae_lens_metrics.demo.shipped import load_tiny_lm
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT, effect_sparsity
 from sae_lens_metrics.metrics.ablation.compute import SequenceGroup, ablation, positions_to_ablate
+from sae_lens_metrics.metrics.ablation.effects import Effects, joined
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 
 T = 8
@@ -342,3 +343,12 @@ def test_a_model_in_half_precision_is_said(corpus):
     result = run(subject, corpus, settings(latents=2, sequences=3, baselines=1))
     assert any("float32" in note for note in result.notes)
     assert 0 < result.estimates["sparsity"].value < 1
+
+
+def test_a_group_of_sequences_without_active_latents_joins_the_others():
+    generator = torch.Generator().manual_seed(0)
+    some = Effects(*(torch.rand(3, generator=generator) for _ in range(3)), torch.zeros(3, 2, 5, dtype=torch.long), torch.rand(3, 2, 5))
+    none = joined([])
+    for parts in ([none, some], [some, none], [none, some, none]):
+        assert all(torch.equal(one, other) for one, other in zip(joined(parts), some, strict=True))
+    assert len(joined([none, none]).sparsity) == 0
