@@ -153,11 +153,20 @@ OPTIONS = {
     "checkpoints": lambda folder, cached: {"n_checkpoints": 2},
     "cached activations": lambda folder, cached: {"use_cached_activations": True, "cached_activations_path": str(cached)},
     "from_pretrained_path": lambda folder, cached: pretrained(folder),
-    "compile": lambda folder, cached: {"compile_llm": True, "compile_sae": True},
+    "compiled model": lambda folder, cached: {"compile_llm": True},
+    "compiled SAE": lambda folder, cached: {"compile_sae": True},
 }
-OF_ONE_ONLY = ("cached activations", "from_pretrained_path", "compile")
-"""SAELens's runner of several SAEs has none of these; it can compile the model only."""
-CELLS = [(entry, option) for entry in RUNNERS for option in OPTIONS if not (entry.startswith("Multi") and option in OF_ONE_ONLY)]
+OF_ONE_ONLY = ("cached activations", "from_pretrained_path", "compiled SAE")
+"""SAELens's runner of several SAEs has none of these."""
+COMPILED = ("compiled model", "compiled SAE")
+"""These take a minute each: once for one SAE, once for several."""
+CELLS = [
+    (entry, option)
+    for entry in RUNNERS
+    for option in OPTIONS
+    if not (entry.startswith("Multi") and option in OF_ONE_ONLY)
+    and not (option in COMPILED and entry not in ("LanguageModelSAETrainingRunner", "MultiMetricsTrainingRunner"))
+]
 QUICK = {("MultiMetricsTrainingRunner", "as it is"), ("MetricsTrainingRunner", "checkpoints"), ("SAETrainingRunner", "as it is")}
 QUICK |= {("LanguageModelSAETrainingRunner", option) for option in ("autocast", "cached activations")}
 
@@ -168,7 +177,7 @@ def test_training_is_the_same_and_the_metrics_are_there(entry, option, model, da
         torch.manual_seed(SEED)
         changes = OPTIONS[option](folder, cached)
         # compiling puts another method in the model's place, for good
-        runner = RUNNERS[entry](folder, copy.deepcopy(model) if option == "compile" else model, dataset, metrics, **changes)
+        runner = RUNNERS[entry](folder, copy.deepcopy(model) if option in COMPILED else model, dataset, metrics, **changes)
         return weights(runner.run())
 
     changes = {"dataset": str(texts)} if option == "cached activations" else {}
