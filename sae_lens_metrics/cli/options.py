@@ -27,7 +27,7 @@ class _Formatter(SimpleHelpFormatter):
     """Says a default only where it tells something, and each flag once: with hyphens; with underscores it is read, too."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         shown = copy.copy(action)

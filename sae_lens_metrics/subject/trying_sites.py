@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.integrations.saelens import HookedProxyLM
 from sae_lens_metrics.subject.backends import Backend, FullRunBackend, Prefix, make_backend
 from sae_lens_metrics.subject.capabilities import SiteCapabilities, relative_difference, tolerance_of
 from sae_lens_metrics.subject.place import Place
@@ -38,6 +39,8 @@ def try_site(
     place.input.checked(place.input.read(read, device))
     y = place.output.checked(place.output.read(prefix.activation, device))
     trial = _Trial(model, tokens)
+    if model_kwargs and isinstance(model, HookedProxyLM):
+        trial.remarks.append(f"SAELens's wrapper of transformers models does not hand on arguments of the forward pass: {model_kwargs}")
     whole, changes = trial.onwards(whole, prefix, place.output.write(prefix.activation, y * 0.5))
     reading, short_runs = trial.reading(reading if place.is_transcoder else whole)
     for remark in trial.remarks:

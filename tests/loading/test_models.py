@@ -219,6 +219,8 @@ def test_arguments_of_the_forward_pass_reach_it(folder_of, lines, tmp_path, caps
     assert main([*command, *LITTLE, "--model-kwargs", "attention_masks=1"]) != 0
     assert "the model's forward pass does not take" in (said := capsys.readouterr().err)
     assert "attention_masks" in said
+    with pytest.warns(UserWarning, match="does not hand on arguments of the forward pass"):
+        load_pretrained(str(sae), model=str(folder_of("llama")), model_class=OWN, device="cpu", model_kwargs={"use_cache": False})
 
 
 # --- hooks ---------------------------------------------------------------------------------------------------------------------
