@@ -92,10 +92,9 @@ def load_pretrained(
     """
     for remark in read_info(release, sae_id).remarks:
         logger.warning(remark)
-    choice = ModelChoice(
-        model if isinstance(model, str) else None, model_class, model_dtype, device_map, dict(model_from_pretrained_kwargs or {})
-    )
-    at_hand = None if isinstance(model, str) else model
+    named = str(model) if isinstance(model, str | Path) else None
+    choice = ModelChoice(named, model_class, model_dtype, device_map, dict(model_from_pretrained_kwargs or {}))
+    at_hand = None if named else model
     return load_subject(release, sae_id, model=at_hand, choice=choice, device=device, dtype=dtype, special_tokens=special_tokens, **options)
 
 

@@ -36,7 +36,7 @@ def test_train_takes_every_flag_of_saelens_and_ours(offline, tmp_path):
     assert (config["tokens"], config["shrinkage"]["tokens"]) == (640, 320)
     assert config["probe"]["examples"] == 200  # the preset's
     saved = json.loads((tmp_path / "output" / "runner_cfg.json").read_text())
-    assert saved["metrics"]["tokens"] == 640
+    assert "metrics" not in saved  # so that SAELens itself opens it
     assert Path(saved["checkpoint_path"]).parent == tmp_path / "checkpoints"  # one id is appended, not two
     assert list((tmp_path / "checkpoints").rglob("metrics.jsonl"))
 
@@ -109,7 +109,7 @@ def test_tasks_are_listed(capsys, monkeypatch, task_file):
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["tasks", "--task-file", str(task_file)]) == 0
     printed = capsys.readouterr().out
-    rows = {line.split()[0]: line for line in printed.splitlines()}
+    rows = {line.split()[0]: line.rstrip() for line in printed.splitlines()}
     assert set(catalogue()) | set(generated_tasks()) <= set(rows)
     assert rows["hostile[red]"].split() == ["hostile[red]", "own", "40", "file", "yes"]
     assert rows["jigsaw"].endswith("needs network")
