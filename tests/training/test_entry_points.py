@@ -166,6 +166,7 @@ CELLS = [
     for option in OPTIONS
     if not (entry.startswith("Multi") and option in OF_ONE_ONLY)
     and not (option in COMPILED and entry not in ("LanguageModelSAETrainingRunner", "MultiMetricsTrainingRunner"))
+    and not (entry == "SAETrainingRunner" and option != "as it is")  # another name of the first
 ]
 QUICK = {("MultiMetricsTrainingRunner", "as it is"), ("MetricsTrainingRunner", "checkpoints"), ("SAETrainingRunner", "as it is")}
 QUICK |= {("LanguageModelSAETrainingRunner", option) for option in ("autocast", "cached activations")}
