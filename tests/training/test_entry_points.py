@@ -159,13 +159,13 @@ OPTIONS = {
 OF_ONE_ONLY = ("cached activations", "from_pretrained_path", "compiled SAE")
 """SAELens's runner of several SAEs has none of these."""
 COMPILED = ("compiled model", "compiled SAE")
-"""These take a minute each: once for one SAE, once for several."""
+"""These take a minute each, and are run once."""
 CELLS = [
     (entry, option)
     for entry in RUNNERS
     for option in OPTIONS
     if not (entry.startswith("Multi") and option in OF_ONE_ONLY)
-    and not (option in COMPILED and entry not in ("LanguageModelSAETrainingRunner", "MultiMetricsTrainingRunner"))
+    and not (option in COMPILED and entry != "LanguageModelSAETrainingRunner")
     and not (entry == "SAETrainingRunner" and option != "as it is")  # another name of the first
 ]
 QUICK = {("MultiMetricsTrainingRunner", "as it is"), ("MetricsTrainingRunner", "checkpoints"), ("SAETrainingRunner", "as it is")}
