@@ -8,6 +8,7 @@ from pathlib import Path
 from sae_lens_metrics.evaluation.order import Job
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.results import Report
+from sae_lens_metrics.results.history import run_of
 from sae_lens_metrics.results.sae_names import short_names
 from sae_lens_metrics.views.wandb.log import log_report, loggable, wandb_run
 
@@ -29,7 +30,7 @@ class SweepInWandb:
         runs: dict[str, list[Job]] = {}
         for job in jobs:
             if job.info.moment is not None:
-                runs.setdefault(f"{job.info.moment['run']}/{job.info.moment['sae'] or ''}".rstrip("/"), []).append(job)
+                runs.setdefault(run_of(job.info.moment), []).append(job)
         several = {run: sorted(found, key=_samples) for run, found in runs.items() if len(found) > 1}
         names = short_names(list(several))
         self._curves = {names[run]: [job.target.name for job in found] for run, found in several.items()}

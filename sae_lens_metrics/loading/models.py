@@ -75,9 +75,9 @@ class ModelChoice:
             raise SubjectError(f"a model cannot be loaded in {dtype!r}: expected one of {', '.join(MODEL_DTYPES)}")
         mapped = kwargs.pop("device_map", None)
         device_map = mapped if self.device_map is None else self.device_map
-        return ModelSpec(name, self._classes(metadata.get("model_class_name"), device_map), dtype, device_map, kwargs)
+        return ModelSpec(name, self._classes(metadata.get("model_class_name")), dtype, device_map, kwargs)
 
-    def _classes(self, said: str | None, device_map: Any) -> tuple[str, ...]:
+    def _classes(self, said: str | None) -> tuple[str, ...]:
         if self.model_class is not None:
             return (self.model_class,)
         first = said or "HookedTransformer"  # which SAELens takes it to be, too

@@ -10,7 +10,7 @@ from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results.report import Report
 from sae_lens_metrics.results.sae_names import short_names
 
-__all__ = ["METRICS_FILENAME", "History", "Point", "histories_of", "read_histories"]
+__all__ = ["METRICS_FILENAME", "History", "Point", "histories_of", "read_histories", "run_of"]
 
 METRICS_FILENAME = "metrics.jsonl"
 _ABOUT = ("sae", "step", "n_training_samples", "final", "held_out", "seconds", "errors")
@@ -71,12 +71,16 @@ def histories_of(reports: Mapping[str, Report]) -> dict[str, History]:
     for report in reports.values():
         moment = report.provenance.get("training")
         if isinstance(moment, dict):
-            run = "/".join([str(moment["run"]), *([str(moment["sae"])] if moment.get("sae") else [])])
             point = Point(int(moment["step"]), int(moment["n_training_samples"]), bool(moment["final"]), report.flat())
-            by_run.setdefault(run, []).append(point)
+            by_run.setdefault(run_of(moment), []).append(point)
     several = {run: sorted(points, key=lambda point: point.samples) for run, points in by_run.items() if len(points) > 1}
     names = short_names(list(several))
     return {names[run]: History(points) for run, points in several.items()}
+
+
+def run_of(moment: Mapping[str, Any]) -> str:
+    """Which SAE of which training run a checkpoint is of: the run's folder, and the SAE's name in it if there are several."""
+    return "/".join(str(moment[key]) for key in ("run", "sae") if moment[key])
 
 
 def _point(data: dict[str, Any]) -> Point:

@@ -1,6 +1,7 @@
 """The metrics as an evaluator of SAELens's own: for its trainers without a runner, and for its multi-SAE configuration."""
 
 import logging
+from functools import partial
 from typing import Any
 
 from datasets import Dataset, IterableDataset
@@ -82,7 +83,8 @@ class MetricsEvaluator:
                     report = self.report(sae, activation_scaler)
                     logger.info("%s", headline_line(report))
                     if self._sink is not None:
-                        self._sink(Evaluated(report, step=_wandb_step() or self._calls))
+                        evaluated = Evaluated(report, step=_wandb_step() or self._calls)
+                        self._reports.attempt("the sink", partial(self._sink, evaluated))
                     return self._reports.for_wandb(report, brief=True)
             except Exception as error:
                 self._reports.warn("metrics", error)

@@ -57,7 +57,7 @@ def begin(cfg: Any, samples: int) -> None:
             _put_aside(path)
         return
     kept = [line for line in lines if json.loads(line)["n_training_samples"] <= samples]
-    if kept or lines:
+    if lines:
         write_atomically(path, "".join(f"{line}\n" for line in kept))
 
 

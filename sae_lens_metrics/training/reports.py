@@ -1,7 +1,7 @@
 """Reports of SAEs in training, made while training stands still; what fails is a warning."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -55,6 +55,13 @@ class TrainingReports:
         paused = provider.paused() if isinstance(provider, PrefetchingIterator) else nullcontext()
         with paused, isolated(self.model, *saes.values()), torch.no_grad():
             yield
+
+    def attempt(self, what: str, action: Callable[[], Any]) -> None:
+        """Does something whose error is a warning."""
+        try:
+            action()
+        except Exception as error:
+            self.warn(what, error)
 
     def warn(self, what: str, error: Exception) -> None:
         """Warns once about each kind of error; a signal to stop is none."""

@@ -151,7 +151,7 @@ class RunMetrics:
             save(checkpoint_name, *args, **kwargs)
             if not checkpoint_name.startswith("final_"):
                 logged = self._evaluate(*trained(trainer), trainer.data_provider, steps=trainer.n_training_steps + 1, final=False)
-                self._log_to_wandb(logged, trainer.n_training_steps)
+                self._reports.attempt("logging metrics", partial(self._log_to_wandb, logged, trainer.n_training_steps))
 
         trainer.save_checkpoint = save_and_evaluate
 
@@ -204,7 +204,7 @@ class RunMetrics:
                     evaluated = Evaluated(report, name, steps, self.trainer.n_training_samples, final)
                     append_line(cfg, evaluated)
                     if self._sink is not None:
-                        self._attempt("the sink", partial(self._sink, evaluated))
+                        self._reports.attempt("the sink", partial(self._sink, evaluated))
                     path = save_last(cfg, report, name) if final else None
                     if self._logs_to_wandb:
                         logged |= self._for_wandb(report, name, path)
@@ -225,9 +225,3 @@ class RunMetrics:
         held_out = self._held_out.still_held_out(self._runner.activations_store)
         report = report.with_provenance(corpus={"held_out": held_out})
         return report if held_out else report.with_warnings(NOT_HELD_OUT)
-
-    def _attempt(self, what: str, action: Callable[[], Any]) -> None:
-        try:
-            action()
-        except Exception as error:
-            self._reports.warn(what, error)

@@ -14,11 +14,13 @@ from tiny_release import TEXTS, TINY_LM, parquet, run_commands
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sae_lens_metrics import Report, Subject, load_pretrained
+from sae_lens_metrics.cli.evaluate import evaluate_options
 from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import HookedProxyLM
 from sae_lens_metrics.loading import model_classes
-from sae_lens_metrics.loading.models import ModelChoice, ModelSpec, load_spec
+from sae_lens_metrics.loading.model_classes import MODEL_CLASSES
+from sae_lens_metrics.loading.models import MODEL_DTYPES, ModelChoice, ModelSpec, load_spec
 from sae_lens_metrics.subject.capabilities import relative_difference
 from sae_lens_metrics.subject.hook_paths import hook_path
 from sae_lens_metrics.text.standard_library import standard_library_documents
@@ -107,6 +109,13 @@ def test_half_precision_is_within_its_rounding(lines, tmp_path):
 
 
 # --- which class ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_offers_every_class_and_dtype():
+    """It lists them itself, as its help must not wait for torch."""
+    for flag, names in (("--model-class", MODEL_CLASSES), ("--model-dtype", MODEL_DTYPES)):
+        for name in names:
+            evaluate_options(["folder", flag, name])
 
 
 def test_what_the_metadata_say_else_what_can_load_it(folder_of, tmp_path, caplog):
@@ -268,15 +277,13 @@ def test_blocks_whose_parts_do_not_add_up_are_not_guessed_at(tmp_path):
     """A model whose attention is scaled after its module: no module puts out what is added."""
     own = load_spec(ModelSpec(str(model_folder("llama", tmp_path / "model")), (OWN,)), "cpu")
     for layer in own.model.model.layers:
-        run = layer.self_attn.forward
-        layer.self_attn.register_forward_pre_hook(lambda module, args, kwargs: None, with_kwargs=True)
-        layer.forward = _scaled(layer, run)
+        layer.forward = _scaled(layer)
     assert hook_path(own, "blocks.1.hook_resid_post") == "model.layers.1"
     with pytest.raises(SubjectError, match="hook_attn_out"):
         hook_path(own, "blocks.1.hook_attn_out")
 
 
-def _scaled(layer, attention):
+def _scaled(layer):
     def forward(hidden_states, **kwargs):
         hidden_states = hidden_states + 0.5 * layer.self_attn(hidden_states=layer.input_layernorm(hidden_states), **kwargs)[0]
         return hidden_states + layer.mlp(layer.post_attention_layernorm(hidden_states))

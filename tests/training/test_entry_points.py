@@ -346,6 +346,18 @@ def test_an_error_in_the_evaluator_is_a_warning(model, dataset, tmp_path, caplog
     assert "training goes on" in caplog.text
 
 
+def test_a_sink_that_raises_costs_the_evaluator_no_number(model, dataset, caplog):
+    from sae_lens.training.activation_scaler import ActivationScaler
+
+    def sink(evaluated):
+        raise OSError("the disk is full")
+
+    with caplog.at_level(logging.WARNING, "sae_lens_metrics"):
+        logged = MetricsEvaluator(SHRINKAGE, model, dataset, sink=sink)(training_sae("topk"), iter(()), ActivationScaler())
+    assert "shrinkage/ratio" in logged
+    assert "the sink failed, training goes on" in caplog.text
+
+
 @pytest.mark.parametrize("prefetch", slow_but([0, 2], lambda prefetch: not prefetch))
 def test_the_evaluator_in_the_configuration_of_several_saes(prefetch, model, dataset, tmp_path, monkeypatch):
     """With prefetching SAELens's own evaluation takes from the store at other moments each time, so that no run repeats itself."""
