@@ -648,8 +648,7 @@ def test_the_outermost_hooks(hook, model, corpus):
 # --- memory --------------------------------------------------------------------------------------------------------------------
 
 MEASURE = """
-    import resource, sys, time, warnings
-    from pathlib import Path
+    import sys, time, warnings
     warnings.filterwarnings("ignore")
     sys.path.insert(0, TESTS)
     from itertools import islice
@@ -663,14 +662,7 @@ MEASURE = """
     from sae_lens_metrics.text.standard_library import standard_library_documents
     from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
     from simulated import cut_ngrams, explanations_of
-
-    def peak():
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return used / (2**30 if sys.platform == "darwin" else 2**20)
-
-    def now():
-        status = Path("/proc/self/statm")  # the peak may lie before what is measured: where there is this file, take what is used now
-        return int(status.read_text().split()[1]) * resource.getpagesize() / 2**30 if status.is_file() else peak()
+    from resident import bytes_now, peak_bytes
 
     torch.manual_seed(0)
     metadata = SAEMetadata(hook_name="blocks.1.hook_resid_post", context_size=64, prepend_bos=True)
@@ -683,14 +675,15 @@ MEASURE = """
     corpus = Corpus.from_dataset(rows, subject, tokens=16_384)
     explained = explanations_of(cut_ngrams(corpus.tokens[:, 1:], 32_768, each=4), 32_768)
     simulation = Simulation(explained, subject)
-    before, start = now(), time.perf_counter()
+    before, start = bytes_now(), time.perf_counter()
     # all of the text at once
     (batch,) = corpus.activations(subject, len(corpus), progress="")
     simulation.learn(batch)
     latents = simulation.simulate(batch)
     reconstruction = decode_sparse(subject, latents, batch.x)
     seconds = time.perf_counter() - start
-    print(len(batch.x), len(latents.value), int((simulation.scale != 0).sum()), round(peak() - before, 2), round(seconds, 1))
+    more = (peak_bytes() - before) / 2**30
+    print(len(batch.x), len(latents.value), int((simulation.scale != 0).sum()), round(more, 2), round(seconds, 1))
 """
 
 

@@ -743,8 +743,9 @@ def test_texts_of_documents_are_known_to_be_apart(model, tokens):
 # --- memory --------------------------------------------------------------------------------------------------------------------
 
 MEASURE = """
-    import resource, sys, time, warnings
+    import sys, time, warnings
     warnings.filterwarnings("ignore")
+    sys.path.insert(0, SUPPORT)
     from itertools import islice
     import torch
     torch.set_num_threads(1)
@@ -756,10 +757,7 @@ MEASURE = """
     from sae_lens_metrics.demo.shipped import load_tiny_lm
     from sae_lens_metrics.text.standard_library import standard_library_documents
     from sae_lens_metrics.metrics.n2g.explanations import explain
-
-    def peak():
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return used / (2**30 if sys.platform == "darwin" else 2**20)
+    from resident import bytes_now, peak_bytes
 
     torch.manual_seed(0)
     metadata = SAEMetadata(hook_name="blocks.2.hook_resid_post", context_size=64, prepend_bos=True)
@@ -770,16 +768,17 @@ MEASURE = """
     subject = Subject(load_tiny_lm(), sae)
     rows = Dataset.from_dict({"text": list(islice(standard_library_documents("train"), 60))})
     corpus = Corpus.from_dataset(rows, subject, tokens=TOKENS)
-    before, start = peak(), time.perf_counter()
+    before, start = bytes_now(), time.perf_counter()
     explained = explain(subject, corpus, MetricsConfig(n2g=N2GConfig(max_length=CONTEXT)))
-    print(len(explained.ngrams), len(explained.latents), round(peak() - before, 2), round(time.perf_counter() - start, 1))
+    print(len(explained.ngrams), len(explained.latents), round((peak_bytes() - before) / 2**30, 2), round(time.perf_counter() - start, 1))
 """
 
 
 @pytest.mark.slow
 def test_explaining_many_latents_needs_little_memory():
     pytest.importorskip("resource")
-    code = textwrap.dedent(MEASURE).replace("TOKENS", "3072").replace("CONTEXT", "4")
+    support = repr(str(next(path for path in sys.path if path.endswith("support"))))
+    code = textwrap.dedent(MEASURE).replace("SUPPORT", support).replace("TOKENS", "3072").replace("CONTEXT", "4")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     explained, asked, gigabytes, seconds = (float(number) for number in re.findall(r"[\d.]+", done.stdout.splitlines()[-1]))

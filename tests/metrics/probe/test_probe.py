@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from contexts import context_of
+from resident import peak_bytes
 from saes import D_IN, D_SAE, HOOK, SUPPORTED, training_sae, without_affine_encoder
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -410,11 +411,6 @@ def test_what_is_planned_fits(gib):
         assert columns == 1024 * (columns // 1024) or columns < 1024
 
 
-def resident_peak():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["last", "max"])
 def test_a_wide_sae_stays_below_the_limit(pooling, model):
@@ -440,9 +436,9 @@ def test_a_wide_sae_stays_below_the_limit(pooling, model):
     all_latents = 300 * width * 4
     assert all_latents > gib * 2**30
     reset()
-    before = resident_peak()
+    before = peak_bytes()
     rows_of(subject, memory_gb=gib, **options)
-    assert resident_peak() - before < gib * 2**30
+    assert peak_bytes() - before < gib * 2**30
 
 
 def test_a_chunk_is_a_whole_number_of_blocks_so_that_products_are_of_the_same_shape():
