@@ -1,11 +1,12 @@
 """Precision, recall and F1 of N2G explanations, latent by latent (Gao et al. 2024, section 4.3)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sae_lens_metrics.functional.jackknife import GROUPS, random_groups
 from sae_lens_metrics.functional.nonzeros import nonzeros
 from sae_lens_metrics.functional.sampling import GroupedLargest, GroupedSample
 from sae_lens_metrics.metrics.config import MetricsConfig
@@ -14,7 +15,23 @@ from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["Scores", "score"]
+__all__ = ["ENOUGH_PREDICTIONS", "GroupCounts", "Scores", "score"]
+
+
+ENOUGH_PREDICTIONS = 8
+"""Positions at least where an explanation must fire for its precision to count among those of full samples."""
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """Counts by groups of documents."""
+
+    fired: Int[Tensor, "latents groups"]
+    """As in ``Scores``, and likewise below."""
+    predicted: Int[Tensor, "latents groups"]
+    hits: Int[Tensor, "latents groups"]
+    held_out: Int[Tensor, "latents examples"]
+    """The group of each activation that was held out."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +54,24 @@ class Scores:
     """A random sample of the predicted positions, as sequence times sequence length plus column; -1 where there are fewer."""
     top: Int[Tensor, "latents top"]
     """The positions of the scoring text where the latent is largest, in absolute value; likewise."""
+    by_group: "GroupCounts"
+    """What falls into each group of documents, for standard errors."""
+
+    def without(self, group: int) -> "Scores":
+        """The scores as they would be without the documents of a group, but for which latents have which explanations."""
+        by = self.by_group
+        return replace(
+            self,
+            fired=self.fired - by.fired[:, group],
+            predicted=self.predicted - by.predicted[:, group],
+            hits=self.hits - by.hits[:, group],
+            held_out=self.held_out & (by.held_out != group),
+            held_out_predicted=self.held_out_predicted.masked_fill(by.held_out == group, 0),
+        )
+
+    def full(self, examples: int) -> Bool[Tensor, "latents"]:
+        """Latents with a full sample: as many activations held out as were to be, and enough predictions to tell a precision."""
+        return (self.held_out.sum(1) >= examples) & (self.predicted >= ENOUGH_PREDICTIONS)
 
     @property
     def precision(self) -> Float[Tensor, "latents"]:
@@ -78,7 +113,8 @@ class _Scoring:
     def __init__(self, explanations: Explanations, subject: Subject, config: MetricsConfig) -> None:
         self._explanations, self._subject, self._config = explanations, subject, config
         self._matcher = explanations.matcher(subject.device)
-        self._fired, self._predicted, self._hits = (torch.zeros(subject.d_sae, dtype=torch.long, device=subject.device) for _ in range(3))
+        size = subject.d_sae, GROUPS
+        self._fired, self._predicted, self._hits = (torch.zeros(size, dtype=torch.int32, device=subject.device) for _ in range(3))
         self._tokens = 0
         shown = max(1, config.n2g.shown)
         self._shown = GroupedSample(subject.d_sae, shown, seed=config.seed, device=subject.device)
@@ -88,37 +124,42 @@ class _Scoring:
 
     def scores(self, text: Corpus, scoring: Corpus) -> Scores:
         """Goes over both texts."""
+        group = random_groups(scoring.units, GROUPS, seed=self._config.seed).to(self._subject.device)
         for batch in scoring.activations(self._subject, self._config.batch_size, progress="n2g: scoring"):
-            self._add(batch)
+            self._add(batch, group[batch.first :][batch.sequence])
         latents = self._explanations.latents.to(self._subject.device)
+        fired, predicted, hits = (counts[latents].long().cpu() for counts in (self._fired, self._predicted, self._hits))
+        sequence = self._explanations.held_out.clamp_min(0) // text.tokens.shape[1]
         return Scores(
-            fired=self._fired[latents].cpu(),
-            predicted=self._predicted[latents].cpu(),
-            hits=self._hits[latents].cpu(),
+            fired=fired.sum(1),
+            predicted=predicted.sum(1),
+            hits=hits.sum(1),
             held_out=self._explanations.held_out >= 0,
             held_out_predicted=self._held_out_predicted(text),
             tokens=self._tokens,
             shown=self._shown.item[latents].cpu(),
             top=self._top.item[latents].cpu(),
+            by_group=GroupCounts(fired, predicted, hits, random_groups(text.units, GROUPS, seed=self._config.seed)[sequence]),
         )
 
-    def _add(self, batch: ActivationBatch) -> None:
-        tokens, d_sae = batch.prefix.tokens.to(self._subject.device), self._subject.d_sae
+    def _add(self, batch: ActivationBatch, group: Int[Tensor, "n"]) -> None:
+        """Counts a batch's activations, each of a group of documents."""
+        tokens = batch.prefix.tokens.to(self._subject.device)
         matches = self._matcher.match(tokens, self._subject.language.special(tokens))
         row = batch.row_of(matches.position)
         evaluated = row >= 0
         row, latent = row[evaluated], matches.latent[evaluated]
         self._tokens += len(batch.x)
-        self._predicted += torch.bincount(latent, minlength=d_sae)
+        _count(self._predicted, latent, group[row])
         for rows, z in batch.latents():
             for fires, of in nonzeros((z != 0) & self._asked):
-                self._fired += torch.bincount(of, minlength=d_sae)
+                _count(self._fired, of, group[rows][fires])
                 value = z[fires, of]
                 large = value.abs() >= self._top.least[of]
                 self._top.add(of[large], batch.in_corpus[rows][fires[large]], value[large])
             here = (row >= rows.start) & (row < rows.start + len(z))
             activation = z[row[here] - rows.start, latent[here]]
-            self._hits += torch.bincount(latent[here][activation != 0], minlength=d_sae)
+            _count(self._hits, latent[here][activation != 0], group[row[here]][activation != 0])
             self._shown.add(latent[here], batch.in_corpus[row[here]], activation)
 
     def _held_out_predicted(self, text: Corpus) -> Float[Tensor, "latents examples"]:
@@ -128,3 +169,8 @@ class _Scoring:
         latent = self._explanations.latents[:, None].expand_as(there)[there]
         values = self._matcher.predict(text.tokens, self._subject.language.special(text.tokens), position[there], latent)
         return torch.zeros(there.shape).masked_scatter(there, values.float().cpu())
+
+
+def _count(counts: Int[Tensor, "d_sae groups"], latent: Int[Tensor, "n"], group: Int[Tensor, "n"]) -> None:
+    """Adds one at each latent's group."""
+    counts.flatten().index_add_(0, latent * counts.shape[1] + group, torch.ones_like(latent, dtype=counts.dtype))

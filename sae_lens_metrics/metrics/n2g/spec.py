@@ -76,6 +76,19 @@ SPEC = MetricSpec(
         "f1": Number(
             "F1, mean over latents", "share", "higher", "… harmonic mean, latent by latent", shown=True, followed=True, overview=True
         ),
+        "f1_full_sample": Number(
+            "F1, mean over latents with a full sample",
+            "share",
+            "higher",
+            "… mean over latents with a full sample: compare SAEs of different sizes by it",
+            shown=True,
+        ),
+        "precision_full_sample": Number("precision, mean over latents with a full sample", "share", "higher", shown=False),
+        "recall_full_sample": Number("recall, mean over latents with a full sample", "share", "higher", shown=False),
+        "f1_of_means": Number(
+            "harmonic mean of mean precision and mean recall, latents with a full sample", "share", "higher", shown=False
+        ),
+        "full_sample": Number("latents with a full sample", "latents", None, "… with all of their examples and 8 predictions", shown=True),
         "precision_by_density": Number("precision, latents weighted by how often they fire", "share", "higher", shown=False),
         "recall_by_density": Number("recall, latents weighted by how often they fire", "share", "higher", shown=False),
         "f1_by_density": Number(
@@ -142,5 +155,6 @@ SPEC = MetricSpec(
         LatentColumn("recall", "Recall", "share of the latent's activations that the explanation predicts"),
     ),
     examples=True,
+    version=2,
     compute="sae_lens_metrics.metrics.n2g.compute:n2g",
 )
