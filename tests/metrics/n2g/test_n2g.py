@@ -279,7 +279,7 @@ def test_perfect_latents_score_by_a_full_sample_whatever_their_number():
     drawn = torch.multinomial(1 / ranks, 120 * 16, replacement=True, generator=torch.Generator().manual_seed(0)).view(120, 16)
     result, _ = measured(subject, drawn, max_length=2)
     assert value(result, "f1") < 0.95
-    assert 5 < value(result, "full_sample") < words / 2
+    assert 2 < value(result, "full_sample") < words / 2
     for name in ("f1_full_sample", "f1_of_means"):
         assert value(result, name) > 0.97
     (warning,) = (note for note in result.notes if "full sample" in note)
