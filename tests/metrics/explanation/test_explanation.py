@@ -460,6 +460,59 @@ def test_a_small_memory_limit_gives_the_same_numbers(memory_gb, model, corpus, c
         assert parts[name].n == estimate.n
 
 
+# --- more text to learn the means from -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn(model, dataset):
+    """A corpus that knows of more text."""
+    return Corpus.from_dataset(dataset, Subject(model, training_sae("topk")), tokens=2_048)
+
+
+def learned_from(subject, texts, scoring, config):
+    """Losses with the means of some texts in place, by pandas and TransformerLens's own hooks."""
+    frames = [frame(text.tokens, counts, x) for text in texts for x, counts in [plain_activations(subject, text)]]
+    x, counts = plain_activations(subject, scoring)
+    baselines, unknown = plain_means(pd.concat(frames), frame(scoring.tokens, counts))
+    losses = {}
+    for name, mean in baselines.items():
+        placed = torch.zeros_like(x)
+        placed[counts] = mean
+        losses[f"ce_{name}"] = float(plain_losses(subject, scoring.tokens, placed, counts)[counts[:, :-1]].double().mean())
+    return losses | {"bigram_backoff": unknown.mean(), "baseline_tokens": sum(map(len, frames))}
+
+
+def test_means_are_learned_from_more_text_of_other_documents(model, drawn, cut):
+    subject, config = Subject(model, training_sae("topk")), configured(baseline_tokens=8_192)
+    text, scoring = texts(subject, drawn, config)
+    more = drawn.more(8_192, subject, apart_from=scoring)
+    assert more.tokens.numel() == 8_192
+    assert more.is_apart_from(scoring)
+    result = explanation(context_of("explanation", subject, drawn, config))
+    found = values(result.estimates)
+    for name, value in learned_from(subject, [text, more], scoring, config).items():
+        assert found[name] == pytest.approx(value, rel=1e-5), name
+    assert more.describe()["tokens_sha256"] in result.notes[0]
+    assert "8,192 tokens" in result.notes[0]
+    # nothing else moves, and the means tell more
+    few = measured(subject, drawn)
+    moved = {name for name, estimate in few.items() if estimate.value != found[name]}
+    assert moved == {f"{of}_{name}" for of in ("ce", "recovered") for name in ("mean", "unigram", "bigram")} | {
+        "bigram_backoff",
+        "baseline_tokens",
+        "explanation_minus_bigram",
+    }
+    assert found["bigram_backoff"] < few["bigram_backoff"].value
+
+
+def test_where_there_is_no_more_text_the_means_are_those_of_the_first_half_and_it_is_said(model, corpus, cut):
+    subject = Subject(model, training_sae("topk"))
+    results = [explanation(context_of("explanation", subject, corpus, configured(baseline_tokens=asked))) for asked in (0, 8_192)]
+    assert results[0].estimates == results[1].estimates
+    assert "no further text was asked for" in results[0].notes[0]
+    assert "there is no further text: the corpus knows of no other text of its source" in results[1].notes[0]
+
+
 # --- planted latents that are n-grams exactly ----------------------------------------------------------------------------------
 
 
