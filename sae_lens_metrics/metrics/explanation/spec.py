@@ -113,7 +113,7 @@ SPEC = MetricSpec(
     summary="how much of the model do the explanations explain",
     meaning="What the model loses if the SAE's latents are replaced by what their explanations predict, in nats per token.",
     trust="Compare with the means given one and two tokens, on the same text: an explanation that tells no more than the last two "
-    "tokens gains nothing. On little text these baselines are strong.",
+    "tokens gains nothing. These baselines are the stronger the more text they are learned from (explanation.baseline_tokens).",
     paper="4.4",
     headline="ce_explanation",
     numbers=dict(_numbers()),
