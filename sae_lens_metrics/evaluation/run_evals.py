@@ -13,7 +13,8 @@ from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
-from sae_lens_metrics.text.tokenization import Tokenization, draw_sequences, token_store
+from sae_lens_metrics.text.reserve import draw_with_reserve
+from sae_lens_metrics.text.tokenization import Tokenization
 
 __all__ = ["run_evals"]
 
@@ -84,5 +85,6 @@ def _corpus(store: ActivationsStore, config: MetricsConfig) -> Corpus:
         raise ConfigError("the store reads cached activations, the metrics need text: give a store over a data set")
     tokenization = Tokenization.of_store(store)
     wanted = max(2, config.tokens // store.context_size)
-    drawn = draw_sequences(token_store(store.dataset, store.model, tokenization), wanted, seed=config.seed)  # pyright: ignore[reportArgumentType]
-    return Corpus(drawn.tokens, {"kind": "store", "seed": config.seed}, documents=drawn.documents)
+    rows: Any = store.dataset
+    drawn, reserve = draw_with_reserve(rows, store.model, tokenization, wanted, seed=config.seed)
+    return Corpus(drawn.tokens, {"kind": "store", "seed": config.seed}, documents=drawn.documents, reserve=reserve)

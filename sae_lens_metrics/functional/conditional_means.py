@@ -1,4 +1,4 @@
-"""Mean of a vector given a discrete key, in one pass over a stream with very many keys."""
+"""Mean of a vector given a discrete key, in one pass over a stream."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,66 +8,52 @@ __all__ = ["ConditionalMeans"]
 
 
 class ConditionalMeans:
-    """The mean vector of every key of a stream, for the first ``most`` distinct keys in order of arrival.
+    """The mean vector of each of some keys over a stream of keys and vectors.
 
-    Which keys are kept and how many vectors are left out depends on the stream alone, not on how it was split over calls of ``add``;
-    the means depend on the split by rounding only. Each call finds the mean of its own vectors per key to about float32 precision
-    whatever their offset from zero, and then moves the running mean, rounding it once. A mean of n calls is thus off by at most n / 4
-    units in the last place or so, and typically by a sixth of sqrt(n) units.
+    The means depend on how the stream was split over calls of ``add`` by rounding only. Each call finds the mean of its own vectors per
+    key to about float32 precision whatever their offset from zero, and then moves the running mean, rounding it once. A mean of n calls
+    is thus off by at most n / 4 units in the last place or so, and typically by a sixth of sqrt(n) units.
 
     Args:
+        keys: The keys, repeats allowed; vectors of others are passed over.
         width: Length of the vectors.
-        most: How many keys are kept at most; 0 keeps none.
-        device: Where the means are kept; keys and vectors must be there too.
 
     Raises:
-        ValueError: If ``most`` is negative.
+        ValueError: If there are no keys.
 
     Note:
-        Memory: at most 4 x width + 24 bytes for each of ``most`` keys, of which only what the keys seen so far need is taken, up to
-        twofold; while the room is doubled, the old means exist beside the new. A call of ``add`` takes some 20 bytes a component on top.
+        Everything is on the device of ``keys``. Memory: ``bytes_per_key`` for each different key, taken at once. A call of ``add`` takes
+        some 20 bytes a component of the vectors that count on top.
     """
 
-    overflow: int
-    """Vectors left out because their key was new when ``most`` keys were kept already."""
+    def __init__(self, keys: Int[Tensor, "keys"], width: int) -> None:
+        if keys.numel() == 0:
+            raise ValueError("there are no keys to find the means of")
+        self._key = keys.long().unique()  # ascending
+        self._mean = torch.zeros(len(self._key), width, device=keys.device)
+        self._count = torch.zeros(len(self._key), dtype=torch.long, device=keys.device)
 
-    def __init__(self, width: int, *, most: int, device: torch.device | str = "cpu") -> None:
-        if most < 0:
-            raise ValueError(f"the number of keys to keep must not be negative, but is {most}")
-        self._most = most
-        self.overflow = 0
-        # ascending, and the row of each key's mean; the first is below all keys, so that every key has a predecessor to be compared with
-        self._key = torch.full((1,), -1, device=device)
-        self._row = torch.full((1,), -1, device=device)
-        # one row per key in order of arrival, and some room
-        self._mean = torch.zeros(0, width, device=device)
-        self._count = torch.zeros(0, dtype=torch.long, device=device)
+    @staticmethod
+    def bytes_per_key(width: int) -> int:
+        """Memory that each different key takes: its mean in float32, itself, and the number of its vectors."""
+        return 4 * width + 16
 
     def __len__(self) -> int:
-        """Number of keys kept."""
-        return len(self._key) - 1
+        """Number of different keys."""
+        return len(self._key)
 
     @torch.no_grad()
     def add(self, key: Int[Tensor, "n"], x: Float[Tensor, "n width"]) -> None:
         """Takes the next vectors of the stream into the means of their keys.
 
         Args:
-            key: The key of each vector, not negative, [n].
+            key: The key of each vector, [n].
             x: The vectors, [n, width]; taken as float32.
-
-        Raises:
-            ValueError: If a key is negative; nothing is added then.
         """
-        if len(key) == 0:
-            return
-        distinct, inverse, first, arrivals = _distinct(key.long())
-        if distinct[0] < 0:
-            raise ValueError(f"keys must not be negative, but one is {int(distinct[0])}")
-        row = self._admit(distinct, first)
-
-        kept = row >= 0
-        self.overflow += int(arrivals[~kept].sum())
-        self._merge(row[kept], _group_means(x, inverse, first, arrivals, kept), arrivals[kept])
+        row = self._find(key)
+        (wanted,) = (row >= 0).nonzero(as_tuple=True)
+        if len(wanted) > 0:
+            self._take(row[wanted], x.index_select(0, wanted))
 
     @torch.no_grad()
     def lookup(self, key: Int[Tensor, "n"]) -> tuple[Float[Tensor, "n width"], Bool[Tensor, "n"]]:
@@ -77,54 +63,24 @@ class ConditionalMeans:
             key: [n], repeats allowed.
 
         Returns:
-            The mean of each key in float32, [n, width], zeros where the key is not kept; and whether it is kept, [n].
+            The mean of each key in float32, [n, width], zeros where there is none; and whether there is one, [n].
         """
-        row = self._find(key.long())
-        known = row >= 0
+        row = self._find(key)
+        known = (row >= 0) & (self._count[row] > 0)
         mean = self._mean.new_zeros(len(key), self._mean.shape[1])
         mean[known] = self._mean.index_select(0, row[known])
         return mean, known
 
     def _find(self, key: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
-        """The row of each key, [n]; -1 where it is not kept."""
-        place = torch.searchsorted(self._key, key, right=True) - 1
-        return torch.where(self._key[place] == key, self._row[place], -1)
+        """The row of each key, [n]; -1 where it is none of the keys."""
+        key = key.long()
+        place = torch.searchsorted(self._key, key).clamp_max_(len(self._key) - 1)
+        return torch.where(self._key[place] == key, place, -1)
 
-    def _admit(self, distinct: Int[Tensor, "distinct"], first: Int[Tensor, "distinct"]) -> Int[Tensor, "distinct"]:
-        """Keeps as many new keys as there is room for, by order of arrival.
-
-        Args:
-            distinct: Keys in ascending order, [distinct].
-            first: When each came first, [distinct].
-
-        Returns:
-            The row of each key, [distinct]; -1 where it is not kept.
-        """
-        row = self._find(distinct)
-        new = (row < 0).nonzero()[:, 0]
-        admitted = new[first[new].argsort()][: self._most - len(self)]
-        if len(admitted) > 0:
-            row[admitted] = torch.arange(len(self), len(self) + len(admitted), device=row.device)
-            self._reserve(len(self) + len(admitted))
-            ascending = admitted.sort().values
-            self._insert(distinct[ascending], row[ascending])
-        return row
-
-    def _insert(self, key: Int[Tensor, "new"], row: Int[Tensor, "new"]) -> None:
-        """Merges new keys, ascending, into the kept ones: with no sort of what is in order already."""
-        place = torch.searchsorted(self._key, key) + torch.arange(len(key), device=key.device)
-        old = torch.ones(len(self._key) + len(key), dtype=torch.bool, device=key.device)
-        old[place] = False
-        self._key = key.new_empty(len(old)).masked_scatter_(old, self._key).index_copy_(0, place, key)
-        self._row = row.new_empty(len(old)).masked_scatter_(old, self._row).index_copy_(0, place, row)
-
-    def _reserve(self, rows: int) -> None:
-        """Makes room for so many means; doubling keeps the cost of copying in proportion to the keys."""
-        room = len(self._count)
-        if rows > room:
-            added = min(max(rows, 2 * room), self._most) - room
-            self._mean = torch.cat([self._mean, self._mean.new_zeros(added, self._mean.shape[1])])
-            self._count = torch.cat([self._count, self._count.new_zeros(added)])
+    def _take(self, row: Int[Tensor, "n"], x: Float[Tensor, "n width"]) -> None:
+        """Takes vectors into the means of rows."""
+        distinct, group, first, count = _distinct(row)
+        self._merge(distinct, _group_means(x, group, first, count), count)
 
     def _merge(self, row: Int[Tensor, "distinct"], mean: Float[Tensor, "distinct width"], count: Int[Tensor, "distinct"]) -> None:
         """Moves the means of distinct rows to those of their vectors so far and ``count`` more of the given ``mean``."""
@@ -142,23 +98,22 @@ def _distinct(key: Int[Tensor, "n"]) -> tuple[Int[Tensor, "d"], Int[Tensor, "n"]
 
 
 def _group_means(
-    x: Float[Tensor, "n width"], group: Int[Tensor, "n"], first: Int[Tensor, "d"], count: Int[Tensor, "d"], wanted: Bool[Tensor, "d"]
-) -> Float[Tensor, "wanted width"]:
-    """Mean of each wanted group in float32, [wanted].
+    x: Float[Tensor, "n width"], group: Int[Tensor, "n"], first: Int[Tensor, "d"], count: Int[Tensor, "d"]
+) -> Float[Tensor, "d width"]:
+    """Mean of each group in float32, [d].
 
     Args:
         x: [n, width].
         group: The group of each vector, [n].
         first: Index of one vector of each group, [d].
         count: Vectors of each group, [d], at least 1.
-        wanted: Which groups' means to give, [d].
     """
-    mean = x.index_select(0, first[wanted]).float()  # for rows far faster than indexing with a tensor, as below
+    mean = x.index_select(0, first).float()  # for rows far faster than indexing with a tensor, as below
     # most keys come once in a call, and are done; only the others are summed
-    repeated = wanted & (count > 1)
+    repeated = count > 1
     items = repeated[group].nonzero()[:, 0]
     number = (repeated.cumsum(0) - 1)[group[items]]
-    place = (count[wanted] > 1).nonzero()[:, 0]
+    place = repeated.nonzero()[:, 0]
     mean[place] = _refine(mean.index_select(0, place), x.index_select(0, items).float(), number, count[repeated])
     return mean
 

@@ -32,7 +32,7 @@ class CommonConfig:
     split: str = "train"
     """Split of `dataset`."""
     memory_gb: float = 2.0
-    """Memory in GiB for what "probe" and "ablation" hold at once, beyond the model, the SAE and the text."""
+    """Memory in GiB for what a metric holds at once, beyond the model, the SAE and the text. Less takes longer, and moves no number."""
     max_overhead: float = 0.05
     """In training: the share of wall-clock time that metrics may take, the last evaluation not counted."""
     checkpoints: bool = False

@@ -14,7 +14,8 @@ from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch, activation_batches
 from sae_lens_metrics.text.datasets import load_text_dataset
-from sae_lens_metrics.text.tokenization import Tokenization, draw_sequences, shortfall, token_store
+from sae_lens_metrics.text.reserve import Reserve, draw_with_reserve
+from sae_lens_metrics.text.tokenization import Tokenization, shortfall
 
 __all__ = ["Corpus"]
 
@@ -36,6 +37,8 @@ class Corpus:
     """Which document each sequence comes from, where that is known."""
     unit: str = "documents"
     """What a sampling unit is called: a document, or a longer sequence of which these are pieces; "sequences" where each is one."""
+    reserve: Reserve | None = field(default=None, repr=False, compare=False)
+    """Where ``more`` text of the same source comes from, if there is any."""
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 2 or self.tokens.shape[1] < 2:
@@ -76,12 +79,12 @@ class Corpus:
         """
         rows = load_text_dataset(dataset, split) if isinstance(dataset, str) else dataset
         rows = rows.shuffle(seed=seed) if isinstance(rows, Dataset) else rows.shuffle(seed=seed, buffer_size=_SHUFFLE_BUFFER)
-        store = token_store(rows, subject.site.model, Tokenization.of_subject(subject))
-        wanted = max(2, tokens // store.context_size)
-        drawn = draw_sequences(store, wanted, seed=seed)
+        tokenization = Tokenization.of_subject(subject)
+        wanted = max(2, tokens // tokenization.context_size)
+        drawn, reserve = draw_with_reserve(rows, subject.site.model, tokenization, wanted, seed=seed)
         name = dataset if isinstance(dataset, str) else str(getattr(dataset.info, "dataset_name", None) or "in memory")
         source = {"kind": "dataset", "name": name, "split": split, "seed": seed}
-        return cls(drawn.tokens, source, shortfall(drawn, wanted), drawn.documents)
+        return cls(drawn.tokens, source, shortfall(drawn, wanted), drawn.documents, reserve=reserve)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -118,6 +121,27 @@ class Corpus:
             first = ~second
         return self._some(first.nonzero()[:, 0]), self._some(second.nonzero()[:, 0])
 
+    def more(self, tokens: int, subject: Subject, *, apart_from: "Corpus") -> "Corpus":
+        """More text of the same source, of which no sequence is in this corpus; what the corpus itself holds stays the same.
+
+        The source is read again for it, once for all SAEs that ask for the same.
+
+        Args:
+            tokens: How many tokens, in whole sequences; fewer come back where the source holds fewer.
+            subject: Whose model's tokenizer made this corpus.
+            apart_from: A part of this corpus; no document of it is in what comes back.
+
+        Raises:
+            CorpusError: If there is none, as of a corpus of tokens at hand; the message says why.
+        """
+        if self.reserve is None or apart_from.documents is None:
+            raise CorpusError("the corpus knows of no other text of its source")
+        n = max(2, tokens // self.reserve.tokenization.context_size)
+        drawn = self.reserve.draw(n, subject.site.model, apart_from=apart_from.documents)
+        if len(drawn.tokens) < 2:
+            raise CorpusError("the data set holds no more text of other documents than one sequence")
+        return Corpus(drawn.tokens, self.source, documents=drawn.documents)
+
     def is_apart_from(self, other: "Corpus") -> bool:
         """Whether it is known that no document is in both."""
         if self.documents is None or other.documents is None or self.unit != "documents":
@@ -141,12 +165,12 @@ class Corpus:
         if bos_token is not None:
             tokens = torch.nn.functional.pad(tokens, (1, 0), value=bos_token)
         whole = torch.arange(len(self)) if self.documents is None else self.documents
-        return Corpus(tokens, self.source, self.warnings, whole.repeat_interleave(pieces), self.unit)
+        return Corpus(tokens, self.source, self.warnings, whole.repeat_interleave(pieces), self.unit, self.reserve)
 
     def _some(self, sequences: Int[Tensor, "n"]) -> "Corpus":
         """Some of the sequences, by their indices, at least two."""
         documents = None if self.documents is None else self.documents[sequences]
-        return Corpus(self.tokens[sequences], self.source, self.warnings, documents, self.unit)
+        return Corpus(self.tokens[sequences], self.source, self.warnings, documents, self.unit, self.reserve)
 
     @property
     def units(self) -> Int[Tensor, "sequences"]:

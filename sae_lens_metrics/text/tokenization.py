@@ -14,7 +14,7 @@ from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.integrations.progress import progress
 from sae_lens_metrics.subject.subject import Subject
 
-__all__ = ["Sequences", "Tokenization", "draw_sequences", "shortfall", "token_store"]
+__all__ = ["Sequences", "Tokenization", "choose_sequences", "draw_sequences", "read_sequences", "shortfall", "token_store"]
 
 _POOL, _SMALL_POOL = 8, 4_000_000
 """How many times as many sequences as wanted are read at most, or tokens, whichever is more, to draw from as many documents as possible."""
@@ -28,6 +28,12 @@ class Sequences:
     """Whole sequences."""
     documents: Int[Tensor, "sequences"]
     """Which row of the data set a sequence ends in."""
+    place: Int[Tensor, "sequences"]
+    """Which sequence it is of all that the data set was read as, from 0."""
+
+    def some(self, which: Int[Tensor, "n"]) -> "Sequences":
+        """Some of them, by their indices."""
+        return Sequences(self.tokens[which], self.documents[which], self.place[which])
 
 
 @dataclass(frozen=True)
@@ -115,14 +121,23 @@ def draw_sequences(store: ActivationsStore, n: int, *, seed: int) -> Sequences:
     Raises:
         CorpusError: If the data set does not hold a single sequence, or a row of it is not text.
     """
-    pool = _read(store, n)
+    return choose_sequences(read_sequences(store, n), n, seed=seed)
+
+
+def choose_sequences(pool: Sequences, n: int, *, seed: int) -> Sequences:
+    """Chooses n sequences of as many documents as possible, and leaves them in their order.
+
+    Args:
+        pool: What there is to choose from.
+        n: How many; all where there are fewer.
+        seed: Chooses the sequences of a document.
+    """
     order = torch.randperm(len(pool.tokens), generator=torch.Generator().manual_seed(seed))
     turn = torch.empty_like(order)
     seen: dict[int, int] = {}
     for position, document in enumerate(pool.documents[order].tolist()):
         turn[position] = seen[document] = seen.get(document, -1) + 1
-    chosen = order[turn.sort(stable=True).indices[:n]].sort().values
-    return Sequences(pool.tokens[chosen], pool.documents[chosen])
+    return pool.some(order[turn.sort(stable=True).indices[:n]].sort().values)
 
 
 def shortfall(drawn: Sequences, wanted: int) -> list[str]:
@@ -133,8 +148,18 @@ def shortfall(drawn: Sequences, wanted: int) -> list[str]:
     return [f"the data set holds {drawn.tokens.numel():,} tokens, {asked:,} were asked for: errors are larger"]
 
 
-def _read(store: ActivationsStore, n: int) -> Sequences:
-    most = max(_POOL * n, _SMALL_POOL // store.context_size)
+def read_sequences(store: ActivationsStore, n: int, *, most: int | None = None) -> Sequences:
+    """Reads a data set until there are n documents, or enough sequences to choose n from, or it ends.
+
+    Args:
+        store: A store that stands at the beginning of its data set.
+        n: Sequences that will be chosen.
+        most: Sequences to read at most; default several times as many, or a few million tokens.
+
+    Raises:
+        CorpusError: If the data set does not hold a single sequence, or a row of it is not text.
+    """
+    most = most or max(_POOL * n, _SMALL_POOL // store.context_size)
     tokens: list[Tensor] = []
     documents: list[int] = []
     with progress("reading text", unit="sequence") as bar:
@@ -154,4 +179,4 @@ def _read(store: ActivationsStore, n: int) -> Sequences:
         raise CorpusError(f"the data set is too short: it does not fill one sequence of {store.context_size} tokens, give more text")
     if any(len(row) != len(tokens[0]) for row in tokens):
         raise CorpusError(f"the data set's rows of tokens differ in length: expected at least {store.context_size} tokens in each")
-    return Sequences(torch.stack(tokens), torch.tensor(documents))
+    return Sequences(torch.stack(tokens), torch.tensor(documents), torch.arange(len(tokens)))

@@ -17,7 +17,8 @@ from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.subject.inference_sae import SCALED_OUTSIDE
 from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.text.datasets import load_text_dataset
-from sae_lens_metrics.text.tokenization import Sequences, Tokenization, draw_sequences, shortfall, token_store
+from sae_lens_metrics.text.reserve import Reserve, draw_with_reserve
+from sae_lens_metrics.text.tokenization import Sequences, Tokenization, shortfall, token_store
 
 __all__ = ["NOT_HELD_OUT", "HeldOutText", "hold_out", "training_sequences"]
 
@@ -101,23 +102,24 @@ def hold_out(store: ActivationsStore, cfg: Any, config: MetricsConfig) -> HeldOu
     wanted = max(2, config.tokens // store.context_size)
     rows = _rows(store, cfg, config, wanted)
     try:
-        drawn = _draw(rows, store, wanted, config.seed)
+        drawn, reserve = _draw(rows, store, wanted, config.seed)
     except CorpusError:
         if config.dataset is not None:  # the user's own choice
             raise
         rows = _Rows(store.dataset, 0, False, rows.name)  # pyright: ignore[reportArgumentType]
-        drawn = _draw(rows, store, wanted, config.seed)
+        drawn, reserve = _draw(rows, store, wanted, config.seed)
     notes = [*shortfall(drawn, wanted), *([] if rows.held_out else [NOT_HELD_OUT])]
     for note in notes:
         logger.warning(note)
     source = {"kind": "training", "name": rows.name, "held_out": rows.held_out, "first_row": rows.first_row, "seed": config.seed}
     if rows.first_shard is not None:
         source["first_shard"] = rows.first_shard
-    return HeldOutText(Corpus(drawn.tokens, source, notes, drawn.documents), rows.reached(store))
+    held_out = reserve if rows.held_out else None  # more of the text that training reads would be no better
+    return HeldOutText(Corpus(drawn.tokens, source, notes, drawn.documents, reserve=held_out), rows.reached(store))
 
 
-def _draw(rows: _Rows, store: ActivationsStore, wanted: int, seed: int) -> Sequences:
-    return draw_sequences(token_store(rows.rows, store.model, Tokenization.of_store(store)), wanted, seed=seed)
+def _draw(rows: _Rows, store: ActivationsStore, wanted: int, seed: int) -> tuple[Sequences, Reserve]:
+    return draw_with_reserve(rows.rows, store.model, Tokenization.of_store(store), wanted, seed=seed)
 
 
 def _rows(store: ActivationsStore, cfg: Any, config: MetricsConfig, wanted: int) -> _Rows:

@@ -10,6 +10,7 @@ from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation.identity import identity, result_path
 from sae_lens_metrics.metrics import registry
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
+from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.registry import metric_spec, register_metric
@@ -58,6 +59,7 @@ def test_what_moves_no_number_reuses_the_file(changes, subject, corpus, tmp_path
         {"shrinkage": ShrinkageConfig(solver="pgd")},
         {"shrinkage": ShrinkageConfig(tokens=64)},
         {"n2g": N2GConfig(variant="strict")},  # which explanation needs
+        {"explanation": ExplanationConfig(baseline_tokens=64)},  # which says how much text there is beyond the corpus
         {"names": ["shrinkage"]},
     ],
     ids=str,

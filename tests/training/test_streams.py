@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from types import SimpleNamespace
 
 import pytest
 from datasets import Dataset, DatasetDict, IterableDataset, load_dataset
@@ -51,6 +52,8 @@ def test_of_many_shards_the_last_ones(model, tmp_path):
     assert shards_in(corpus, model) == {5}
     assert shard_being_read(runner.activations_store.dataset) in (0, 1, 2)
     assert all(line["held_out"] for line in lines(tmp_path))
+    more = corpus.more(1_024, SimpleNamespace(site=SimpleNamespace(model=model)), apart_from=corpus.halves()[1])
+    assert shards_in(more, model) == {5}  # more text is held out too
     source = Report.load(tmp_path / "output" / "metrics.json").provenance["corpus"]
     assert (source["held_out"], source["first_shard"]) == (True, 5)
 
@@ -95,6 +98,7 @@ def test_where_there_is_no_other_text_it_is_said(shuffled, model, tmp_path, capl
     assert held_out.corpus.source["held_out"] is False
     assert NOT_HELD_OUT in caplog.text
     assert NOT_HELD_OUT in held_out.corpus.warnings
+    assert held_out.corpus.reserve is None  # more of what training reads would not be held out either
 
 
 def test_the_order_of_shards(tmp_path):

@@ -6,17 +6,21 @@ from torch import Tensor
 
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
-from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
-from sae_lens_metrics.metrics.n2g.shared import explanations_of, scores_of, texts_of
+from sae_lens_metrics.metrics.explanation.token_means import TokenMeans, parts_that_fit
+from sae_lens_metrics.metrics.n2g.explanations import Explanations
+from sae_lens_metrics.metrics.n2g.shared import explanations_of, more_text, scores_of, texts_of
 from sae_lens_metrics.metrics.replacements import replacement_losses
 from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, MetricResult
 from sae_lens_metrics.subject.subject import Subject
-from sae_lens_metrics.text.batches import ActivationBatch
+from sae_lens_metrics.text.batches import ActivationBatch, activation_batches
+from sae_lens_metrics.text.corpus import Corpus
 
 __all__ = ["explanation"]
 
 _REPLACEMENTS = ("reconstruction", "explanation", "explained_latents", "bias", "zeroed", "mean", "unigram", "bigram")
+_SHARE = 0.5
+"""Of ``memory_gb``, for the means given tokens."""
 
 
 def explanation(context: MetricContext) -> MetricResult:
@@ -24,19 +28,24 @@ def explanation(context: MetricContext) -> MetricResult:
 
     Every latent is simulated from its N2G explanation, scaled by E[sa] / E[s²] (s what the explanation predicts, a the latent), and the
     SAE decodes the simulated latents. Explanations and scales come from the first half of the corpus's documents, losses from the rest.
+    Mean activations come from that first half too, and from further text of the same source (``config.explanation.baseline_tokens``).
 
     - ``ce_…``: next-token cross-entropy in nats with the activation replaced: ``clean`` (not at all), ``reconstruction`` (by the SAE),
       ``explanation`` (by the SAE, from simulated latents), ``explained_latents`` (by the SAE, from those true latents whose explanation
       has an F1 of at least ``config.explanation.min_f1``, its precision from the same text as the loss),
-      ``bias`` (by what the SAE decodes from zero latents), ``zeroed``
-      (everywhere), ``mean``, ``unigram``, ``bigram`` (by the mean activation; given the token; given the last two tokens, backing off
-      to one, then to the mean). Special tokens keep their activation, except where all is zeroed, as in SAELens.
+      ``bias`` (by what the SAE decodes from zero latents), ``zeroed`` (everywhere), ``mean``, ``unigram``, ``bigram`` (by the mean
+      activation; given the token; given the last two tokens, backing off to one, then to the mean). What the SAE's normalisation takes
+      away from a token is put back in all of them but ``zeroed``. Special tokens keep their activation, except where all is zeroed, as in
+      SAELens.
     - ``recovered_…``: (zeroed - it) / (zeroed - clean), for each.
     - ``explanation_minus_bigram``, ``explanation_minus_reconstruction``: paired differences of losses.
     - ``mse``, ``explained_variance``: E|x - x̂|² / E|x - E x|² of the simulated reconstruction, and 1 minus that.
     - ``unscaled``: latents with an explanation that never fires on the training text, and so is not used; ``used``: the others.
-    - ``bigram_backoff``: share of positions whose pair of tokens the training text lacks; ``bigram_overflow``: share of training
-      positions whose pair was not kept, as there were too many.
+    - ``bigram_backoff``: share of positions whose pair of tokens the training text lacks; ``baseline_tokens``: how many positions the
+      mean activations are over.
+
+    The means that losses are measured with are held within half of ``config.memory_gb``, on the SAE's device. Where there are more, the
+    text is measured part by part, and the model runs on the training text for each of them: that takes time, and moves no number.
 
     Args:
         context: The run: subject, text and settings.
@@ -47,21 +56,44 @@ def explanation(context: MetricContext) -> MetricResult:
         reason = f"it needs explanations of all {subject.d_sae} latents, n2g.latents asks for {asked} only"
         return MetricResult({"ce_explanation": Estimate.absent(reason, of="sequences")})
     (text, scoring), explanations = context.once(texts_of), context.once(explanations_of)
-    good = torch.zeros(subject.d_sae, dtype=torch.bool)
-    good[explanations.latents] = context.once(scores_of).f1 >= config.explanation.min_f1
-    simulation, means = Simulation(explanations, subject), TokenMeans(subject, most=config.explanation.bigrams)
-    for batch in text.activations(subject, config.batch_size, progress="explanation: fitting"):
-        simulation.learn(batch)
-        means.learn(batch)
-    sums = SequenceSums(scoring)
-    for batch in scoring.activations(subject, config.batch_size, progress="explanation: measuring losses"):
-        _measure(sums, batch, subject, simulation, means, good.to(subject.device))
-    used = simulation.fires.cpu()[explanations.patterns.latent.unique()]
-    counts = {"used": int(used.sum()), "unscaled": int((~used).sum())}
-    exact = {name: Estimate(float(n), None, subject.d_sae, "latents", "an exact count on this text") for name, n in counts.items()}
-    overflow = means.overflow / max(1, explanations.tokens)
-    exact["bigram_overflow"] = Estimate(overflow, None, explanations.tokens, "tokens", "an exact share of this text")
-    return MetricResult(_estimates(sums) | exact)
+    more, note = more_text(context, config.explanation.baseline_tokens)
+    simulation, sums, good = Simulation(explanations, subject), SequenceSums(scoring), _explained_well(context)
+    for number, part in enumerate(parts_that_fit(scoring, subject.d_out, config.memory_gb * 2**30 * _SHARE)):
+        means = TokenMeans(subject, part)
+        _learn(context, text, *([means] if number else [simulation, means]))
+        _learn(context, more, means)
+        for batch in activation_batches(subject, part, config.batch_size, progress="explanation: measuring losses"):
+            _measure(sums, batch, subject, simulation, means, good)
+    learned = sum(int(subject.site.valid(each.tokens).sum()) for each in (text, more) if each is not None)
+    exact = {**_used(simulation, explanations), "baseline_tokens": _exact(learned, learned, "tokens")}
+    return MetricResult(_estimates(sums) | exact, notes=[f"means given tokens: {note}"])
+
+
+def _explained_well(context: MetricContext) -> Bool[Tensor, "d_sae"]:
+    """Which latents' explanations are good enough to count as explained."""
+    good = torch.zeros(context.subject.d_sae, dtype=torch.bool)
+    good[context.once(explanations_of).latents] = context.once(scores_of).f1 >= context.config.explanation.min_f1
+    return good.to(context.subject.device)
+
+
+def _learn(context: MetricContext, text: Corpus | None, *learners: Simulation | TokenMeans) -> None:
+    """Runs the model up to the hook on a text, for all who learn from it."""
+    if text is None:
+        return
+    for batch in text.activations(context.subject, context.config.batch_size, progress="explanation: fitting"):
+        for learner in learners:
+            learner.learn(batch)
+
+
+def _used(simulation: Simulation, explanations: Explanations) -> dict[str, Estimate]:
+    """How many latents' explanations fire on the training text, and how many do not."""
+    fires = simulation.fires.cpu()[explanations.patterns.latent.unique()]
+    counts = {"used": fires.sum(), "unscaled": (~fires).sum()}
+    return {name: _exact(int(count), len(simulation.fires), "latents") for name, count in counts.items()}
+
+
+def _exact(count: int, n: int, of: str) -> Estimate:
+    return Estimate(float(count), None, n, of, "an exact count on this text")
 
 
 def _measure(

@@ -17,14 +17,16 @@ class ExplanationConfig:
 
     min_f1: float = 0.5
     """Latents whose explanation has at least this F1 count as explained, for the loss with those alone."""
-    bigrams: int = 262_144
-    """Different pairs of tokens to keep mean activations of, at most; each takes 4 bytes times the activation's width."""
+    baseline_tokens: int = 131_072
+    """Tokens of further text that the mean activations given one and two tokens are learned from, besides the half of the text that
+    explanations are built from. None of it is of a document on which losses are measured. More make these baselines stronger, and the model
+    runs up to the hook on each; 0 for none."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_f1 <= 1:
             raise ConfigError(f"explanation.min_f1 is {self.min_f1}, expected 0 to 1")
-        if self.bigrams < 1:
-            raise ConfigError(f"explanation.bigrams is {self.bigrams}, expected at least 1")
+        if self.baseline_tokens < 0:
+            raise ConfigError(f"explanation.baseline_tokens is {self.baseline_tokens}, expected at least 0")
 
 
 _OWN = {
@@ -97,15 +99,12 @@ def _numbers() -> Iterator[tuple[str, Number]]:
     yield "unscaled", Number("latents whose explanation never fires on the fitting text", "latents", "lower", shown=False)
     backoff = "share of positions whose pair of tokens the fitting text lacks"
     yield "bigram_backoff", Number(backoff, "share", baseline_of="ce_explanation", shown=False)
-    yield (
-        "bigram_overflow",
-        Number("share of positions whose pair of tokens was not kept", "share", baseline_of="ce_explanation", shown=False),
-    )
+    yield "baseline_tokens", Number("tokens that mean activations are over", "tokens", baseline_of="ce_explanation", shown=False)
 
 
 def _cost(settings: ExplanationConfig, scale: Scale, others: Mapping[str, Any]) -> float:
-    """Nine runs from the hook on, over half of the corpus, where all latents are explained."""
-    return 9 / 4 / 2 if others["n2g"].latents is None else 0.0
+    """Nine runs from the hook on, over half of the corpus, and one up to it over more text, where all latents are explained."""
+    return 9 / 4 / 2 + settings.baseline_tokens / scale.tokens / 4 if others["n2g"].latents is None else 0.0
 
 
 SPEC = MetricSpec(
@@ -114,13 +113,15 @@ SPEC = MetricSpec(
     summary="how much of the model do the explanations explain",
     meaning="What the model loses if the SAE's latents are replaced by what their explanations predict, in nats per token.",
     trust="Compare with the means given one and two tokens, on the same text: an explanation that tells no more than the last two "
-    "tokens gains nothing. On little text these baselines are strong.",
+    "tokens gains nothing. These baselines are the stronger the more text they are learned from (explanation.baseline_tokens).",
     paper="4.4",
     headline="ce_explanation",
     numbers=dict(_numbers()),
     settings=ExplanationConfig,
+    presets={"train": {"baseline_tokens": 8_192}, "paper": {"baseline_tokens": 2_097_152}},
     left_out_of=("train",),
     needs=("n2g",),
+    version=2,
     cost=_cost,
     figures=(
         LadderFigure(

@@ -26,7 +26,7 @@ from sae_lens_metrics.results import write_atomically
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["Explanations", "explain", "texts"]
+__all__ = ["Explanations", "explain", "in_context", "texts"]
 
 FORMAT, FORMAT_VERSION = "sae-lens-metrics explanations", "1.0"
 _METHOD = 1
@@ -174,9 +174,12 @@ def texts(subject: Subject, corpus: Corpus, config: MetricsConfig) -> tuple[Corp
     if longest is not None and context > max(longest, N2GConfig().context):  # the default is no mistake of the user's
         raise ExplanationError(f"n2g.context is {context}, longer than the model's {longest}: give a smaller one (--n2g.context)")
     first, second = corpus.halves()
-    if not subject.site.place.counts_everywhere:
-        return first, second
-    return first.cut(context, subject.language.bos_token), second.cut(context, subject.language.bos_token)
+    return in_context(subject, first, config), in_context(subject, second, config)
+
+
+def in_context(subject: Subject, text: Corpus, config: MetricsConfig) -> Corpus:
+    """A text in sequences of ``config.n2g.context`` tokens, unless the SAE is for some positions of a sequence only."""
+    return text.cut(config.n2g.context, subject.language.bos_token) if subject.site.place.counts_everywhere else text
 
 
 def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanations:

@@ -1,11 +1,12 @@
 """What several metrics of one run need of N2G: the two texts, the explanations, their scores; each made once."""
 
+from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.metrics.context import MetricContext
-from sae_lens_metrics.metrics.n2g.explanations import Explanations, explain, texts
+from sae_lens_metrics.metrics.n2g.explanations import Explanations, explain, in_context, texts
 from sae_lens_metrics.metrics.n2g.scores import Scores, score
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["explanations_of", "scores_of", "texts_of"]
+__all__ = ["explanations_of", "more_text", "scores_of", "texts_of"]
 
 
 def texts_of(context: MetricContext) -> tuple[Corpus, Corpus]:
@@ -16,6 +17,33 @@ def texts_of(context: MetricContext) -> tuple[Corpus, Corpus]:
         ExplanationError: If the context is longer than the model's.
     """
     return texts(context.subject, context.corpus, context.config)
+
+
+def more_text(context: MetricContext, tokens: int) -> tuple[Corpus | None, str]:
+    """Text of the corpus's source beyond the corpus, in sequences as ``texts_of`` has them.
+
+    No document of it is in the text that explanations are scored on.
+
+    Args:
+        context: The run.
+        tokens: How many tokens.
+
+    Returns:
+        The text, with fewer tokens where the source holds fewer; and what to note about it in a result. ``None`` where there is none.
+    """
+    if tokens == 0:
+        return None, "no further text was asked for"
+    _, scoring = context.once(texts_of)
+    try:
+        more = context.corpus.more(tokens, context.subject, apart_from=scoring)
+    except CorpusError as error:
+        return None, f"there is no further text: {error}"
+    known = more.describe()
+    note = (
+        f"further text of the same source: {known['tokens']:,} tokens of {known['documents']:,} documents, none of which is in the text "
+        f"that numbers are measured on (SHA-256 of the tokens {known['tokens_sha256']})"
+    )
+    return in_context(context.subject, more, context.config), note
 
 
 def explanations_of(context: MetricContext) -> Explanations:

@@ -30,6 +30,7 @@ from sae_lens_metrics.metrics.explanation.compute import explanation
 from sae_lens_metrics.metrics.explanation.simulation import Simulation
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
+from sae_lens_metrics.metrics.explanation.token_state import TokenState
 from sae_lens_metrics.metrics.n2g import explanations, scores, shared
 from sae_lens_metrics.metrics.n2g.explanations import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
@@ -46,13 +47,14 @@ REPLACEMENTS = ["reconstruction", "explanation", "explained_latents", "bias", "z
 PAD = 11
 
 
-def configured(batch_size=8, seed=0, names=("explanation",), min_f1=0.5, bigrams=100_000, **n2g):
+def configured(batch_size=8, seed=0, names=("explanation",), min_f1=0.5, baseline_tokens=0, memory_gb=2.0, **n2g):
     return MetricsConfig(
         names=list(names),
         seed=seed,
         batch_size=batch_size,
+        memory_gb=memory_gb,
         n2g=N2GConfig(**({"max_length": 3, "examples": 4} | n2g)),
-        explanation=ExplanationConfig(min_f1=min_f1, bigrams=bigrams),
+        explanation=ExplanationConfig(min_f1=min_f1, baseline_tokens=baseline_tokens),
     )
 
 
@@ -182,6 +184,17 @@ def plain_losses(subject, tokens, replacement=None, where=None):
     return -logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
 
 
+def normalised(x, kind):
+    """What an SAE's normalisation makes of activations, and the mean and scale that it takes away, in SAELens's words."""
+    mean, scale = torch.zeros_like(x[..., :1]), torch.ones_like(x[..., :1])
+    if kind == "layer_norm":
+        mean = x.mean(-1, keepdim=True)
+        scale = (x - mean).std(-1, keepdim=True)
+    elif kind == "constant_norm_rescale":
+        scale = x.norm(dim=-1, keepdim=True) / x.shape[-1] ** 0.5
+    return (x - mean) / scale, mean, scale
+
+
 def frame(tokens, counts, x=None):
     """A row for each position that counts: the token, the one before it (-1 for none), and the activation."""
     before = torch.nn.functional.pad(tokens, (1, 0), value=-1)[:, :-1]
@@ -217,7 +230,12 @@ def ratio(numerators, denominators, documents):
 
 @pytest.mark.parametrize(
     ("architecture", "hook", "normalize"),
-    [("topk", "hook_resid_post", "none"), ("standard", "hook_mlp_out", "layer_norm"), ("abstopk", "hook_resid_pre", "none")],
+    [
+        ("topk", "hook_resid_post", "none"),
+        ("standard", "hook_mlp_out", "layer_norm"),
+        ("topk", "hook_resid_post", "constant_norm_rescale"),
+        ("abstopk", "hook_resid_pre", "none"),
+    ],
 )
 def test_every_number_follows_from_plain_losses(architecture, hook, normalize, model, corpus):
     subject = Subject(model, training_sae(architecture, hook=f"blocks.1.{hook}", normalize=normalize))
@@ -239,11 +257,12 @@ def test_every_number_follows_from_plain_losses(architecture, hook, normalize, m
     s, a = dense[0][counts_text].double(), z_text[counts_text].double()
     squares = s.square().sum(0)
     scale = torch.where(squares > 0, (s * a).sum(0) / squares.clamp_min(1e-9), 0).float()
-    baselines, unknown = plain_means(frame(text.tokens, counts_text, x_text), frame(scoring.tokens, counts))
+    (x_normalised, _, _), (_, own_mean, own_scale) = normalised(x_text, normalize), normalised(x, normalize)
+    baselines, unknown = plain_means(frame(text.tokens, counts_text, x_normalised), frame(scoring.tokens, counts))
     placed = {}
     for name, mean in baselines.items():
         placed[name] = torch.zeros_like(x)
-        placed[name][counts] = mean
+        placed[name][counts] = mean * own_scale[counts] + own_mean[counts]
     placed |= {
         "reconstruction": subject.dictionary.decode(z, x),
         "explanation": subject.dictionary.decode(dense[1] * scale, x),
@@ -272,7 +291,7 @@ def test_every_number_follows_from_plain_losses(architecture, hook, normalize, m
     backoff = torch.zeros(counts.shape)
     backoff[counts] = torch.tensor(unknown).float()
     expected["bigram_backoff"] = (backoff.sum(1), counts.sum(1))
-    assert set(found) == set(expected) | {"used", "unscaled", "bigram_overflow"}
+    assert set(found) == set(expected) | {"used", "unscaled", "baseline_tokens"}
     assert 0 < unknown.mean() < 1
     for name, (numerators, denominators) in expected.items():
         value, stderr = ratio(numerators, denominators, scoring.documents)
@@ -283,8 +302,7 @@ def test_every_number_follows_from_plain_losses(architecture, hook, normalize, m
     has_patterns[explained.patterns.latent] = True
     assert found["used"].value == (has_patterns & (scale != 0)).sum()
     assert found["used"].value + found["unscaled"].value == has_patterns.sum()
-    assert (found["used"].n, found["bigram_overflow"].n) == (D_SAE, int(counts_text.sum()))
-    assert found["bigram_overflow"].value == 0
+    assert (found["used"].n, found["baseline_tokens"].value) == (D_SAE, int(counts_text.sum()))
 
 
 def test_recovered_fractions_and_differences_fit_the_losses(model, corpus, cut):
@@ -339,18 +357,18 @@ def test_a_slice_of_positions_is_replaced_and_counted_alone(model, corpus, cut):
 # --- means given one or two tokens ---------------------------------------------------------------------------------------------
 
 
-def fitted(subject, train, test, batch_size=7, most=100_000):
-    means = TokenMeans(subject, most=most)
+def fitted(subject, train, test, batch_size=7):
+    means = TokenMeans(subject, test.tokens)
     for batch in train.activations(subject, batch_size, progress=""):
         means.learn(batch)
     (batch,) = test.activations(subject, len(test), progress="")
-    return means, *means.predict(batch)
+    return means.predict(batch)
 
 
 def assert_means(predicted, expected):
     assert predicted.keys() == expected.keys()
     for name, mean in expected.items():
-        torch.testing.assert_close(predicted[name], mean, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(predicted[name], mean, rtol=1e-5, atol=2e-5)
 
 
 def test_means_given_tokens_are_those_of_a_group_by(model, corpus):
@@ -358,19 +376,17 @@ def test_means_given_tokens_are_those_of_a_group_by(model, corpus):
     train, test = corpus.halves()
     (x, counts), (_, counts_test) = (plain_activations(subject, half) for half in (train, test))
     expected, unknown = plain_means(frame(train.tokens, counts, x), frame(test.tokens, counts_test))
-    means, predicted, backoff = fitted(subject, train, test)
+    predicted, backoff = fitted(subject, train, test)
     assert_means(predicted, expected)
     assert np.array_equal(backoff.numpy(), unknown.astype(np.float32))
-    assert means.overflow == 0
     # on the training text itself nothing backs off, and the baselines get better with every token that they know
-    _, predicted, backoff = fitted(subject, train, train)
+    predicted, backoff = fitted(subject, train, train)
     assert backoff.sum() == 0
     error = {name: float((mean - x[counts]).square().sum()) for name, mean in predicted.items()}
     assert error["bigram"] < error["unigram"] < error["mean"]
 
 
-@pytest.mark.parametrize("most", [1, 6, 12, 100])
-def test_the_first_token_of_a_sequence_has_a_pair_of_its_own(most):
+def test_the_first_token_of_a_sequence_has_a_pair_of_its_own():
     """Without BOS; token 0 is a token like any other, and not the token before the first."""
     rules = [fires_after(0), fires_after(0, 1), fires_after(None, 1, value=3.0), fires_after(2, None, 1), fires_on_first(1, value=0.5)]
     subject = planted_subject(rules)
@@ -382,37 +398,119 @@ def test_the_first_token_of_a_sequence_has_a_pair_of_its_own(most):
     everywhere, there = torch.ones_like(train.tokens, dtype=torch.bool), torch.ones_like(test.tokens, dtype=torch.bool)
     rows = frame(train.tokens, everywhere, x)
     assert (rows["before"] == -1).sum() == 20
-    kept = rows[["before", "token"]].drop_duplicates().head(most)
-    expected, unknown = plain_means(rows, frame(test.tokens, there), pd.MultiIndex.from_frame(kept))
-    means, predicted, backoff = fitted(subject, train, test, most=most)
-    if most >= 5:  # as many as there are different tokens
-        assert_means(predicted, expected)
+    expected, unknown = plain_means(rows, frame(test.tokens, there))
+    predicted, backoff = fitted(subject, train, test)
+    assert_means(predicted, expected)
     assert np.array_equal(backoff.numpy(), unknown.astype(np.float32))
-    left_out = ~pd.MultiIndex.from_frame(rows[["before", "token"]]).isin(pd.MultiIndex.from_frame(kept))
-    assert means.overflow == left_out.sum()
-    assert (means.overflow == 0) == (most == 100)
 
 
-def test_a_limit_on_pairs_leaves_the_means_of_single_tokens_alone(model, corpus):
-    subject = Subject(model, training_sae("topk"))
+@pytest.mark.parametrize("architecture", SUPPORTED)
+def test_without_a_state_of_the_token_means_are_those_of_the_activations_to_the_last_bit(architecture, model, corpus, monkeypatch):
+    subject = Subject(model, training_sae(architecture))
     train, test = corpus.halves()
-    _, unlimited, _ = fitted(subject, train, test)
-    _, limited, _ = fitted(subject, train, test, most=20)
-    torch.testing.assert_close(limited["unigram"], unlimited["unigram"])
+    ours, _ = fitted(subject, train, test)
+    monkeypatch.setattr(TokenState, "remove", lambda self, y: y)
+    monkeypatch.setattr(TokenState, "restore", lambda self, y: y)
+    plain, _ = fitted(subject, train, test)
+    for name, mean in plain.items():
+        assert torch.equal(ours[name], mean), name
 
 
-@pytest.mark.parametrize("bigrams", [1, 50, 400])
-def test_pairs_beyond_the_limit_back_off_and_are_counted(bigrams, model, corpus, cut):
+@pytest.mark.parametrize("normalize", ["layer_norm", "constant_norm_rescale"])
+def test_means_keep_what_normalisation_takes_away_from_each_token(normalize, model, corpus):
+    """As reconstructions do: each token's own scale, and with layer_norm its mean over channels."""
+    subject = Subject(model, training_sae("topk", normalize=normalize))
+    train, test = corpus.halves()
+    (x, counts), (x_test, counts_test) = (plain_activations(subject, half) for half in (train, test))
+    (x, _, _), (_, mean, scale) = normalised(x, normalize), normalised(x_test, normalize)
+    expected, _ = plain_means(frame(train.tokens, counts, x), frame(test.tokens, counts_test))
+    predicted, _ = fitted(subject, train, test)
+    assert_means(predicted, {name: value * scale[counts_test] + mean[counts_test] for name, value in expected.items()})
+
+
+def test_a_token_without_any_spread_harms_no_mean(model):
+    """Its scale is zero, and all that normalisation leaves of it is nothing."""
+    state = TokenState(Subject(model, training_sae("topk", normalize="layer_norm")).dictionary, torch.full((1, 128), 3.0))
+    assert state.remove(torch.full((1, 128), 3.0)).abs().max() < 1e-5
+    torch.testing.assert_close(state.restore(torch.randn(1, 128)), torch.full((1, 128), 3.0))
+
+
+@pytest.mark.parametrize("memory_gb", [1e-9, 5e-4])
+def test_a_small_memory_limit_gives_the_same_numbers(memory_gb, model, corpus, cut, monkeypatch):
+    """Half of 5e-4 GiB holds some 500 means of 128 channels; a sequence takes more than 100."""
+    subject, held = Subject(model, training_sae("topk", normalize="layer_norm")), []
+    whole = measured(subject, corpus)
+    init = TokenMeans.__init__
+
+    def counted(self, subject, asked):
+        init(self, subject, asked)
+        held.append(sum(len(means) * means.bytes_per_key(subject.d_out) for means in self._means[1:]))
+
+    monkeypatch.setattr(TokenMeans, "__init__", counted)
+    parts = measured(subject, corpus, configured(memory_gb=memory_gb))
+    sequences = len(texts(subject, corpus, configured())[1])
+    if memory_gb == 1e-9:
+        assert len(held) == sequences
+    else:
+        assert 1 < len(held) < sequences
+        assert max(held) <= memory_gb * 2**30 / 2
+    assert whole.keys() == parts.keys()
+    for name, estimate in whole.items():
+        assert parts[name].value == pytest.approx(estimate.value, rel=1e-5, abs=1e-6), name
+        assert parts[name].n == estimate.n
+
+
+# --- more text to learn the means from -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn(model, dataset):
+    """A corpus that knows of more text."""
+    return Corpus.from_dataset(dataset, Subject(model, training_sae("topk")), tokens=2_048)
+
+
+def learned_from(subject, texts, scoring, config):
+    """Losses with the means of some texts in place, by pandas and TransformerLens's own hooks."""
+    frames = [frame(text.tokens, counts, x) for text in texts for x, counts in [plain_activations(subject, text)]]
+    x, counts = plain_activations(subject, scoring)
+    baselines, unknown = plain_means(pd.concat(frames), frame(scoring.tokens, counts))
+    losses = {}
+    for name, mean in baselines.items():
+        placed = torch.zeros_like(x)
+        placed[counts] = mean
+        losses[f"ce_{name}"] = float(plain_losses(subject, scoring.tokens, placed, counts)[counts[:, :-1]].double().mean())
+    return losses | {"bigram_backoff": unknown.mean(), "baseline_tokens": sum(map(len, frames))}
+
+
+def test_means_are_learned_from_more_text_of_other_documents(model, drawn, cut):
+    subject, config = Subject(model, training_sae("topk")), configured(baseline_tokens=8_192)
+    text, scoring = texts(subject, drawn, config)
+    more = drawn.more(8_192, subject, apart_from=scoring)
+    assert more.tokens.numel() == 8_192
+    assert more.is_apart_from(scoring)
+    result = explanation(context_of("explanation", subject, drawn, config))
+    found = values(result.estimates)
+    for name, value in learned_from(subject, [text, more], scoring, config).items():
+        assert found[name] == pytest.approx(value, rel=1e-5), name
+    assert more.describe()["tokens_sha256"] in result.notes[0]
+    assert "8,192 tokens" in result.notes[0]
+    # nothing else moves, and the means tell more
+    few = measured(subject, drawn)
+    moved = {name for name, estimate in few.items() if estimate.value != found[name]}
+    assert moved == {f"{of}_{name}" for of in ("ce", "recovered") for name in ("mean", "unigram", "bigram")} | {
+        "bigram_backoff",
+        "baseline_tokens",
+        "explanation_minus_bigram",
+    }
+    assert found["bigram_backoff"] < few["bigram_backoff"].value
+
+
+def test_where_there_is_no_more_text_the_means_are_those_of_the_first_half_and_it_is_said(model, corpus, cut):
     subject = Subject(model, training_sae("topk"))
-    found = measured(subject, corpus, configured(bigrams=bigrams))
-    text, scoring = texts(subject, corpus, configured())
-    (_, counts_text), (_, counts) = (plain_activations(subject, half) for half in (text, scoring))
-    pairs, wanted = (pd.MultiIndex.from_frame(f) for f in (frame(text.tokens, counts_text), frame(scoring.tokens, counts)))
-    kept = pairs.drop_duplicates()[:bigrams]
-    assert found["bigram_overflow"].value == pytest.approx((~pairs.isin(kept)).mean(), rel=1e-12)
-    assert found["bigram_backoff"].value == pytest.approx((~wanted.isin(kept)).mean(), rel=1e-9)
-    assert found["bigram_overflow"].stderr is None
-    assert found["bigram_overflow"].reason
+    results = [explanation(context_of("explanation", subject, corpus, configured(baseline_tokens=asked))) for asked in (0, 8_192)]
+    assert results[0].estimates == results[1].estimates
+    assert "no further text was asked for" in results[0].notes[0]
+    assert "there is no further text: the corpus knows of no other text of its source" in results[1].notes[0]
 
 
 # --- planted latents that are n-grams exactly ----------------------------------------------------------------------------------
@@ -628,7 +726,7 @@ def test_explanations_of_another_sae_under_this_ones_key(model, corpus, tmp_path
         evaluate(Subject(model, training_sae("topk")), corpus, config)
 
 
-@pytest.mark.parametrize(("setting", "value"), [("min_f1", -0.01), ("min_f1", 1.01), ("min_f1", math.nan), ("bigrams", 0), ("bigrams", -5)])
+@pytest.mark.parametrize(("setting", "value"), [("min_f1", -0.01), ("min_f1", 1.01), ("min_f1", math.nan), ("baseline_tokens", -1)])
 def test_settings_out_of_range(setting, value):
     with pytest.raises(ConfigError, match=rf"explanation\.{setting} is {value}, expected"):
         ExplanationConfig(**{setting: value})
