@@ -142,6 +142,13 @@ class Corpus:
             raise CorpusError("the data set holds no more text of other documents than one sequence")
         return Corpus(drawn.tokens, self.source, documents=drawn.documents)
 
+    def followed_by(self, other: "Corpus") -> "Corpus":
+        """This corpus and more of the same source, in one."""
+        if self.documents is None or other.documents is None:
+            raise CorpusError("corpora can be joined where the documents of both are known")
+        tokens, documents = torch.cat([self.tokens, other.tokens]), torch.cat([self.documents, other.documents])
+        return Corpus(tokens, self.source, self.warnings, documents, self.unit, self.reserve)
+
     def is_apart_from(self, other: "Corpus") -> bool:
         """Whether it is known that no document is in both."""
         if self.documents is None or other.documents is None or self.unit != "documents":

@@ -15,7 +15,7 @@ from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.n2g.examples import examples
 from sae_lens_metrics.metrics.n2g.explanations import Explanations
 from sae_lens_metrics.metrics.n2g.scores import Scores
-from sae_lens_metrics.metrics.n2g.shared import explanations_of, scores_of, texts_of
+from sae_lens_metrics.metrics.n2g.shared import explanations_of, sampled_text_of, scores_of, texts_of
 from sae_lens_metrics.metrics.n2g.written import written
 from sae_lens_metrics.results import Estimate, MetricResult, Row
 from sae_lens_metrics.subject.subject import Subject
@@ -35,7 +35,8 @@ DENSE = 0.1
 def n2g(context: MetricContext) -> MetricResult:
     """Explains latents by n-grams, and measures how well the explanations say where the latents fire.
 
-    Explanations are built from random activations in the first half of the corpus's documents. ``recall``, P(predicted | fires), is
+    Explanations are built from random activations in the first half of the corpus's documents, and in more text of the same source where
+    ``n2g.tokens`` asks for it. ``recall``, P(predicted | fires), is
     measured on other random activations there, ``precision``, P(fires | predicted), on all positions of the second half; ``f1`` is the
     harmonic mean of the two, latent by latent. All are in [0, 1], means over the explained latents, which are those that fire at least
     twice in the first half. An explanation that never fires on the second half has no precision and an F1 of 0.
@@ -57,7 +58,8 @@ def n2g(context: MetricContext) -> MetricResult:
         context: The run: subject, text and settings.
     """
     subject, config = context.subject, context.config
-    (text, scoring), explanations, scores = context.once(texts_of), context.once(explanations_of), context.once(scores_of)
+    text, (_, scoring) = context.once(sampled_text_of), context.once(texts_of)
+    explanations, scores = context.once(explanations_of), context.once(scores_of)
     table = _Table(explanations, scores)
     return MetricResult(
         table.estimates(),
@@ -213,7 +215,7 @@ def _notes(subject: Subject, explanations: Explanations, text: Corpus, scoring: 
     pad = TokenText(subject.language.tokenizer).write([[settings["pad_token"]]])[0]
     return [
         f"explanations of the variant {settings['variant']!r}, of at most {settings['longest']} tokens; padding token {pad!r}",
-        f"explanations and recall come from the first {len(text)} sequences, precision from the last {len(scoring)}, {documents}",
+        f"explanations and recall come from {len(text)} sequences, precision from {len(scoring)}, {documents}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What several metrics of one run need of N2G: the two texts, the explanations, their scores; each made once."""
+"""What several metrics of one run need of N2G: its texts, the explanations, their scores; each made once."""
 
 from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.metrics.context import MetricContext
@@ -6,7 +6,7 @@ from sae_lens_metrics.metrics.n2g.explanations import Explanations, explain, in_
 from sae_lens_metrics.metrics.n2g.scores import Scores, score
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["explanations_of", "more_text", "scores_of", "texts_of"]
+__all__ = ["explanations_of", "more_text", "sampled_text_of", "scores_of", "texts_of"]
 
 
 def texts_of(context: MetricContext) -> tuple[Corpus, Corpus]:
@@ -46,17 +46,23 @@ def more_text(context: MetricContext, tokens: int) -> tuple[Corpus | None, str]:
     return in_context(context.subject, more, context.config), note
 
 
+def sampled_text_of(context: MetricContext) -> Corpus:
+    """The text that activations are sampled from: the first of ``texts_of``, and more where ``n2g.tokens`` asks for it; likewise."""
+    text, _ = context.once(texts_of)
+    more, _ = more_text(context, max(0, context.config.n2g.tokens - text.tokens.numel()))
+    return text if more is None else text.followed_by(more)
+
+
 def explanations_of(context: MetricContext) -> Explanations:
     """Explanations of the subject's latents; likewise.
 
     Raises:
         ExplanationError: If the padding token is none of the model's.
     """
-    text, _ = context.once(texts_of)
-    return explain(context.subject, text, context.config)
+    return explain(context.subject, context.once(sampled_text_of), context.config)
 
 
 def scores_of(context: MetricContext) -> Scores:
     """How well the explanations predict where latents fire; likewise."""
-    text, scoring = context.once(texts_of)
-    return score(context.once(explanations_of), context.subject, text, scoring, context.config)
+    _, scoring = context.once(texts_of)
+    return score(context.once(explanations_of), context.subject, context.once(sampled_text_of), scoring, context.config)

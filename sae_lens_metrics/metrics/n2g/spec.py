@@ -17,6 +17,9 @@ class N2GConfig:
 
     latents: int | None = field(default=None, metadata=moves_sample(short="--latents"))
     """Explain a random sample of so many latents; all by default."""
+    tokens: int = field(default=131_072, metadata=moves_sample())
+    """Tokens to sample activations from: those of the first half of the corpus, and more of the same data set where it has them. Rare
+    latents need many: the fewer of their examples they have, the lower is their F1."""
     variant: Literal["released", "strict"] = "released"
     """"released" builds and matches as the authors' code does, "strict" mends its weaknesses."""
     examples: int = 16
@@ -33,15 +36,24 @@ class N2GConfig:
     """Folder to keep explanations in; those that fit the SAE, the text and these settings are taken from there."""
 
     def __post_init__(self) -> None:
-        for name, least in (("latents", 1), ("examples", 1), ("context", 3), ("max_length", 1), ("pad_token", 0), ("shown", 0)):
+        for name, least in (
+            ("latents", 1),
+            ("tokens", 0),
+            ("examples", 1),
+            ("context", 3),
+            ("max_length", 1),
+            ("pad_token", 0),
+            ("shown", 0),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"n2g.{name} is {value}, expected at least {least}")
 
 
 def _cost(settings: N2GConfig, scale: Scale, others: Mapping[str, Any]) -> float:
-    """A latent takes some hundred positions up to the hook, more where n-grams are long and fewer where latents share them."""
-    return min(settings.latents or scale.d_sae, scale.d_sae) * 600 / 4 / scale.tokens
+    """Beside sampling, a latent takes some hundred positions up to the hook, more where n-grams are long and fewer where they are shared."""
+    explaining = min(settings.latents or scale.d_sae, scale.d_sae) * 600
+    return (explaining + max(settings.tokens, scale.tokens / 2)) / 4 / scale.tokens
 
 
 _SHARE = "share of latents"
@@ -118,7 +130,7 @@ SPEC = MetricSpec(
         ),
     },
     settings=N2GConfig,
-    presets={"train": {"latents": 32, "max_length": 16}},
+    presets={"train": {"latents": 32, "tokens": 0, "max_length": 16}, "paper": {"tokens": 2_097_152}},
     cost=_cost,
     figures=(
         NumbersFigure(
