@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -73,6 +74,10 @@ class Difference:
     """Why the number is not tested."""
     unpaired: str | None = None
     """Why the error is not that of differences unit by unit."""
+    by_size: bool = False
+    """Whether it is not tested because it depends on the number of latents, which differs."""
+    instead: str | None = None
+    """Full name of the number to look at instead, if it is not tested for that reason and there is one."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +98,28 @@ class Comparison:
         """How many numbers were tested, for which the p-values are corrected."""
         return sum(each.p is not None for each in self.differences)
 
+    def of(self, name: str, *, main: bool = False) -> list[Difference]:
+        """The differences of one report from the first.
+
+        Args:
+            name: The report's name.
+            main: Whether only main numbers are wanted, and those to look at instead of a main number that is not tested.
+        """
+        found = [each for each in self.differences if each.name == name]
+        wanted = {number for each in found if each.headline for number in (each.number, each.instead)}
+        return [each for each in found if each.number in wanted] if main else found
+
     def in_words(self) -> list[str]:
         """For each report, on how many main numbers it is better than the first, on how many the first is, and which are undecided."""
-        tested = [each for each in self.differences if each.headline and each.p is not None]
-        found: dict[str, dict[str, Judgement | None]] = {name: {} for name in self.names[1:]}
-        for each in tested:
-            found[each.name][each.number] = each.judgement
-        return [in_words(self.names[0], name, judged) for name, judged in found.items()]
+        return [in_words(self.names[0], name, self._judged(name)) for name in self.names[1:]]
+
+    def _judged(self, name: str) -> dict[str, Judgement | None]:
+        """What was found of a report's main numbers, or of those to look at instead, by what they are called in a sentence."""
+        main = self.of(name, main=True)
+        instead_of = {each.instead: each.number for each in main if each.headline and each.instead is not None}
+        tested = [each for each in main if each.p is not None]
+        called = [each.number + (f" in place of {instead_of[each.number]}" if each.number in instead_of else "") for each in tested]
+        return {words: each.judgement for words, each in zip(called, tested, strict=True)}
 
     def to_frame(self) -> "pd.DataFrame":
         """One row per difference, with the fields of ``Difference`` as columns."""
@@ -111,7 +131,7 @@ class Comparison:
         """The comparison as JSON types."""
         return {
             "format": "sae-lens-metrics comparison",
-            "format_version": "1.1",
+            "format_version": "1.2",
             "tested": self.tested,
             "in_words": self.in_words(),
             "caveat": CAVEAT,
@@ -140,8 +160,11 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
     difference that is none is at most ``alpha``; a little more (0.06 for 0.05) where there are as few as 20 documents and some are three
     times as long as others.
 
-    Not tested are exact counts, numbers without any spread, baselines (which are not the SAE's own), and numbers that say the same as
-    another one. Which those are is fixed by their names. With more than two reports the correction is for all tests of all of them.
+    Left out, with a note that says why, are numbers that do not mean the same in both (another version of the metric, another setting),
+    and numbers that something else than the SAE moves which is not alike: the model, the hook, the length of the context, how much text
+    there is (``MetricSpec.given``). Not tested are exact counts, numbers without any spread, baselines (which are not the SAE's own),
+    numbers that say the same as another one, and, between SAEs of different numbers of latents, numbers that depend on that number.
+    Which those are is fixed by their names. With more than two reports the correction is for all tests of all of them.
 
     What the verdicts are about: these SAEs on text (or tasks) like this one's, and not the methods that trained them, for which it takes
     several training seeds of each. The errors do not hold what a metric draws at random, given its seed.
@@ -226,16 +249,38 @@ def _differences(first: tuple[str, Report], second: tuple[str, Report]) -> tuple
     common = Common(first[1], second[1])
     left_out = {metric: common.left_out(metric) for metric, _ in first[1].results()}
     others = dict(second[1].estimates())
-    found = []
+    found, apart = [], {}
     for number, estimate in first[1].estimates():
         other = others.get(number)
-        if left_out.get(_metric(number)) is None and other is not None and estimate.value is not None and other.value is not None:
+        if left_out.get(_metric(number)) is not None or other is None or estimate.value is None or other.value is None:
+            continue
+        apart[number] = common.differing(number)
+        if apart[number] is None:
             found.append(_difference(number, (first[0], estimate), (second[0], other), common))
     notes = [f"{metric} is left out, its numbers do not mean the same: {reason}" for metric, reason in left_out.items() if reason]
-    notes += _missing(first, second)
+    notes += [*_apart(apart), *_missing(first, second)]
     if not found:
         raise ResultError(f"{first[0]} and {second[0]} have no number in common that can be compared. {'. '.join(notes)}".rstrip())
-    return found, [*notes, *_unpaired(found), *common.notes()]
+    return found, [*notes, *_of_other_sizes(found, common), *_unpaired(found), *common.notes()]
+
+
+def _apart(reasons: Mapping[str, str | None]) -> Iterator[str]:
+    """Which numbers are left out because of what else they depend on; a metric's name stands for all of its numbers."""
+    for metric, pairs in groupby(reasons.items(), key=lambda pair: _metric(pair[0])):
+        of_metric = dict(pairs)
+        for reason in dict.fromkeys(each for each in of_metric.values() if each is not None):
+            numbers = [number for number, each in of_metric.items() if each == reason]
+            said = [metric] if len(numbers) == len(of_metric) else numbers
+            yield f"{', '.join(said)} {'is left out, as it depends' if len(said) == 1 else 'are left out, as they depend'} on {reason}"
+
+
+def _of_other_sizes(differences: list[Difference], common: Common) -> Iterator[str]:
+    """Why numbers that depend on the number of latents are not tested, each reason once with its numbers."""
+    numbers: dict[str, list[str]] = {}
+    for each in differences:
+        if each.by_size:
+            numbers.setdefault(common.number(each.number).depends_on_size, []).append(each.number)
+    return (f"not tested between SAEs of different sizes, as {reason}: {', '.join(names)}" for reason, names in numbers.items())
 
 
 def _missing(first: tuple[str, Report], second: tuple[str, Report]) -> Iterator[str]:
@@ -284,6 +329,10 @@ def _difference(number: str, first: tuple[str, Estimate], second: tuple[str, Est
     unpaired = common.unpaired(_metric(number), a, b)
     stderr, df = _independent(a, b) if unpaired else _paired(a, b)
     found = replace(found, stderr=stderr, df=df, paired=unpaired is None, unpaired=unpaired)
+    if sizes := common.other_sizes(number):
+        instead = common.instead(number)
+        advice = f", see {instead}" if instead else ""
+        return replace(found, by_size=True, instead=instead, untested=f"depends on the number of latents ({sizes}){advice}")
     untested = _untested(found, common)
     if untested is not None:
         return replace(found, untested=untested)
@@ -312,8 +361,7 @@ def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None
 
 def _untested(found: Difference, common: Common) -> str | None:
     """Why a difference with an error is not tested."""
-    metric, name = found.number.split("/", 1)
-    number = common.spec(metric).number(name)
+    metric, number = _metric(found.number), common.number(found.number)
     if number.baseline_of is not None:
         return "a baseline"
     if number.same_as is not None:
