@@ -1,15 +1,15 @@
 """What two reports have in common: whether their numbers mean the same, and whether they are over the same units."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sae_lens_metrics.comparison.conditions import differing_conditions, section
+from sae_lens_metrics.comparison.conditions import differing_conditions
 from sae_lens_metrics.metrics.registry import metric_spec, spec_of_result
 from sae_lens_metrics.metrics.spec import Effect, MetricSpec, Number
 from sae_lens_metrics.results import Estimate, Report
 
-__all__ = ["Common"]
+__all__ = ["Common", "ranked_by"]
 
 _TEXT = frozenset({"sequences", "documents"})
 _ALIKE = {
@@ -65,8 +65,8 @@ class Common:
             number: Its full name.
         """
         metric, name = number.split("/", 1)
-        spec, (first, second) = self.spec(metric), (report.provenance for report in self._both)
-        return differing_conditions(spec.given_of(name), spec, first, second)
+        spec = self.spec(metric)
+        return differing_conditions(spec.given_of(name), spec, *self._both)
 
     def other_sizes(self, number: str) -> str | None:
         """The numbers of latents in words, where they differ and a number depends on that; ``None`` elsewhere.
@@ -116,7 +116,7 @@ class Common:
 
     def _sections(self, *path: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """A section of both reports' provenance; empty where a report has none."""
-        first, second = (section(report.provenance, *path) for report in self._both)
+        first, second = (report.section(*path) for report in self._both)
         return first, second
 
     def _versions(self, metric: str) -> Iterator[str]:
@@ -171,6 +171,30 @@ class Common:
         pairs = zip(first, second, strict=True)
         changed = [str(a[units.key]) for a, b in pairs if a.get(units.fingerprint) != b.get(units.fingerprint)]
         return f"the examples of {units.called} differ ({', '.join(changed[:3])}{' …' if changed[3:] else ''})" if changed else None
+
+
+def ranked_by(metric: str, reports: Sequence[Report]) -> str | None:
+    """The number by which several SAEs can be ranked: a metric's main one, or what to look at instead of it where their sizes differ.
+
+    Args:
+        metric: The metric.
+        reports: Their reports; those without the metric do not count.
+
+    Returns:
+        Its name within the metric; ``None`` where the SAEs cannot be ranked, as something else moves the number, or its meaning differs.
+    """
+    there = [report for report in reports if metric in dict(report.results())]
+    pairs = [Common(there[0], other) for other in there[1:]]
+    if not pairs:
+        return None
+    spec = pairs[0].spec(metric)
+    main = spec.full(spec.headline)
+    if any(common.other_sizes(main) for common in pairs):
+        found = {common.instead(main) for common in pairs}
+        main = found.pop() if len(found) == 1 else None
+    if main is None or any(common.left_out(metric) or common.differing(main) for common in pairs):
+        return None
+    return main.split("/", 1)[1]
 
 
 def _equal_or_complement(one: Estimate | None, other: Estimate | None) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from compared_reports import estimate, report, values
 from specs import SPECS
 
-from sae_lens_metrics import Number, compare_reports
+from sae_lens_metrics import MetricResult, Number, Report, compare_reports
 from sae_lens_metrics.comparison.conditions import differing_conditions
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.metrics.registry import spec_of_result
@@ -122,17 +122,21 @@ def test_what_a_report_does_not_tell_is_passed_over():
     assert left_out(compare_reports({"A": measured(), "B": untold})) == {}
 
 
+def under(**provenance):
+    return Report(MetricResult({}), {}, provenance=provenance)
+
+
 @pytest.mark.parametrize(("tokens", "is_alike"), [(64_500, True), (65_500, True), (65_536, True), (60_000, False), (131_072, False)])
 def test_the_last_sequences_of_a_text_make_no_difference(tokens, is_alike):
     spec = MetricSpec("mine", "Mine")
-    found = differing_conditions(("text_size",), spec, {"corpus": {"tokens": 65_536}}, {"corpus": {"tokens": tokens}})
+    found = differing_conditions(("text_size",), spec, under(corpus={"tokens": 65_536}), under(corpus={"tokens": tokens}))
     assert (found is None) == is_alike
 
 
 def test_text_that_is_cut_loses_the_ends_of_sequences():
     """Of 100 tokens a piece of 64 is left, of 128 two."""
     spec = MetricSpec("mine", "Mine", cut_by="mine.longest")
-    first, second = ({"corpus": {"tokens": 128_000, "context_size": size}, "config": {"mine": {"longest": 64}}} for size in (128, 100))
+    first, second = (under(corpus={"tokens": 128_000, "context_size": size}, config={"mine": {"longest": 64}}) for size in (128, 100))
     assert differing_conditions(("context",), spec, first, second) is None
     found = differing_conditions(("text_size",), spec, first, second)
     assert found == "how much text there is (128000 tokens in one and 81920 tokens in the other)"
