@@ -7,6 +7,7 @@ from compared_reports import estimate, report, values
 from specs import SPECS
 
 from sae_lens_metrics import MetricResult, Number, Report, compare_reports
+from sae_lens_metrics.comparison.comparability import ranked_by
 from sae_lens_metrics.comparison.conditions import differing_conditions
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.metrics.registry import spec_of_result
@@ -212,3 +213,30 @@ def test_main_numbers_of_a_report():
     comparison = of_sizes(probe=("loss", "held_out_loss", "held_out_auc"))
     assert [each.number for each in comparison.of("B", main=True)] == ["probe/loss", "probe/held_out_loss"]
     assert len(comparison.of("B")) == 3
+
+
+# --- ranks of several --------------------------------------------------------------------------------------------------------
+
+
+def probed(*, d_sae=96, numbers=("loss", "held_out_loss"), **settings):
+    return report({"probe": {name: estimate(values(0)) for name in numbers}}, settings=settings).with_provenance(sae={"d_sae": d_sae})
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([probed()], "loss"),
+        ([probed(), probed(d_sae=192)], "held_out_loss"),
+        ([probed(d_sae=192, numbers=("loss",))], None),
+        ([probed(), probed(**{"probe.examples": 20})], None),
+        ([report({})], None),  # one alone has no rank
+        ([report({}), probed()], "loss"),
+    ],
+)
+def test_several_saes_are_ranked_by_what_can_be_compared(others, expected):
+    assert ranked_by("probe", [probed(), *others]) == expected
+
+
+def test_several_saes_are_not_ranked_by_what_the_hook_moves():
+    one, other = (measured(sae={"hook_name": hook}) for hook in ("a", "b"))
+    assert [ranked_by(name, [one, other]) for name in SPECS] == ["explained_variance", "loss", "f1", None, None, "ratio"]
