@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
@@ -14,12 +14,11 @@ from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.functional.significance import holm, student_p, welch_degrees_of_freedom
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Estimate, Report, write_atomically
-from sae_lens_metrics.results.sae_names import given_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CAVEAT", "Comparison", "Difference", "Verdict", "compare_reports", "read_reports", "result_files", "save_as"]
+__all__ = ["CAVEAT", "Comparison", "Difference", "Verdict", "compare_reports", "save_as"]
 
 Verdict = Literal["higher", "lower", "no difference beyond noise", "not tested"]
 
@@ -155,10 +154,9 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
 
     A difference is judged by a two-sided t test. Where both numbers are over the same units (documents of the same text with the same
     seed, or the same probe tasks) the test is paired: with e_i the difference of what unit i contributes (``Estimate.influence``), the
-    error is sqrt(n / (n - 1) Σ e_i²), with n - 1 degrees of freedom. Elsewhere the error is the root of the sum of squares, with
-    the degrees of freedom of Welch (1947). The p-values are corrected for their number (Holm 1979): the probability of calling any
-    difference that is none is at most ``alpha``; a little more (0.06 for 0.05) where there are as few as 20 documents and some are three
-    times as long as others.
+    error is sqrt(n / (n - 1) Σ e_i²), with the degrees of freedom of the numbers (``Estimate.df``). Elsewhere the error is the root of
+    the sum of squares, with the degrees of freedom of Welch (1947). The p-values are corrected for their number (Holm 1979): the
+    probability of calling any difference that is none is at most ``alpha``.
 
     Left out, with a note that says why, are numbers that do not mean the same in both (another version of the metric, another setting),
     and numbers that something else than the SAE moves which is not alike: the model, the hook, the length of the context, how much text
@@ -191,36 +189,6 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
     return Comparison(list(reports), _judged(differences, alpha), alpha, notes)
 
 
-def result_files(paths: Sequence[str | Path], names: str | None = None) -> dict[str, Path]:
-    """Result files by the shortest names that differ: of the files, or of their paths where two have the same name.
-
-    Args:
-        paths: The files.
-        names: What they are called instead, separated by commas.
-
-    Raises:
-        ConfigError: If there are more or fewer names than files.
-        ResultError: If there is no such file, with what to do.
-    """
-    files = [_result_file(Path(path)) for path in paths]
-    stems = [file.stem for file in dict.fromkeys(files)]
-    named: dict[str, Path] = {}
-    for i, file in enumerate(files):
-        name = file.stem if stems.count(file.stem) == 1 else str(file)
-        again = files[:i].count(file)
-        named[f"{name} ({again + 1})" if again else name] = file
-    return {name: named[old] for old, name in given_names(names, list(named)).items()}
-
-
-def read_reports(files: Mapping[str, Path]) -> dict[str, Report]:
-    """Reads what a comparison needs of result files: all but the examples, which are most of them.
-
-    Raises:
-        ResultError: If a file holds no result.
-    """
-    return {name: Report.load(file).without("examples", "explanations", "effects") for name, file in files.items()}
-
-
 def save_as(path: str | Path) -> str:
     """How ``Comparison.save`` writes to a path, ``".json"`` or ``".csv"``.
 
@@ -231,14 +199,6 @@ def save_as(path: str | Path) -> str:
     if suffix not in (".json", ".csv"):
         raise ConfigError(f"a comparison is written as .json or .csv, which {str(path)!r} does not end in: give another name")
     return suffix
-
-
-def _result_file(path: Path) -> Path:
-    if path.is_file():
-        return path
-    what = f"{str(path)!r} is a folder" if path.is_dir() else f"there is no file {str(path)!r}"
-    how = f"sae-lens-metrics evaluate {path} --dataset DATASET" if path.is_dir() else "sae-lens-metrics evaluate RELEASE SAE_ID"
-    raise ResultError(f"{what}: a comparison is of result files, give their names; an SAE is evaluated first ({how} writes such a file)")
 
 
 # --- one pair of reports -----------------------------------------------------------------------------------------------------
@@ -342,13 +302,14 @@ def _difference(number: str, first: tuple[str, Estimate], second: tuple[str, Est
 def _paired(first: Estimate, second: Estimate) -> tuple[float, float]:
     """Standard error of a difference over common units, and its degrees of freedom.
 
-    Of the two numbers of units with weight the smaller one counts, which errs on the safe side where they are not the same units.
+    Of the two numbers of units with weight the smaller one counts, and of their degrees of freedom, which errs on the safe side where
+    they are not the same units.
     """
     assert first.influence is not None
     assert second.influence is not None
     n = min(first.n, second.n)
     length = math.hypot(*(b - a for a, b in zip(first.influence, second.influence, strict=True)))
-    return math.sqrt(n / (n - 1)) * length, n - 1
+    return math.sqrt(n / (n - 1)) * length, min(first.degrees_of_freedom, second.degrees_of_freedom)
 
 
 def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None]:
@@ -356,7 +317,8 @@ def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None
     assert first.stderr is not None
     assert second.stderr is not None
     stderr = math.hypot(first.stderr, second.stderr)
-    return stderr, welch_degrees_of_freedom(first.stderr, first.n - 1, second.stderr, second.n - 1) if stderr else None
+    freedom = (first.degrees_of_freedom, second.degrees_of_freedom)
+    return stderr, welch_degrees_of_freedom(first.stderr, freedom[0], second.stderr, freedom[1]) if stderr else None
 
 
 def _untested(found: Difference, common: Common) -> str | None:

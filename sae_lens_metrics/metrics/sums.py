@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_lens_metrics.functional.statistics import ratio_influence, ratio_with_error
+from sae_lens_metrics.functional.statistics import degrees_of_freedom, ratio_influence, ratio_with_error
 from sae_lens_metrics.results import Estimate
 from sae_lens_metrics.text.batches import ActivationBatch
 from sae_lens_metrics.text.corpus import Corpus
@@ -48,7 +48,8 @@ class SequenceSums:
         value, stderr = ratio_with_error(a, b)
         if stderr is None:
             return Estimate(value, None, n, self._of, f"one of {self._of} has no standard error")
-        return Estimate(value, stderr, n, self._of, influence=ratio_influence(a, b).tolist())
+        influence = ratio_influence(a, b).tolist()
+        return Estimate(value, stderr, n, self._of, influence=influence, df=degrees_of_freedom(b))
 
     def maximum(self, value: float) -> Estimate:
         """A largest value over the corpus."""

@@ -15,7 +15,7 @@ from scipy import stats
 
 from sae_lens_metrics import Estimate, compare_reports
 from sae_lens_metrics.cli.compare import run_compare
-from sae_lens_metrics.comparison.comparison import read_reports, result_files
+from sae_lens_metrics.comparison.result_files import read_reports, result_files
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.results import MetricResult
 from sae_lens_metrics.views.comparison_table import print_comparison

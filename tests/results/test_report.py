@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from sae_lens_metrics import Estimate, Report
 from sae_lens_metrics.errors import ResultError
@@ -73,7 +74,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         (lambda text: text[: len(text) // 2], "not JSON"),
         (lambda text: "[1, 2]", "JSON object"),
         (lambda text: text.replace('"format": "sae-lens-metrics"', '"format": "else"'), "not a result"),
-        (lambda text: text.replace('"format_version": "2.0"', '"format_version": "3.0"'), "format version 3.0"),
+        (lambda text: text.replace('"format_version": "2.1"', '"format_version": "3.0"'), "format version 3.0"),
         (lambda text: text.replace('"estimates"', '"guesses"'), "damaged"),
         (lambda text: text.replace("16.0", "NaN"), "damaged"),
     ],
@@ -161,7 +162,7 @@ def test_lists_of_numbers_are_on_one_line_and_strings_are_left_alone(tmp_path):
     path = one.save(tmp_path / "r.json")
     assert Report.load(path) == one
     lines = [line.strip() for line in path.read_text().splitlines()]
-    assert '"influence": [1.0,-2e-07]' in lines
+    assert '"influence": [1.0,-2e-07],' in lines
     assert '"edges": [0.0,1.0],' in lines
 
 
@@ -237,3 +238,12 @@ def test_over_how_many_units_a_number_is_stands_beside_it_unless_it_is_all_of_th
     damaged = Report(MetricResult({}), {"m": MetricResult(estimates)}, provenance={"sae": None, "units": 3})
     assert damaged.flat()["m/whole_n"] == 96
     assert damaged.asked("m", "tasks") is None
+
+
+def test_an_interval_is_students():
+    estimate = Estimate(1.0, 0.1, 5, "documents")
+    assert estimate.interval() == pytest.approx(stats.t.interval(0.95, 4, 1.0, 0.1))
+    few = Estimate(1.0, 0.1, 5, "documents", df=1.5)
+    assert few.interval(0.9) == pytest.approx(stats.t.interval(0.9, 1.5, 1.0, 0.1))
+    assert few.one_minus().df == 1.5
+    assert Estimate(1.0, None, 5, "latents", "exact").interval() is None
