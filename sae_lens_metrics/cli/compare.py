@@ -21,7 +21,7 @@ _DESCRIPTION = """Compares result files of SAEs, number by number, with the firs
 Results on the same text and seed (which "evaluate" with the same --dataset, --tokens and --seed gives) are compared document by
 document: what the text has in common cancels, and smaller differences are seen. Others can be compared too, with larger errors.
 Numbers that something else than the SAE moves are left out where that is not alike, and it is said why: losses and ablation at another
-hook or in another model, explanations of more text. Of SAEs of other sizes, what depends on the number of latents is not tested.
+hook or in another model, explanations of more text. Between SAEs of different d_sae, what depends on that is not tested.
 
 "higher" and "lower" are differences of the second from the first that noise does not explain, by a t test that is corrected for the
 number of tests (Holm-Bonferroni): the probability of any false "higher" or "lower" in the whole output is at most --alpha.

@@ -240,7 +240,7 @@ def _of_other_sizes(differences: list[Difference], common: Common) -> Iterator[s
     for each in differences:
         if each.by_size:
             numbers.setdefault(common.number(each.number).depends_on_size, []).append(each.number)
-    return (f"not tested between SAEs of different sizes, as {reason}: {', '.join(names)}" for reason, names in numbers.items())
+    return (f"not tested between SAEs of different d_sae: {', '.join(names)} ({reason})" for reason, names in numbers.items())
 
 
 def _missing(first: tuple[str, Report], second: tuple[str, Report]) -> Iterator[str]:
@@ -292,7 +292,7 @@ def _difference(number: str, first: tuple[str, Estimate], second: tuple[str, Est
     if sizes := common.other_sizes(number):
         instead = common.instead(number)
         advice = f", see {instead}" if instead else ""
-        return replace(found, by_size=True, instead=instead, untested=f"depends on the number of latents ({sizes}){advice}")
+        return replace(found, by_size=True, instead=instead, untested=f"depends on d_sae ({sizes}){advice}")
     untested = _untested(found, common)
     if untested is not None:
         return replace(found, untested=untested)

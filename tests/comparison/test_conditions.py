@@ -175,7 +175,7 @@ def test_what_luck_among_more_latents_finds_is_not_tested():
     numbers = ("loss", "held_out_loss", "loss_minus_channels", "loss_minus_random", "loss_minus_shuffled")
     comparison = of_sizes(probe=numbers)
     reasons = {each.number: each.untested for each in comparison.differences}
-    advice = "depends on the number of latents (96 and 192), see probe/held_out_loss"
+    advice = "depends on d_sae (96 and 192), see probe/held_out_loss"
     assert reasons == {
         "probe/loss": advice,
         "probe/held_out_loss": None,
@@ -186,8 +186,8 @@ def test_what_luck_among_more_latents_finds_is_not_tested():
     loss = comparison.differences[0]
     assert (loss.verdict, loss.p, loss.by_size, loss.instead) == ("not tested", None, True, "probe/held_out_loss")
     assert (loss.difference, loss.stderr) == (pytest.approx(1), pytest.approx(0, abs=1e-5))
-    why = "the best of more latents is better by luck alone: probe/loss, probe/loss_minus_channels"
-    assert f"not tested between SAEs of different sizes, as {why}" in comparison.notes
+    why = "(the best of more latents is better by luck alone)"
+    assert f"not tested between SAEs of different d_sae: probe/loss, probe/loss_minus_channels {why}" in comparison.notes
     assert of_sizes(96, 96, probe=numbers).differences[0].verdict == "higher"
     assert of_sizes(None, 96, probe=numbers).differences[0].verdict == "higher"
 
@@ -204,7 +204,7 @@ def test_the_number_to_look_at_instead_takes_the_place_of_the_main_one():
 
 def test_a_number_that_is_not_there_is_not_referred_to():
     (f1,) = of_sizes(n2g=("f1",)).differences
-    assert (f1.untested, f1.by_size, f1.instead) == ("depends on the number of latents (96 and 192)", True, None)
+    assert (f1.untested, f1.by_size, f1.instead) == ("depends on d_sae (96 and 192)", True, None)
     f1, _ = of_sizes(n2g=("f1", "f1_full_sample")).differences
     assert f1.instead == "n2g/f1_full_sample"
 
@@ -240,3 +240,11 @@ def test_several_saes_are_ranked_by_what_can_be_compared(others, expected):
 def test_several_saes_are_not_ranked_by_what_the_hook_moves():
     one, other = (measured(sae={"hook_name": hook}) for hook in ("a", "b"))
     assert [ranked_by(name, [one, other]) for name in SPECS] == ["explained_variance", "loss", "f1", None, None, "ratio"]
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_what_to_look_at_instead_depends_less_on_the_number_of_latents(spec):
+    for name, number in spec.numbers.items():
+        assert bool(number.instead) == bool(number.depends_on_size), name
+        assert not spec.number(number.instead).depends_on_size
+        assert spec.number(number.instead).better == number.better or number.instead not in spec.numbers

@@ -45,7 +45,7 @@ def _cost(settings: N2GConfig, scale: Scale, others: Mapping[str, Any]) -> float
 
 
 _SHARE = "share of latents"
-_RARE = "of more latents more fire too rarely for an explanation to be built from all the examples that it may have"
+_RARE = "of more latents more fire too rarely to have all the examples that an explanation is built from"
 
 SPEC = MetricSpec(
     name="n2g",

@@ -97,7 +97,7 @@ def test_saes_of_other_sizes_and_tasks_are_told_apart(reader, tmp_path):
     reports = {"small": small, "large": large}
     tab = reader(write_report(reports, tmp_path / "page.html", comparison=compare_reports(reports))).open()
     shown = tab.locator("#comparison table").first.inner_text()
-    assert "depends on the number of latents (8 and 16), see probe/held_out_loss" in shown
+    assert "depends on d_sae (8 and 16), see probe/held_out_loss" in shown
     said = tab.locator(".findings").inner_text()
     assert "Probe loss: small has the best held-out loss" in said.replace("held out", "held-out")
     assert "N2G" not in said
