@@ -145,6 +145,12 @@ def test_an_evaluation_offline_has_its_warnings_notes_and_numbers_of_units(repor
         assert row in table["data"]
 
 
+def test_a_report_says_how_many_tasks_were_asked_for_and_of_which_weights_the_model_is(report):
+    assert report.asked("probe", "tasks") == len(report.metrics["probe"].tables["tasks"])
+    assert report.asked("n2g", "latents") == 96
+    assert len(report.provenance["model_sha256"]) == 64
+
+
 def test_followed_numbers_have_their_numbers_of_units_and_the_summary_forgets_old_warnings(report):
     entries = loggable(report, "topk/", brief=True)
     assert {"topk/probe/loss_n", "topk/n2g/f1_n", "topk/report/remarks"} <= set(entries)
