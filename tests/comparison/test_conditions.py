@@ -36,7 +36,7 @@ def left_out(comparison):
 
 LOSSES = {"ce_reconstructed", "ce_zeroed"}
 ADDED = {"kl_divergence", "loss_recovered"}
-SHRINKAGE_LOSSES, SHRINKAGE_ADDED = {"ce_raw", "ce_refined"}, {"ce_added_raw", "ce_added_refined", "ce_gained"}
+SHRINKAGE_LOSSES, SHRINKAGE_ADDED = {"ce_raw", "ce_refined"}, {"ce_added_raw", "ce_added_refined", "ce_gained", "change_mean", "change_sd"}
 WHOLE = {name: set(spec.numbers) for name, spec in SPECS.items()}
 CROSS_ENTROPIES = {number for number in WHOLE["explanation"] if number.startswith("ce_")}
 

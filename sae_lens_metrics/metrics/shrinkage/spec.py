@@ -27,7 +27,7 @@ def _cost(settings: ShrinkageConfig, scale: Scale, others: Mapping[str, Any]) ->
 
 _LOSS: tuple[Given, ...] = ("model", "hook", "context", "bos")
 _ADDED: tuple[Given, ...] = ("model", "hook")
-"""What losses depend on besides the SAE, and what differences of two of them do."""
+"""What losses depend on besides the SAE, and what differences of two of them do, as do changes in units of the activation."""
 
 _READ = "With the latents that the SAE gives, and with the best values of the same active latents. Lower is better."
 
@@ -49,8 +49,9 @@ SPEC = MetricSpec(
             followed=True,
             overview=True,
         ),
-        "change_mean": Number("mean change of active latents by refinement", shown=False),
-        "change_sd": Number("spread of the change of active latents by refinement", shown=False),
+        "ratio_mean": Number("mean over active latents of refined over raw", "", "one", "… mean of ratios, latent by latent", shown=False),
+        "change_mean": Number("mean change of what active latents add, by refinement", shown=False, given=_ADDED),
+        "change_sd": Number("spread of the change of what active latents add", shown=False, given=_ADDED),
         "change_relative": Number("sum of changes over sum of latents", same_as="ratio", shown=False),
         "mse_raw": Number(
             "squared error over variance",
@@ -62,6 +63,16 @@ SPEC = MetricSpec(
             mirrors="sanity/explained_variance",
         ),
         "mse_refined": Number("squared error over variance, after refinement", "", "lower", "… after refinement", shown=True),
+        "mse_raw_activation": Number(
+            "squared error over variance, of the model's activation", "", "lower", shown=False, mirrors="shrinkage/mse_raw"
+        ),
+        "mse_refined_activation": Number(
+            "squared error over variance, of the model's activation, after refinement",
+            "",
+            "lower",
+            shown=False,
+            mirrors="shrinkage/mse_refined",
+        ),
         "ce_clean": Number(
             "next-token loss of the model, nats", "nats", baseline_of="ce_raw", shown=False, given=("model", "context", "bos")
         ),
@@ -104,6 +115,7 @@ SPEC = MetricSpec(
     presets={"train": {"tokens": 2_048}, "paper": {"tokens": 262_144}},
     cost=_cost,
     given=(),
+    version=2,
     figures=(
         DistributionFigure(
             "change",
