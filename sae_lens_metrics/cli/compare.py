@@ -20,6 +20,8 @@ _DESCRIPTION = """Compares result files of SAEs, number by number, with the firs
 
 Results on the same text and seed (which "evaluate" with the same --dataset, --tokens and --seed gives) are compared document by
 document: what the text has in common cancels, and smaller differences are seen. Others can be compared too, with larger errors.
+Numbers that something else than the SAE moves are left out where that is not alike, and it is said why: losses and ablation at another
+hook or in another model, explanations of more text. Between SAEs of different d_sae, what depends on that is not tested.
 
 "higher" and "lower" are differences of the second from the first that noise does not explain, by a t test that is corrected for the
 number of tests (Holm-Bonferroni): the probability of any false "higher" or "lower" in the whole output is at most --alpha.
@@ -40,7 +42,8 @@ def run_compare(arguments: Sequence[str], console: Console | None = None) -> Non
     """
     options = _parser().read(arguments)
 
-    from sae_lens_metrics.comparison.comparison import compare_reports, read_reports, result_files, save_as  # not for --help: SciPy
+    from sae_lens_metrics.comparison.comparison import compare_reports, save_as  # not for --help: SciPy
+    from sae_lens_metrics.comparison.result_files import read_reports, result_files
     from sae_lens_metrics.views.comparison_table import print_comparison
 
     if options.output is not None:

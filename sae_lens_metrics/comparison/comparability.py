@@ -1,18 +1,19 @@
 """What two reports have in common: whether their numbers mean the same, and whether they are over the same units."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sae_lens_metrics.comparison.conditions import differing_conditions
 from sae_lens_metrics.metrics.registry import metric_spec, spec_of_result
-from sae_lens_metrics.metrics.spec import Effect, MetricSpec
+from sae_lens_metrics.metrics.spec import Effect, MetricSpec, Number
 from sae_lens_metrics.results import Estimate, Report
 
-__all__ = ["Common"]
+__all__ = ["Common", "ranked_by"]
 
 _TEXT = frozenset({"sequences", "documents"})
 _ALIKE = {
-    "sae": ("model_name", "hook_name", "hook_head_index", "output_hook_name", "dtype"),
+    "sae": ("model_name", "hook_name", "hook_head_index", "output_hook_name", "prepend_bos", "dtype", "model_dtype"),
     "corpus": ("name", "split", "context_size", "tokens"),
     "versions": ("sae-lens-metrics",),
 }
@@ -43,6 +44,11 @@ class Common:
         """Whether in both reports a number is another one, or one minus it, as it is where both are over the same text."""
         return all(_equal_or_complement(estimates.get(number), estimates.get(other)) for estimates in self._estimates)
 
+    def number(self, number: str) -> Number:
+        """What a metric says about one of its numbers, given the number's full name."""
+        metric, name = number.split("/", 1)
+        return self.spec(metric).number(name)
+
     def spec(self, metric: str) -> MetricSpec:
         """What a metric says about itself."""
         return self._specs.get(metric) or spec_of_result(metric, [])
@@ -51,6 +57,37 @@ class Common:
         """Why the numbers of a metric cannot be compared: its version, or a setting that changes what they mean, differs."""
         different = [text for effect, text in self._settings(metric) if effect == "meaning"]
         return "; ".join([*self._versions(metric), *different]) or None
+
+    def differing(self, number: str) -> str | None:
+        """What a number depends on that is not alike in both reports, so that its difference would not be the SAEs'.
+
+        Args:
+            number: Its full name.
+        """
+        metric, name = number.split("/", 1)
+        spec = self.spec(metric)
+        return differing_conditions(spec.given_of(name), spec, *self._both)
+
+    def other_sizes(self, number: str) -> str | None:
+        """The numbers of latents in words, where they differ and a number depends on that; ``None`` elsewhere.
+
+        Args:
+            number: Its full name.
+        """
+        first, second = (each.get("d_sae") for each in self._sections("sae"))
+        if not self.number(number).depends_on_size or not isinstance(first, int) or not isinstance(second, int) or first == second:
+            return None
+        return f"{first} and {second}"
+
+    def instead(self, number: str) -> str | None:
+        """Full name of the number to look at instead of one that depends on the number of latents, if both reports have it.
+
+        Args:
+            number: Its full name.
+        """
+        other = f"{number.split('/')[0]}/{self.number(number).instead}"
+        found = [estimates.get(other) for estimates in self._estimates]
+        return other if all(each is not None and each.value is not None for each in found) else None
 
     def unpaired(self, metric: str, first: Estimate, second: Estimate) -> str | None:
         """Why two estimates of a metric are not over the same units, one by one; ``None`` where they are."""
@@ -73,13 +110,13 @@ class Common:
 
     def notes(self) -> Iterator[str]:
         """What else differs, and may be the reason why numbers do."""
-        for section in _ALIKE:
-            for text in self._differing(section):
-                yield f"the reports differ in {section.removesuffix('s') if section == 'versions' else section}, {text}"
+        for name in _ALIKE:
+            for text in self._unlike(name):
+                yield f"the reports differ in {name.removesuffix('s') if name == 'versions' else name}, {text}"
 
     def _sections(self, *path: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """A section of both reports' provenance; empty where a report has none."""
-        first, second = (_section(report.provenance, path) for report in self._both)
+        first, second = (report.section(*path) for report in self._both)
         return first, second
 
     def _versions(self, metric: str) -> Iterator[str]:
@@ -92,17 +129,17 @@ class Common:
 
     def _settings(self, metric: str) -> Iterator[tuple[Effect, str]]:
         """The settings of a metric that differ, in words, with their effect; a setting that only one version knows is not among them."""
-        for section in (metric, *self.spec(metric).needs):
-            first, second = self._sections("config", section)
-            effects = self.spec(metric).effects() if section == metric else metric_spec(section).effects()
+        for name in (metric, *self.spec(metric).needs):
+            first, second = self._sections("config", name)
+            effects = self.spec(metric).effects() if name == metric else metric_spec(name).effects()
             for key in first:
                 effect = effects.get(key, "meaning")
                 if effect not in ("nothing", "units") and key in second and first[key] != second[key]:
-                    yield effect, f"{section}.{key} is {first[key]!r} in one and {second[key]!r} in the other"
+                    yield effect, f"{name}.{key} is {first[key]!r} in one and {second[key]!r} in the other"
 
-    def _differing(self, section: str) -> Iterator[str]:
-        first, second = self._sections(section)
-        for key in _ALIKE[section]:
+    def _unlike(self, name: str) -> Iterator[str]:
+        first, second = self._sections(name)
+        for key in _ALIKE[name]:
             if first.get(key) != second.get(key):
                 yield f"{key}: {first.get(key)!r} and {second.get(key)!r}"
 
@@ -136,13 +173,31 @@ class Common:
         return f"the examples of {units.called} differ ({', '.join(changed[:3])}{' …' if changed[3:] else ''})" if changed else None
 
 
+def ranked_by(metric: str, reports: Sequence[Report]) -> str | None:
+    """The number by which several SAEs can be ranked: a metric's main one, or what to look at instead of it where their sizes differ.
+
+    Args:
+        metric: The metric.
+        reports: Their reports; those without the metric do not count.
+
+    Returns:
+        Its name within the metric; ``None`` where the SAEs cannot be ranked, as something else moves the number, or its meaning differs.
+    """
+    there = [report for report in reports if metric in dict(report.results())]
+    pairs = [Common(there[0], other) for other in there[1:]]
+    if not pairs:
+        return None
+    spec = pairs[0].spec(metric)
+    main = spec.full(spec.headline)
+    if any(common.other_sizes(main) for common in pairs):
+        found = {common.instead(main) for common in pairs}
+        main = found.pop() if len(found) == 1 else None
+    if main is None or any(common.left_out(metric) or common.differing(main) for common in pairs):
+        return None
+    return main.split("/", 1)[1]
+
+
 def _equal_or_complement(one: Estimate | None, other: Estimate | None) -> bool:
     if one is None or other is None or one.value is None or other.value is None:
         return False
     return any(math.isclose(one.value, value, rel_tol=1e-5) for value in (other.value, 1 - other.value))
-
-
-def _section(data: Any, path: tuple[str, ...]) -> Mapping[str, Any]:
-    for key in path:
-        data = data.get(key) if isinstance(data, Mapping) else None
-    return data if isinstance(data, Mapping) else {}

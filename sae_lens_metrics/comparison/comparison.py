@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,12 +14,11 @@ from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.functional.significance import holm, student_p, welch_degrees_of_freedom
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Estimate, Report, write_atomically
-from sae_lens_metrics.results.sae_names import given_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CAVEAT", "Comparison", "Difference", "Verdict", "compare_reports", "read_reports", "result_files", "save_as"]
+__all__ = ["CAVEAT", "Comparison", "Difference", "Verdict", "compare_reports", "save_as"]
 
 Verdict = Literal["higher", "lower", "no difference beyond noise", "not tested"]
 
@@ -73,6 +73,10 @@ class Difference:
     """Why the number is not tested."""
     unpaired: str | None = None
     """Why the error is not that of differences unit by unit."""
+    by_size: bool = False
+    """Whether it is not tested because it depends on the number of latents, which differs."""
+    instead: str | None = None
+    """Full name of the number to look at instead, if it is not tested for that reason and there is one."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,28 @@ class Comparison:
         """How many numbers were tested, for which the p-values are corrected."""
         return sum(each.p is not None for each in self.differences)
 
+    def of(self, name: str, *, main: bool = False) -> list[Difference]:
+        """The differences of one report from the first.
+
+        Args:
+            name: The report's name.
+            main: Whether only main numbers are wanted, and those to look at instead of a main number that is not tested.
+        """
+        found = [each for each in self.differences if each.name == name]
+        wanted = {number for each in found if each.headline for number in (each.number, each.instead)}
+        return [each for each in found if each.number in wanted] if main else found
+
     def in_words(self) -> list[str]:
         """For each report, on how many main numbers it is better than the first, on how many the first is, and which are undecided."""
-        tested = [each for each in self.differences if each.headline and each.p is not None]
-        found: dict[str, dict[str, Judgement | None]] = {name: {} for name in self.names[1:]}
-        for each in tested:
-            found[each.name][each.number] = each.judgement
-        return [in_words(self.names[0], name, judged) for name, judged in found.items()]
+        return [in_words(self.names[0], name, self._judged(name)) for name in self.names[1:]]
+
+    def _judged(self, name: str) -> dict[str, Judgement | None]:
+        """What was found of a report's main numbers, or of those to look at instead, by what they are called in a sentence."""
+        main = self.of(name, main=True)
+        instead_of = {each.instead: each.number for each in main if each.headline and each.instead is not None}
+        tested = [each for each in main if each.p is not None]
+        called = [each.number + (f" in place of {instead_of[each.number]}" if each.number in instead_of else "") for each in tested]
+        return {words: each.judgement for words, each in zip(called, tested, strict=True)}
 
     def to_frame(self) -> "pd.DataFrame":
         """One row per difference, with the fields of ``Difference`` as columns."""
@@ -111,7 +130,7 @@ class Comparison:
         """The comparison as JSON types."""
         return {
             "format": "sae-lens-metrics comparison",
-            "format_version": "1.1",
+            "format_version": "1.2",
             "tested": self.tested,
             "in_words": self.in_words(),
             "caveat": CAVEAT,
@@ -139,8 +158,11 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
     the sum of squares, with the degrees of freedom of Welch (1947). The p-values are corrected for their number (Holm 1979): the
     probability of calling any difference that is none is at most ``alpha``.
 
-    Not tested are exact counts, numbers without any spread, baselines (which are not the SAE's own), and numbers that say the same as
-    another one. Which those are is fixed by their names. With more than two reports the correction is for all tests of all of them.
+    Left out, with a note that says why, are numbers that do not mean the same in both (another version of the metric, another setting),
+    and numbers that something else than the SAE moves which is not alike: the model, the hook, the length of the context, how much text
+    there is (``MetricSpec.given``). Not tested are exact counts, numbers without any spread, baselines (which are not the SAE's own),
+    numbers that say the same as another one, and, between SAEs of different numbers of latents, numbers that depend on that number.
+    Which those are is fixed by their names. With more than two reports the correction is for all tests of all of them.
 
     What the verdicts are about: these SAEs on text (or tasks) like this one's, and not the methods that trained them, for which it takes
     several training seeds of each. The errors do not hold what a metric draws at random, given its seed.
@@ -167,36 +189,6 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
     return Comparison(list(reports), _judged(differences, alpha), alpha, notes)
 
 
-def result_files(paths: Sequence[str | Path], names: str | None = None) -> dict[str, Path]:
-    """Result files by the shortest names that differ: of the files, or of their paths where two have the same name.
-
-    Args:
-        paths: The files.
-        names: What they are called instead, separated by commas.
-
-    Raises:
-        ConfigError: If there are more or fewer names than files.
-        ResultError: If there is no such file, with what to do.
-    """
-    files = [_result_file(Path(path)) for path in paths]
-    stems = [file.stem for file in dict.fromkeys(files)]
-    named: dict[str, Path] = {}
-    for i, file in enumerate(files):
-        name = file.stem if stems.count(file.stem) == 1 else str(file)
-        again = files[:i].count(file)
-        named[f"{name} ({again + 1})" if again else name] = file
-    return {name: named[old] for old, name in given_names(names, list(named)).items()}
-
-
-def read_reports(files: Mapping[str, Path]) -> dict[str, Report]:
-    """Reads what a comparison needs of result files: all but the examples, which are most of them.
-
-    Raises:
-        ResultError: If a file holds no result.
-    """
-    return {name: Report.load(file).without("examples", "explanations", "effects") for name, file in files.items()}
-
-
 def save_as(path: str | Path) -> str:
     """How ``Comparison.save`` writes to a path, ``".json"`` or ``".csv"``.
 
@@ -209,14 +201,6 @@ def save_as(path: str | Path) -> str:
     return suffix
 
 
-def _result_file(path: Path) -> Path:
-    if path.is_file():
-        return path
-    what = f"{str(path)!r} is a folder" if path.is_dir() else f"there is no file {str(path)!r}"
-    how = f"sae-lens-metrics evaluate {path} --dataset DATASET" if path.is_dir() else "sae-lens-metrics evaluate RELEASE SAE_ID"
-    raise ResultError(f"{what}: a comparison is of result files, give their names; an SAE is evaluated first ({how} writes such a file)")
-
-
 # --- one pair of reports -----------------------------------------------------------------------------------------------------
 
 
@@ -225,16 +209,38 @@ def _differences(first: tuple[str, Report], second: tuple[str, Report]) -> tuple
     common = Common(first[1], second[1])
     left_out = {metric: common.left_out(metric) for metric, _ in first[1].results()}
     others = dict(second[1].estimates())
-    found = []
+    found, apart = [], {}
     for number, estimate in first[1].estimates():
         other = others.get(number)
-        if left_out.get(_metric(number)) is None and other is not None and estimate.value is not None and other.value is not None:
+        if left_out.get(_metric(number)) is not None or other is None or estimate.value is None or other.value is None:
+            continue
+        apart[number] = common.differing(number)
+        if apart[number] is None:
             found.append(_difference(number, (first[0], estimate), (second[0], other), common))
     notes = [f"{metric} is left out, its numbers do not mean the same: {reason}" for metric, reason in left_out.items() if reason]
-    notes += _missing(first, second)
+    notes += [*_apart(apart), *_missing(first, second)]
     if not found:
         raise ResultError(f"{first[0]} and {second[0]} have no number in common that can be compared. {'. '.join(notes)}".rstrip())
-    return found, [*notes, *_unpaired(found), *common.notes()]
+    return found, [*notes, *_of_other_sizes(found, common), *_unpaired(found), *common.notes()]
+
+
+def _apart(reasons: Mapping[str, str | None]) -> Iterator[str]:
+    """Which numbers are left out because of what else they depend on; a metric's name stands for all of its numbers."""
+    for metric, pairs in groupby(reasons.items(), key=lambda pair: _metric(pair[0])):
+        of_metric = dict(pairs)
+        for reason in dict.fromkeys(each for each in of_metric.values() if each is not None):
+            numbers = [number for number, each in of_metric.items() if each == reason]
+            said = [metric] if len(numbers) == len(of_metric) else numbers
+            yield f"{', '.join(said)} {'is left out, as it depends' if len(said) == 1 else 'are left out, as they depend'} on {reason}"
+
+
+def _of_other_sizes(differences: list[Difference], common: Common) -> Iterator[str]:
+    """Why numbers that depend on the number of latents are not tested, each reason once with its numbers."""
+    numbers: dict[str, list[str]] = {}
+    for each in differences:
+        if each.by_size:
+            numbers.setdefault(common.number(each.number).depends_on_size, []).append(each.number)
+    return (f"not tested between SAEs of different d_sae: {', '.join(names)} ({reason})" for reason, names in numbers.items())
 
 
 def _missing(first: tuple[str, Report], second: tuple[str, Report]) -> Iterator[str]:
@@ -283,6 +289,10 @@ def _difference(number: str, first: tuple[str, Estimate], second: tuple[str, Est
     unpaired = common.unpaired(_metric(number), a, b)
     stderr, df = _independent(a, b) if unpaired else _paired(a, b)
     found = replace(found, stderr=stderr, df=df, paired=unpaired is None, unpaired=unpaired)
+    if sizes := common.other_sizes(number):
+        instead = common.instead(number)
+        advice = f", see {instead}" if instead else ""
+        return replace(found, by_size=True, instead=instead, untested=f"depends on d_sae ({sizes}){advice}")
     untested = _untested(found, common)
     if untested is not None:
         return replace(found, untested=untested)
@@ -313,8 +323,7 @@ def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None
 
 def _untested(found: Difference, common: Common) -> str | None:
     """Why a difference with an error is not tested."""
-    metric, name = found.number.split("/", 1)
-    number = common.spec(metric).number(name)
+    metric, number = _metric(found.number), common.number(found.number)
     if number.baseline_of is not None:
         return "a baseline"
     if number.same_as is not None:

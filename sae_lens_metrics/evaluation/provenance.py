@@ -29,11 +29,22 @@ def provenance(subject: Subject, corpus: Corpus, config: MetricsConfig, seconds:
         "seconds": round(seconds, 3),
         "config": config.to_dict(),
         "metric_versions": {name: metric_spec(name).version for name in (SANITY, *config.names)},
+        "units": _units(config),
         "sae": subject.describe(),
+        "model_sha256": subject.site.model_hash(),
         "corpus": corpus.describe(),
         "versions": packages(),
         "device": str(subject.device),
     }
+
+
+def _units(config: MetricsConfig) -> dict[str, dict[str, int]]:
+    """How many sampling units metrics were asked for that are none of text, by metric and by what a unit is; some may be missing."""
+    found = {}
+    for spec in map(metric_spec, config.names):
+        if spec.units is not None and spec.count_units is not None:
+            found[spec.name] = {spec.units.of: spec.count_units(config.settings[spec.name])}
+    return found
 
 
 def packages() -> dict[str, str | None]:

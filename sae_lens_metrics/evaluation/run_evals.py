@@ -50,7 +50,8 @@ def run_evals(
 
     Returns:
         SAELens's metrics by category, with each metric as one more category (``"shrinkage"`` is SAELens's too and gains entries),
-        standard errors under the same name with ``_stderr``; and SAELens's per-latent metrics, unchanged.
+        standard errors under the same name with ``_stderr``, over how many tasks or latents with ``_n``; and SAELens's per-latent
+        metrics, unchanged.
 
     Raises:
         ConfigError: If an inference SAE comes with an activation scaler that is not folded into it.

@@ -5,6 +5,7 @@ A metric is a callable ``context -> MetricResult`` and a ``MetricSpec``. Other p
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -169,7 +170,7 @@ def spec_of_result(name: str, numbers: Iterable[str]) -> MetricSpec:
     if spec.numbers:
         return spec
     plain = {number: Number(number.replace("_", " "), shown=True, followed=i == 0) for i, number in enumerate(numbers)}
-    return MetricSpec(spec.name, spec.title, numbers=plain, version=spec.version)
+    return replace(spec, numbers=plain)
 
 
 def _loaded(point: EntryPoint) -> MetricSpec:

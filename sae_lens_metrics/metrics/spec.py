@@ -7,15 +7,30 @@ knows a metric or a number by name.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.figure_specs import FigureSpec
 
-__all__ = ["Better", "Effect", "LatentColumn", "MetricSpec", "Number", "Scale", "Units", "moves_nothing", "moves_sample", "names_units"]
+__all__ = [
+    "Better",
+    "Effect",
+    "Given",
+    "LatentColumn",
+    "MetricSpec",
+    "Number",
+    "Scale",
+    "Units",
+    "moves_nothing",
+    "moves_sample",
+    "names_units",
+]
 
 Better = Literal["lower", "higher", "one"]
 Effect = Literal["meaning", "sample", "units", "nothing"]
+Given = Literal["model", "hook", "context", "bos", "text_size"]
+"""What a number may depend on besides the SAE: the model, the hook, the length of a sequence, whether it begins with BOS, how much text
+there is. Which text that is moves every number on text, and is told of beside a comparison."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,13 @@ class Number:
 
     mirrors: str | None = None
     """Full name of another metric's number that says the same on the same text, being equal to it or to one minus it."""
+    given: tuple[Given, ...] | None = None
+    """What has to be alike for it to be compared; ``None`` for what the metric says of all its numbers."""
+    depends_on_size: str = ""
+    """Why it depends on the number of latents as such, in a clause; it is not tested between SAEs that differ in it. Empty where it does
+    not."""
+    instead: str = ""
+    """The metric's number to look at instead, between such SAEs."""
     over: str = ""
     """What the units are that it is a mean over, where that is not obvious: ``"those whose explanation fires"``."""
 
@@ -146,6 +168,11 @@ class MetricSpec:
     """Changes when its numbers change; results of different versions are not compared."""
     units: Units | None = None
     """Where its sampling units stand, if they are none of text."""
+    given: tuple[Given, ...] = get_args(Given)
+    """What has to be alike for its numbers to be compared, besides their versions and settings: what would move them if the SAE were the
+    same. By default all that there is: a comparison that is left out is a smaller mistake than one that is wrong."""
+    cut_by: str = ""
+    """Full name of the setting that longer sequences are cut by, such as ``"overlap.context"``: its numbers know no longer context."""
     figures: tuple[FigureSpec, ...] = ()
     """What to draw of it."""
     latents: tuple[LatentColumn, ...] = ()
@@ -168,6 +195,11 @@ class MetricSpec:
             name: Its name within the metric, such as ``"loss"``.
         """
         return self.numbers.get(name) or Number(name.replace("_", " "))
+
+    def given_of(self, name: str) -> tuple[Given, ...]:
+        """What has to be alike for a number to be compared."""
+        own = self.number(name).given
+        return self.given if own is None else own
 
     def full(self, name: str) -> str:
         """A number's full name, such as ``"probe/loss"``."""

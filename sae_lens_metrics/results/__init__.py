@@ -11,7 +11,8 @@ from sae_lens_metrics.results.explanation import (
 from sae_lens_metrics.results.files import write_atomically
 from sae_lens_metrics.results.latent_effects import LatentEffects, TokenChange
 from sae_lens_metrics.results.metric_result import FiringExample, Histogram, MetricResult, Row
-from sae_lens_metrics.results.report import Report, summary
+from sae_lens_metrics.results.report import Report
+from sae_lens_metrics.results.summary import summary
 
 __all__ = [
     "Estimate",

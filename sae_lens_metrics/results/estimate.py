@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 __all__ = ["Estimate"]
 
+_TEXT = frozenset({"documents", "sequences", "tokens"})
 _DIGITS = 6
 """Significant digits of an influence: a thousand of them take some 12 KB in a file."""
 
@@ -45,6 +46,11 @@ class Estimate:
     def absent(cls, reason: str, *, of: str, n: int = 0) -> "Estimate":
         """An estimate that could not be computed."""
         return cls(value=None, stderr=None, n=n, of=of, reason=reason)
+
+    @property
+    def is_over_text(self) -> bool:
+        """Whether its sampling units are pieces of the text that everything is evaluated on."""
+        return self.of in _TEXT
 
     def function(self, value: float, slope: float) -> "Estimate":
         """A smooth function f of the estimate, by the delta method: the error is |f'| times its error, influences are f' times its own.

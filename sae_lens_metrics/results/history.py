@@ -27,7 +27,7 @@ class Point:
     final: bool
     """Whether it was made after the last step."""
     values: dict[str, float]
-    """Numbers by full name, and their standard errors under the same name with ``_stderr``, as ``Report.flat`` gives them."""
+    """Numbers by full name, and their standard errors under the same name with ``_stderr``, and so on, as ``Report.flat`` gives them."""
 
 
 @dataclass(frozen=True)

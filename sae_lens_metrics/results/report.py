@@ -17,7 +17,7 @@ from sae_lens_metrics.results.older_formats import OLDER_MAJOR, upgraded
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Report", "summary"]
+__all__ = ["Report"]
 
 Part = Literal["influences", "tables", "histograms", "examples", "explanations", "effects"]
 
@@ -92,15 +92,46 @@ class Report:
         """
         return replace(self, provenance=_merged(self.provenance, more))
 
+    def section(self, *path: str) -> Mapping[str, Any]:
+        """A section of the provenance; empty where there is none.
+
+        Args:
+            path: Its name, after those of the sections that it is in.
+        """
+        found: Any = self.provenance
+        for name in path:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found if isinstance(found, Mapping) else {}
+
     def flat(self) -> dict[str, float]:
-        """The present values by full name, and their standard errors under the same name with ``_stderr``."""
+        """The present values by full name, and their standard errors under the same name with ``_stderr``.
+
+        Where a number is over something else than text (tasks, or some of the latents), over how many stands under its name with ``_n``:
+        means over 49 tasks and over 61 are not the same number.
+        """
         values: dict[str, float] = {}
         for key, estimate in self.estimates():
             if estimate.value is not None:
                 values[key] = estimate.value
             if estimate.stderr is not None:
                 values[f"{key}_stderr"] = estimate.stderr
+            if estimate.value is not None and not estimate.is_over_text and not self._is_over_all_latents(estimate):
+                values[f"{key}_n"] = estimate.n
         return values
+
+    def asked(self, metric: str, of: str) -> int | None:
+        """Over how many units a number would be if none were missing; ``None`` where nobody says, as for documents.
+
+        Args:
+            metric: The number's metric.
+            of: What a unit is, as ``Estimate.of`` says it.
+        """
+        if of == "latents":
+            return self.section("sae").get("d_sae")
+        return self.section("units", metric).get(of)
+
+    def _is_over_all_latents(self, estimate: Estimate) -> bool:
+        return estimate.of == "latents" and estimate.n == self.asked("", "latents")
 
     def to_frame(self) -> "pd.DataFrame":
         """One row per estimate: metric, name, value, stderr, n, of, reason."""
@@ -166,21 +197,6 @@ class Report:
             return cls.from_dict(data)
         except ResultError as error:
             raise ResultError(f"{path}: {error}") from error
-
-
-def summary(reports: Mapping[str, Report]) -> "pd.DataFrame":
-    """Several SAEs in one table: a row for each, with its architecture, its size, and every number and standard error by full name.
-
-    Args:
-        reports: Reports by the SAEs' names; on the same corpus and seed they can be compared row by row.
-    """
-    import pandas as pd
-
-    rows = {
-        name: {key: report.provenance.get("sae", {}).get(key) for key in ("architecture", "d_sae", "hook_name")} | report.flat()
-        for name, report in reports.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

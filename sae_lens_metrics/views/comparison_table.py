@@ -15,6 +15,8 @@ __all__ = ["print_comparison"]
 
 _STYLES = {"higher": "", "lower": "", "no difference beyond noise": "", "not tested": "dim"}
 _JUDGED = {"better": "green", "worse": "red"}
+_VERDICT = max(map(len, _STYLES))
+"""Characters of the longest verdict; only why a number is not tested may be longer, and is folded."""
 _WIDE = 120
 """Columns of a terminal on which the errors of both values fit too."""
 
@@ -26,14 +28,13 @@ def print_comparison(comparison: Comparison, console: Console | None = None, *, 
         comparison: The comparison.
         console: Where to print; default the terminal.
         everything: Whether to show baselines, and numbers that say the same as others, too.
-        brief: Whether to show main numbers only.
+        brief: Whether to show main numbers only, and those to look at instead of one that is not tested.
     """
     console = console or Console()
-    shown = [each for each in comparison.differences if each.headline or not brief]
-    for words, (name, differences) in zip(comparison.in_words(), groupby(shown, key=lambda each: each.name), strict=True):
+    for words, name in zip(comparison.in_words(), comparison.names[1:], strict=True):
         console.print(_plain(f"first: {comparison.names[0]}, second: {name}"), soft_wrap=True)
         console.print(_plain(f"{words}."), style="bold")
-        console.print(_table(list(differences), everything=everything, wide=console.width >= _WIDE))
+        console.print(_table(comparison.of(name, main=brief), everything=everything, wide=console.width >= _WIDE))
     for text in _remarks(comparison):
         console.print(_plain(text))
 
@@ -45,7 +46,7 @@ def _table(differences: list[Difference], *, everything: bool, wide: bool) -> Ta
     table.add_column("", overflow="fold")
     for heading in ("first", "second", "difference"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("the second is", no_wrap=wide)
+    table.add_column("the second is", min_width=_VERDICT if wide else None)
     if wide:
         table.add_column("so it is", no_wrap=True)
     for metric, rows in groupby(differences, key=lambda each: each.number.split("/")[0]):
@@ -59,8 +60,8 @@ def _table(differences: list[Difference], *, everything: bool, wide: bool) -> Ta
 
 
 def _is_shown(each: Difference) -> bool:
-    """Whether a number is tested, or exact; not baselines and numbers that say the same as others."""
-    return each.p is not None or not (each.first_stderr and each.second_stderr)
+    """Whether a number is tested, is not for a reason to know, or is exact; not baselines and numbers that say the same as others."""
+    return each.p is not None or each.by_size or not (each.first_stderr and each.second_stderr)
 
 
 def _row(each: Difference, *, wide: bool) -> list[Text]:

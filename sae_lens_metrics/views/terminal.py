@@ -12,6 +12,7 @@ from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.metrics.spec import Number
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.results.in_words import with_error
+from sae_lens_metrics.views.units import units_to_tell
 
 __all__ = ["print_reports", "print_sweep"]
 
@@ -44,14 +45,15 @@ def _print_overview(reports: Mapping[str, Report], console: Console) -> None:
     """The main numbers of many reports, and how many warnings each has; the result files tell which."""
     estimates = {name: dict(report.estimates()) for name, report in reports.items()}
     shown = [key for key in _overview(reports.values()) if any(key in each for each in estimates.values())]
-    table = Table(caption="value ± standard error; warnings are in the result files", caption_justify="left")
+    units = {key: dict(zip(reports, units_to_tell(key, list(reports.values())), strict=True)) for key in shown}
+    table = Table(caption=f"{_caption(each.values() for each in units.values())}; warnings are in the result files", caption_justify="left")
     table.add_column("", overflow="fold")
     for key in shown:
         metric, name = key.split("/")
         table.add_column(f"{metric}/\n{name.replace('_', ' ')}", justify="right")
     table.add_column("warnings", justify="right")
     for name, report in reports.items():
-        cells = [_cell(estimates[name].get(key)) for key in shown]
+        cells = [_cell(estimates[name].get(key), units[key][name]) for key in shown]
         table.add_row(escape(name), *cells, str(len(report.warnings)))
     console.print(table)
 
@@ -83,7 +85,7 @@ def print_reports(reports: Mapping[str, Report], console: Console | None = None)
     console = console or Console()
     explain = console.width >= _EXPLAINING_WIDTH
     bars = console.is_terminal and _width(reports) + len(reports) * (3 + _BAR_WIDTH) <= console.width
-    table = Table(caption="value ± standard error", caption_justify="left")
+    table = Table(caption_justify="left")
     table.add_column()
     for name in reports:
         table.add_column(escape(name), justify="right", no_wrap=True)
@@ -91,13 +93,13 @@ def print_reports(reports: Mapping[str, Report], console: Console | None = None)
             table.add_column(width=_BAR_WIDTH)
     if explain:
         table.add_column("what it is", style="dim")
-    results = [dict(report.results()) for report in reports.values()]
     shown: list[_Row] = []
-    for metric in dict.fromkeys(metric for result in results for metric in result):
+    for metric in dict.fromkeys(metric for report in reports.values() for metric, _ in report.results()):
         table.add_section()
-        for row in _rows(metric, [result[metric].estimates if metric in result else {} for result in results]):
+        for row in _rows(metric, list(reports.values())):
             table.add_row(*row.cells(bars=bars, explain=explain), style=row.style)
             shown.append(row)
+    table.caption = _caption(row.units for row in shown)
     console.print(table)
     for text in _below(reports, [] if explain else shown):
         console.print(text, highlight=False)
@@ -110,6 +112,8 @@ class _Row:
     name: str
     number: Number
     estimates: list[Estimate | None]
+    units: list[int | None]
+    """Over how many units each is, where that must be told."""
     full: float | None
     """What a whole bar stands for; ``None`` for no bars."""
     style: str
@@ -117,8 +121,8 @@ class _Row:
     def cells(self, *, bars: bool, explain: bool) -> Iterator[RenderableType]:
         """The cells of the table."""
         yield escape(self.name)
-        for estimate in self.estimates:
-            yield _cell(estimate)
+        for estimate, units in zip(self.estimates, self.units, strict=True):
+            yield _cell(estimate, units)
             if bars:
                 yield self._bar(None if estimate is None else estimate.value)
         if explain:
@@ -130,8 +134,9 @@ class _Row:
         return Bar(self.full, 0, min(max(value, 0), self.full), width=_BAR_WIDTH, color="bright_black" if self.style == "dim" else "cyan")
 
 
-def _rows(metric: str, columns: list[dict[str, Estimate]]) -> Iterator[_Row]:
+def _rows(metric: str, reports: list[Report]) -> Iterator[_Row]:
     """The numbers of a metric that a reader wants to see: those that any of the reports has. Baselines stand back, the main one out."""
+    columns = [result.estimates if result is not None else {} for result in (dict(report.results()).get(metric) for report in reports)]
     spec = spec_of_result(metric, _there(columns))
     baselines = spec.baselines()
     compared = {spec.headline, *baselines}
@@ -139,7 +144,8 @@ def _rows(metric: str, columns: list[dict[str, Estimate]]) -> Iterator[_Row]:
     for name, number in _shown(metric, columns).items():
         full = 1.0 if number.is_share else largest if name in compared and baselines else None
         style = "bold" if name == spec.headline else "dim" if name in baselines else ""
-        yield _Row(f"{metric}/{name}", number, [column.get(name) for column in columns], full, style)
+        units = units_to_tell(f"{metric}/{name}", reports)
+        yield _Row(f"{metric}/{name}", number, [column.get(name) for column in columns], units, full, style)
 
 
 def _below(reports: Mapping[str, Report], unexplained: Iterable[_Row]) -> Iterator[str]:
@@ -199,5 +205,14 @@ def _absences(report: Report) -> Iterator[str]:
     return (f"{metric}/{name}: {reason}" for (metric, reason), name in first.items())
 
 
-def _cell(estimate: Estimate | None) -> str:
-    return "-" if estimate is None or estimate.value is None else with_error(estimate.value, estimate.stderr)
+def _cell(estimate: Estimate | None, units: int | None) -> str:
+    """A value with its error, and over how many units it is, if that must be told."""
+    if estimate is None or estimate.value is None:
+        return "-"
+    return with_error(estimate.value, estimate.stderr) + ("" if units is None else f" n={units}")
+
+
+def _caption(units: Iterable[Iterable[int | None]]) -> str:
+    """What the cells hold."""
+    told = any(each is not None for row in units for each in row)
+    return "value ± standard error" + ("; n: over how many tasks or latents, where that is not all or not the same" if told else "")

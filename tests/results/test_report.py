@@ -46,7 +46,8 @@ def test_save_and_load(tmp_path):
 
 
 def test_flat_and_frame():
-    assert report().flat() == {"sanity/l0": 16.0, "sanity/l0_stderr": 0.5, "probe/loss": 0.5, "probe/loss_stderr": 0.01}
+    probe = {"probe/loss": 0.5, "probe/loss_stderr": 0.01, "probe/loss_n": 8}
+    assert report().flat() == {"sanity/l0": 16.0, "sanity/l0_stderr": 0.5, **probe}
     frame = report().to_frame().set_index(["metric", "name"])
     assert frame.loc[("probe", "loss"), "stderr"] == 0.01
     assert pd.isna(frame.loc[("probe", "gone"), "value"])
@@ -214,6 +215,29 @@ def test_a_report_does_not_flood_a_notebook():
     example = FiringExample(0, "top", 0, ["a"] * 9, [1.0] * 9, [0.0] * 9)
     result = MetricResult({"x": Estimate(1.0, 0.1, 2, "latents")}, {"t": [{"latent": i} for i in range(999)]}, examples=[example] * 999)
     assert len(repr(Report(sanity=result, metrics={"m": result}))) < 500
+
+
+def test_over_how_many_units_a_number_is_stands_beside_it_unless_it_is_all_of_the_text_or_all_latents():
+    estimates = {
+        "text": Estimate(1.0, 0.1, 30, "documents"),
+        "share": Estimate(0.1, None, 900, "tokens", "exact"),
+        "whole": Estimate(5.0, None, 96, "latents", "exact"),
+        "some": Estimate(0.5, 0.1, 7, "latents"),
+        "tasks": Estimate(0.4, 0.1, 49, "tasks"),
+        "one": Estimate(0.4, None, 1, "tasks", "one task has no standard error"),
+        "gone": Estimate.absent("nothing", of="tasks"),
+    }
+    one = Report(MetricResult({}), {"m": MetricResult(estimates)}, provenance={"sae": {"d_sae": 96}, "units": {"m": {"tasks": 61}}})
+    assert {key: value for key, value in one.flat().items() if key.endswith("_n")} == {"m/some_n": 7, "m/tasks_n": 49, "m/one_n": 1}
+    assert (one.asked("m", "tasks"), one.asked("m", "latents"), one.asked("m", "documents"), one.asked("other", "tasks")) == (
+        61,
+        96,
+        None,
+        None,
+    )
+    damaged = Report(MetricResult({}), {"m": MetricResult(estimates)}, provenance={"sae": None, "units": 3})
+    assert damaged.flat()["m/whole_n"] == 96
+    assert damaged.asked("m", "tasks") is None
 
 
 def test_an_interval_is_students():

@@ -68,6 +68,55 @@ def test_no_line_is_wider_than_the_terminal(width):
     assert bool(BLOCKS & set(text)) == (width >= 110)
 
 
+def over(tasks, explained, *, asked=61, d_sae=96, documents=8):
+    """A report whose means are over some of the tasks and of the latents."""
+    sanity = MetricResult(
+        {"l0": Estimate(16.25, 0.5, documents, "documents"), "dead_latents": Estimate(0.5, None, d_sae, "latents", "exact")}
+    )
+    metrics = {
+        "probe": MetricResult({"loss": Estimate(0.4, 0.01, tasks, "tasks")}),
+        "n2g": MetricResult({"f1": Estimate(0.25, 0.01, explained, "latents"), "dead": Estimate(1.0, None, d_sae, "latents", "exact")}),
+    }
+    return Report(sanity, metrics, provenance={"sae": {"d_sae": d_sae}, "units": {"probe": {"tasks": asked}} if asked else {}})
+
+
+def test_over_how_many_tasks_and_latents_a_mean_is_where_some_are_missing():
+    text = printed({"some": over(49, 90)})
+    rows = lines(text)
+    assert rows["probe/loss"][0] == "0.400 ± 0.010 n=49"
+    assert rows["n2g/f1"][0] == "0.250 ± 0.010 n=90"
+    assert rows["n2g/dead"][0] == "1"
+    assert rows["sanity/l0"][0] == "16.25 ± 0.50"
+    assert "n: over how many tasks or latents" in text
+    all_of_them = printed({"all": over(61, 96)})
+    assert "n=" not in all_of_them
+    assert "n: over how many" not in all_of_them
+
+
+@pytest.mark.parametrize("asked", [61, None])
+def test_means_over_other_tasks_look_different_side_by_side(asked):
+    """Also where each has all that it was asked for, or nobody says; what all the latents of two SAEs are may differ."""
+    rows = lines(printed({"offline": over(49, 96, asked=asked and 49), "all": over(61, 192, asked=asked, d_sae=192, documents=9)}))
+    assert rows["probe/loss"][:2] == ["0.400 ± 0.010 n=49", "0.400 ± 0.010 n=61"]
+    assert rows["n2g/f1"][:2] == ["0.250 ± 0.010"] * 2
+    assert rows["sanity/l0"][:2] == ["16.25 ± 0.50"] * 2
+    assert "n=" not in printed({"one": over(61, 96, asked=asked), "two": over(61, 96, asked=asked)})
+
+
+def test_so_they_do_in_the_overview_of_many_saes():
+    reports = {f"{i}": over(49 + i % 2, 96) for i in range(6)}
+    out = io.StringIO()
+    report_of_all = {name: name for name in reports}
+    print_sweep(report_of_all, reports, {}, Console(file=out, width=140))
+    assert "n2g" in out.getvalue()
+    assert "n=" not in out.getvalue()  # of the probe its held-out loss is in the overview, which these reports lack
+    for each in reports.values():
+        each.metrics["probe"].estimates["held_out_loss"] = each.metrics["probe"].estimates["loss"]
+    print_sweep(report_of_all, reports, {}, Console(file=out, width=140))
+    assert "0.400 ± 0.010 n=49" in out.getvalue()
+    assert "0.400 ± 0.010 n=50" in out.getvalue()
+
+
 def test_a_metric_of_another_package_shows_every_number():
     assert lines(printed({"one": report(other=3.5)}))["other/mine"][0] == "3.5"
 

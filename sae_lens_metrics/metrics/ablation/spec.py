@@ -114,6 +114,7 @@ SPEC = MetricSpec(
         "paper": {"sequences": 4_096, "positions": 32},
     },
     cost=_cost,
+    given=("model", "hook"),
     figures=(
         NumbersFigure(
             "sparsity",

@@ -6,7 +6,7 @@ from typing import Any
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.figure_specs import LadderFigure
-from sae_lens_metrics.metrics.spec import MetricSpec, Number, Scale
+from sae_lens_metrics.metrics.spec import Given, MetricSpec, Number, Scale
 
 __all__ = ["SPEC", "ExplanationConfig"]
 
@@ -42,6 +42,9 @@ _BASELINES = {
     "bias": ("decoder bias", "… with what no latent at all decodes to"),
     "zeroed": ("zeros", "… with zeros"),
 }
+_SHARES: tuple[Given, ...] = ("model", "hook", "context", "text_size")
+_LOSSES: tuple[Given, ...] = (*_SHARES, "bos")
+"""What has to be alike: explanations, and the baselines that know tokens, get better with more text."""
 _SHOWN = ("clean", "reconstruction", "explanation", "bigram", "unigram", "bias", "zeroed")
 _ORDER = ("clean", "reconstruction", "explanation", "explained_latents", "bigram", "unigram", "mean", "bias", "zeroed")
 
@@ -61,6 +64,7 @@ def _numbers() -> Iterator[tuple[str, Number]]:
                 followed=name == "explanation",
                 baseline_of="ce_explanation" if is_baseline else None,
                 baseline=called if is_baseline or name == "reconstruction" else "",
+                given=_LOSSES,
             ),
         )
     for other, words in (("bigram", "below 0: the explanations tell more than two tokens"), ("reconstruction", "… to the reconstruction")):
@@ -123,6 +127,8 @@ SPEC = MetricSpec(
     needs=("n2g",),
     version=2,
     cost=_cost,
+    given=_SHARES,
+    cut_by="n2g.context",
     figures=(
         LadderFigure(
             "losses",

@@ -57,6 +57,7 @@ def _cost(settings: N2GConfig, scale: Scale, others: Mapping[str, Any]) -> float
 
 
 _SHARE = "share of latents"
+_RARE = "of more latents more fire too rarely to have all the examples that an explanation is built from"
 
 SPEC = MetricSpec(
     name="n2g",
@@ -76,6 +77,8 @@ SPEC = MetricSpec(
             shown=True,
             followed=True,
             over="those whose explanation fires",
+            depends_on_size=_RARE,
+            instead="precision_full_sample",
         ),
         "recall": Number(
             "recall, mean over latents",
@@ -84,9 +87,19 @@ SPEC = MetricSpec(
             "… share of the latent's activations that it predicts",
             shown=True,
             followed=True,
+            depends_on_size=_RARE,
+            instead="recall_full_sample",
         ),
         "f1": Number(
-            "F1, mean over latents", "share", "higher", "… harmonic mean, latent by latent", shown=True, followed=True, overview=True
+            "F1, mean over latents",
+            "share",
+            "higher",
+            "… harmonic mean, latent by latent",
+            shown=True,
+            followed=True,
+            overview=True,
+            depends_on_size=_RARE,
+            instead="f1_full_sample",
         ),
         "f1_full_sample": Number(
             "F1, mean over latents with a full sample",
@@ -106,8 +119,22 @@ SPEC = MetricSpec(
         "f1_by_density": Number(
             "F1, latents weighted by how often they fire", "share", "higher", "… latents weighted by how often they fire", shown=True
         ),
-        "f1_sparse": Number("F1, mean over latents that fire on at most 10 % of tokens", "share", "higher", shown=False),
-        "recall_text": Number("recall on all positions of the second half, mean over latents", "share", "higher", shown=False),
+        "f1_sparse": Number(
+            "F1, mean over latents that fire on at most 10 % of tokens",
+            "share",
+            "higher",
+            shown=False,
+            depends_on_size=_RARE,
+            instead="f1_full_sample",
+        ),
+        "recall_text": Number(
+            "recall on all positions of the second half, mean over latents",
+            "share",
+            "higher",
+            shown=False,
+            depends_on_size=_RARE,
+            instead="recall_full_sample",
+        ),
         "explained": Number("explained latents", "latents", None, "latents explained, of those asked about", shown=True),
         "dead": Number(
             "latents that never fire in the half of the text that explanations are built from",
@@ -132,6 +159,8 @@ SPEC = MetricSpec(
     settings=N2GConfig,
     presets={"train": {"latents": 32, "tokens": 0, "max_length": 16}, "paper": {"tokens": 2_097_152}},
     cost=_cost,
+    given=("model", "context", "text_size"),
+    cut_by="n2g.context",
     figures=(
         NumbersFigure(
             "precision_recall",

@@ -1,7 +1,7 @@
 """What the metric "probe" says about itself."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,10 +66,14 @@ _MEANINGS = {
 }
 
 
+_LUCK = "the best of more latents is better by luck alone"
+
+
 def _numbers() -> Iterator[tuple[str, Number]]:
     for name, (label, unit, better) in _MEASURES.items():
         followed, overview = name in ("loss", "held_out_loss"), name == "held_out_loss"
-        yield name, Number(label, unit, better, _MEANINGS[name], shown=name != "held_out_auc", followed=followed, overview=overview)
+        number = Number(label, unit, better, _MEANINGS[name], shown=name != "held_out_auc", followed=followed, overview=overview)
+        yield name, replace(number, depends_on_size=_LUCK, instead="held_out_loss") if name == "loss" else number
     for prefix, what in list(_CANDIDATES.items())[1:]:
         for name, (label, unit, _) in _MEASURES.items():
             called, meaning = _BASELINES.get(prefix + name, ("", f"the same of {what}"))
@@ -102,6 +106,8 @@ def _numbers() -> Iterator[tuple[str, Number]]:
                 followed=other == "random",
                 difference_of=("loss", f"{other}_loss"),
                 same_given=("loss", f"{other}_loss") if other != "shuffled" else None,
+                depends_on_size=_LUCK if other == "channels" else "",  # the others are of as many candidates, and as lucky
+                instead="held_out_loss" if other == "channels" else "",
             ),
         )
 
@@ -139,6 +145,7 @@ SPEC = MetricSpec(
     settings=ProbeConfig,
     presets={"train": {"examples": 200, "max_tokens": 64}, "paper": {"tasks": ["all"]}},
     cost=_cost,
+    given=(),
     count_units=_tasks,
     files=_files,
     units=Units(of="tasks", table="tasks", key="task", fingerprint="fingerprint", called="probe tasks"),

@@ -1,8 +1,11 @@
 """What the sanity line says about itself."""
 
-from sae_lens_metrics.metrics.spec import MetricSpec, Number
+from sae_lens_metrics.metrics.spec import Given, MetricSpec, Number
 
 __all__ = ["L0", "SPEC"]
+
+_LOSS: tuple[Given, ...] = ("model", "hook", "context", "bos")
+"""What a loss with something in place of the activation depends on. What it adds to the model's own is about the same in any context."""
 
 SPEC = MetricSpec(
     name="sanity",
@@ -25,16 +28,34 @@ SPEC = MetricSpec(
             overview=True,
         ),
         "dead_latents": Number(
-            "fraction of dead latents", "share", "lower", "fraction that never fires on the whole text", shown=True, followed=True
+            "fraction of dead latents",
+            "share",
+            "lower",
+            "fraction that never fires on the whole text",
+            shown=True,
+            followed=True,
+            given=("text_size",),
         ),
         "ce_clean": Number(
-            "loss of the model, nats", "nats", None, "next-token loss of the model, nats", shown=True, baseline_of="ce_reconstructed"
+            "loss of the model, nats",
+            "nats",
+            None,
+            "next-token loss of the model, nats",
+            shown=True,
+            baseline_of="ce_reconstructed",
+            given=("model", "context", "bos"),
         ),
         "ce_reconstructed": Number(
-            "loss with the reconstruction in place, nats", "nats", "lower", "… with the reconstruction in place", shown=True
+            "loss with the reconstruction in place, nats", "nats", "lower", "… with the reconstruction in place", shown=True, given=_LOSS
         ),
         "ce_zeroed": Number(
-            "loss with zeros in place, nats", "nats", None, "… with zeros in place", shown=True, baseline_of="ce_reconstructed"
+            "loss with zeros in place, nats",
+            "nats",
+            None,
+            "… with zeros in place",
+            shown=True,
+            baseline_of="ce_reconstructed",
+            given=_LOSS,
         ),
         "kl_divergence": Number(
             "KL divergence of the outputs, nats",
@@ -43,6 +64,7 @@ SPEC = MetricSpec(
             "of the model's outputs with the reconstruction in place from those without, nats",
             shown=True,
             followed=True,
+            given=("model", "hook"),
         ),
         "loss_recovered": Number(
             "share of the loss recovered",
@@ -53,8 +75,10 @@ SPEC = MetricSpec(
             followed=True,
             overview=True,
             same_given=("ce_reconstructed", "ce_clean"),
+            given=("model", "hook"),
         ),
     },
+    given=(),
     compute="sae_lens_metrics.metrics.sanity.compute:sanity",
 )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sae_lens_metrics.metrics.figure_specs import DistributionFigure, NumbersFigure
-from sae_lens_metrics.metrics.spec import MetricSpec, Number, Scale, moves_sample
+from sae_lens_metrics.metrics.spec import Given, MetricSpec, Number, Scale, moves_sample
 
 __all__ = ["SPEC", "ShrinkageConfig"]
 
@@ -24,6 +24,10 @@ def _cost(settings: ShrinkageConfig, scale: Scale, others: Mapping[str, Any]) ->
     """Sequences are run up to the hook and three times on from it."""
     return min(settings.tokens, scale.tokens) / scale.tokens
 
+
+_LOSS: tuple[Given, ...] = ("model", "hook", "context", "bos")
+_ADDED: tuple[Given, ...] = ("model", "hook")
+"""What losses depend on besides the SAE, and what differences of two of them do, as do changes in units of the activation."""
 
 _READ = "With the latents that the SAE gives, and with the best values of the same active latents. Lower is better."
 
@@ -46,8 +50,8 @@ SPEC = MetricSpec(
             overview=True,
         ),
         "ratio_mean": Number("mean over active latents of refined over raw", "", "one", "… mean of ratios, latent by latent", shown=False),
-        "change_mean": Number("mean change of what active latents add, by refinement", shown=False),
-        "change_sd": Number("spread of the change of what active latents add", shown=False),
+        "change_mean": Number("mean change of what active latents add, by refinement", shown=False, given=_ADDED),
+        "change_sd": Number("spread of the change of what active latents add", shown=False, given=_ADDED),
         "change_relative": Number("sum of changes over sum of latents", same_as="ratio", shown=False),
         "mse_raw": Number(
             "squared error over variance",
@@ -69,11 +73,18 @@ SPEC = MetricSpec(
             shown=False,
             mirrors="shrinkage/mse_refined",
         ),
-        "ce_clean": Number("next-token loss of the model, nats", "nats", baseline_of="ce_raw", shown=False),
-        "ce_raw": Number(
-            "next-token loss with the reconstruction in place, nats", "nats", "lower", shown=False, mirrors="sanity/ce_reconstructed"
+        "ce_clean": Number(
+            "next-token loss of the model, nats", "nats", baseline_of="ce_raw", shown=False, given=("model", "context", "bos")
         ),
-        "ce_refined": Number("next-token loss with the refined reconstruction in place, nats", "nats", "lower", shown=False),
+        "ce_raw": Number(
+            "next-token loss with the reconstruction in place, nats",
+            "nats",
+            "lower",
+            shown=False,
+            mirrors="sanity/ce_reconstructed",
+            given=_LOSS,
+        ),
+        "ce_refined": Number("next-token loss with the refined reconstruction in place, nats", "nats", "lower", shown=False, given=_LOSS),
         "ce_added_raw": Number(
             "loss added, nats",
             "nats",
@@ -83,6 +94,7 @@ SPEC = MetricSpec(
             followed=True,
             difference_of=("ce_raw", "ce_clean"),
             same_given=("ce_raw", "ce_clean"),
+            given=_ADDED,
         ),
         "ce_added_refined": Number(
             "loss added after refinement, nats",
@@ -92,8 +104,9 @@ SPEC = MetricSpec(
             shown=True,
             difference_of=("ce_refined", "ce_clean"),
             same_given=("ce_refined", "ce_clean"),
+            given=_ADDED,
         ),
-        "ce_gained": Number("loss gained by refinement, nats", "nats", difference_of=("ce_raw", "ce_refined"), shown=False),
+        "ce_gained": Number("loss gained by refinement, nats", "nats", difference_of=("ce_raw", "ce_refined"), shown=False, given=_ADDED),
         "gamma": Number("E|x̂|² / E[x̂·x]", "", "one", "below 1: the reconstruction is too short", shown=True),
         "not_refined": Number("share of tokens that were not refined", "share", "lower", shown=False),
         "kkt_residual": Number("largest violation of the optimum's conditions", "", "lower", shown=False),
@@ -101,6 +114,7 @@ SPEC = MetricSpec(
     settings=ShrinkageConfig,
     presets={"train": {"tokens": 2_048}, "paper": {"tokens": 262_144}},
     cost=_cost,
+    given=(),
     version=2,
     figures=(
         DistributionFigure(

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sae_lens_metrics.comparison.comparability import ranked_by
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.metrics.spec import MetricSpec
 from sae_lens_metrics.results import FiringExample, Report, Row
 from sae_lens_metrics.results.history import History
 from sae_lens_metrics.views.page.latent_parts import effects_value, explanations_value
 from sae_lens_metrics.views.page.parts import Part
+from sae_lens_metrics.views.units import units_to_tell
 
 __all__ = ["EXAMPLES_PER_PART", "SAEParts", "guides", "histories_value", "sae_parts"]
 
@@ -66,13 +68,16 @@ def sae_parts(sae: SAEParts, report: Report) -> Iterator[Part]:
 
 def guides(reports: Iterable[Report]) -> dict[str, dict[str, Any]]:
     """How to read each metric that there is, as its spec says it, with the numbers to show in their order."""
+    reports = list(reports)
     there: dict[str, dict[str, None]] = {}
     for report in reports:
         for metric, result in report.results():
             there.setdefault(metric, {}).update(dict.fromkeys(result.estimates))
         for metric in report.errors:
             there.setdefault(metric, {})
-    return {metric: _guide(spec_of_result(metric, names)) for metric, names in there.items()}
+    specs = {metric: spec_of_result(metric, names) for metric, names in there.items()}
+    units = {metric: {name: units_to_tell(spec.full(name), reports) for name in spec.shown()} for metric, spec in specs.items()}
+    return {metric: {**_guide(spec), "ranked_by": ranked_by(metric, reports), "units": units[metric]} for metric, spec in specs.items()}
 
 
 def _guide(spec: MetricSpec) -> dict[str, Any]:

@@ -12,15 +12,18 @@ from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Histogram, MetricResult, Report, Row
 from sae_lens_metrics.results.readable_tables import readable_tables
+from sae_lens_metrics.results.remarks import absent_share, remarks
 from sae_lens_metrics.views.wandb.example_html import examples_html
 
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run
 
-__all__ = ["figure_key", "log_report", "log_result_file", "loggable", "wandb_run"]
+__all__ = ["REMARKS", "figure_key", "log_report", "log_result_file", "loggable", "wandb_run"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
+REMARKS = "report/remarks"
+"""Key of the table of what must be known besides the numbers."""
 _BRIEF_ROWS = 1_000
 
 
@@ -34,8 +37,11 @@ def loggable(
 ) -> dict[str, Any]:
     """A report as one flat dictionary for ``wandb.log``.
 
-    Scalars with their standard errors, tables, histograms, highlighted examples (``metric/examples``) and the figures
-    (``metric/figure_name``). Keys are ``metric/name``, so that W&B makes a section of panels for each metric.
+    Scalars with their standard errors and numbers of units (``Report.flat``), tables, histograms, highlighted examples
+    (``metric/examples``) and the figures (``metric/figure_name``). Keys are ``metric/name``, so that W&B makes a section of panels for
+    each metric. What must be known besides the numbers is in the section ``report``: ``report/warnings`` is how many warnings there are,
+    ``report/absent`` the share of numbers that are absent, ``report/warning_texts`` the warnings for a column of a table of runs, and
+    ``report/remarks`` a table of them, of reasons why numbers are absent, and of the metrics' notes.
 
     Args:
         report: The report.
@@ -59,16 +65,34 @@ def loggable(
     for metric, result in report.results():
         drawn = {f"{metric}/{name}": attempt(f"{metric}/{name}", draw) for name, draw in _views(result, brief)}
         entries |= {key: value for key, value in drawn.items() if value is not None}
+    entries |= _remarks(report)
     if not brief:
         entries |= attempt("figures", partial(_figures, report)) or {}
     return {f"{prefix}{key}": value for key, value in entries.items()}
 
 
 def _followed(report: Report) -> dict[str, float]:
-    """The numbers that metrics mark to be followed, with their standard errors: some twenty, so that none is lost among the others."""
+    """The numbers that metrics mark to be followed, with what belongs to them: some twenty, so that none is lost among the others."""
     specs = [spec_of_result(metric, result.estimates) for metric, result in report.results()]
-    wanted = {key for spec in specs for name in spec.followed() for key in (spec.full(name), f"{spec.full(name)}_stderr")}
+    wanted = {key for spec in specs for name in spec.followed() for key in _with_what_belongs_to(spec.full(name))}
     return {key: value for key, value in report.flat().items() if key in wanted}
+
+
+def _with_what_belongs_to(number: str) -> tuple[str, ...]:
+    return number, f"{number}_stderr", f"{number}_n"
+
+
+def _remarks(report: Report) -> dict[str, Any]:
+    """What must be known besides the numbers; every key is there each time, as a summary keeps the last value of one that is not."""
+    import wandb
+
+    columns = ("kind", "about", "text")
+    return {
+        "report/warnings": len(report.warnings),
+        "report/absent": absent_share(report),
+        "report/warning_texts": " | ".join(report.warnings),
+        REMARKS: wandb.Table(columns=list(columns), data=[[getattr(each, name) for name in columns] for each in remarks(report)]),
+    }
 
 
 def figure_key(name: str) -> str:

@@ -8,7 +8,7 @@ from sae_lens_metrics.integrations.wandb_workspaces import workspace_content
 from sae_lens_metrics.metrics.registry import SANITY, metric_spec, readable_specs
 from sae_lens_metrics.metrics.sanity.spec import L0
 from sae_lens_metrics.metrics.spec import MetricSpec
-from sae_lens_metrics.views.wandb.log import figure_key
+from sae_lens_metrics.views.wandb.log import REMARKS, figure_key
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import PanelTypes
@@ -108,6 +108,7 @@ def _sections() -> Iterator["Section"]:
     yield Section(
         name="Figures", panels=[panels.MediaBrowser(title=name, media_keys=[figure_key(name)], num_columns=1) for name in figures]
     )
+    yield Section(name="Warnings and notes", panels=[panels.WeavePanelSummaryTable(table_name=REMARKS)], layout_settings=one_column)
     yield Section(name="Runs side by side", panels=[panels.RunComparer(diff_only=True)], layout_settings=one_column)
 
 

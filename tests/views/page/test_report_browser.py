@@ -88,6 +88,24 @@ def test_a_comparison_says_what_differs(reader, page, reports):
     assert sorted(text.lstrip("▲▼ ") for text in verdicts) == sorted(each.verdict for each in tested)
 
 
+def test_saes_of_other_sizes_and_tasks_are_told_apart(reader, tmp_path):
+    """What is not tested as sizes differ is among what is shown first, says where to look, and ranks nobody."""
+    small, large = make_report(8), make_report(16, seed=1)
+    for tasks, one in ((49, small), (61, large)):
+        one.metrics["probe"].estimates["loss"] = Estimate(0.4, 0.01, tasks, "tasks")
+        one.metrics["probe"].estimates["held_out_loss"] = Estimate(0.5 + tasks / 1000, 0.001, tasks, "tasks")
+    reports = {"small": small, "large": large}
+    tab = reader(write_report(reports, tmp_path / "page.html", comparison=compare_reports(reports))).open()
+    shown = tab.locator("#comparison table").first.inner_text()
+    assert "depends on d_sae (8 and 16), see probe/held_out_loss" in shown
+    said = tab.locator(".findings").inner_text()
+    assert "Probe loss: small has the best held-out loss" in said.replace("held out", "held-out")
+    assert "N2G" not in said
+    assert "probe/held_out_loss in place of probe/loss" in said
+    numbers = tab.locator("#metric-probe .value").all_inner_texts()
+    assert {"0.400 ± 0.010 n=49", "0.400 ± 0.010 n=61"} <= {*numbers}
+
+
 @pytest.mark.parametrize("form", ["file", "folder"])
 def test_the_downloaded_result_is_the_result(reader, reports, tmp_path, page, form):
     if form == "folder":

@@ -17,7 +17,7 @@ from report_data import HOSTILE, hostile_report, make_history, make_report
 
 from sae_lens_metrics.comparison.comparison import compare_reports
 from sae_lens_metrics.errors import ResultError
-from sae_lens_metrics.results import FiringExample, MetricResult, Report
+from sae_lens_metrics.results import Estimate, FiringExample, MetricResult, Report
 from sae_lens_metrics.views.page import write_report
 from sae_lens_metrics.views.page.parts import Part, decode, encode
 
@@ -186,6 +186,18 @@ def test_a_page_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):
 def test_nothing_to_report():
     with pytest.raises(ResultError, match="at least one"):
         write_report({}, "report.html")
+
+
+def test_a_page_knows_what_saes_are_ranked_by_and_where_units_must_be_told(tmp_path):
+    small, large = make_report(4), make_report(8, seed=1)
+    for one in (small, large):
+        one.metrics["probe"].estimates["held_out_loss"] = Estimate(0.5, 0.1, len(one.metrics["n2g"].tables["latents"]), "tasks")
+    guides = json.loads(parts_of(write_report({"a": small, "b": large}, tmp_path / "report.html"))["contents"])["guides"]
+    assert guides["probe"]["ranked_by"] == "held_out_loss"
+    assert guides["shrinkage"]["ranked_by"] == "ratio"
+    assert guides["n2g"]["ranked_by"] is None
+    assert guides["probe"]["units"]["held_out_loss"] == [4, 8]
+    assert guides["probe"]["units"]["loss"] == [None, None]
 
 
 def test_a_comparison_and_figures_come_with_it(tmp_path):

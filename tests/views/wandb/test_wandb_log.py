@@ -115,6 +115,50 @@ def test_an_evaluation_offline_has_its_tables_histograms_and_pictures(offline, r
     assert int(entry["size"]) == path.stat().st_size
 
 
+def test_an_evaluation_offline_has_its_warnings_notes_and_numbers_of_units(report, tmp_path, monkeypatch):
+    """Means over 49 and over 61 tasks do not look alike there."""
+    told = replace(report, warnings=["mind this", "and </script> that"], errors={"broken": "ValueError: no"})
+    probe, gone = told.metrics["probe"], Estimate.absent("no task is left", of="tasks")
+    few = replace(probe, estimates=probe.estimates | {"gone": gone}, notes=["12 tasks are missing"])
+    told = replace(told, metrics=told.metrics | {"probe": few})
+    fresh_wandb(tmp_path / "runs", monkeypatch)
+    with wandb_run("tests", name="an SAE", config={}) as run:
+        log_report(run, told)
+    ((_, items),) = history(tmp_path / "runs")
+    shown = summary(tmp_path / "runs")["summary"]
+    numbers = [estimate for _, estimate in told.estimates()]
+    for found in (items, shown):
+        assert found["report/warnings"] == 2
+        assert found["report/absent"] == pytest.approx(sum(each.value is None for each in numbers) / len(numbers))
+        assert found["report/warning_texts"] == "mind this | and </script> that"
+        assert found["probe/loss_n"] == found["probe/held_out_loss_n"] == probe.estimates["loss"].n
+        assert found["n2g/f1_n"] == report.metrics["n2g"].estimates["f1"].n
+    assert not [key for key in items if key.startswith(("sanity/", "shrinkage/")) and key.endswith("_n")]
+    table = json.loads(logged_file(tmp_path / "runs", items, "report/remarks").read_text())
+    assert table["columns"] == ["kind", "about", "text"]
+    for row in (
+        ["warning", "", "and </script> that"],
+        ["failed", "broken", "ValueError: no"],
+        ["absent", "probe/gone", "no task is left"],
+        ["note", "probe", "12 tasks are missing"],
+    ):
+        assert row in table["data"]
+
+
+def test_a_report_says_how_many_tasks_were_asked_for_and_of_which_weights_the_model_is(report):
+    assert report.asked("probe", "tasks") == len(report.metrics["probe"].tables["tasks"])
+    assert report.asked("n2g", "latents") == 96
+    assert len(report.provenance["model_sha256"]) == 64
+
+
+def test_followed_numbers_have_their_numbers_of_units_and_the_summary_forgets_old_warnings(report):
+    entries = loggable(report, "topk/", brief=True)
+    assert {"topk/probe/loss_n", "topk/n2g/f1_n", "topk/report/remarks"} <= set(entries)
+    assert "topk/probe/channels_loss_n" not in entries
+    assert (entries["topk/report/warnings"], entries["topk/report/warning_texts"]) == (len(report.warnings), " | ".join(report.warnings))
+    assert loggable(replace(report, warnings=[]), brief=True)["report/warning_texts"] == ""
+
+
 def test_an_evaluation_online(report, path, monkeypatch):
     with loopback_wandb(monkeypatch) as server, wandb_run(PROJECT, name="an SAE", config=report.provenance) as run:
         log_report(run, report, path)

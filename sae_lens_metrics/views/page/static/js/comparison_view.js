@@ -9,10 +9,10 @@ const comparisonView = (() => {
     const box = h("section", { class: "card", id: "comparison" }, h("h2", {}, "What differs by more than noise"));
     for (const name of names.slice(1)) {
       const mine = differences.filter((each) => each.name === name);
-      const shown = mine.filter((each) => each.p !== null);
+      const shown = mine.filter((each) => each.p !== null || each.by_size);
       box.append(h("h3", {}, "First: ", h("bdi", {}, names[0]), ", second: ", h("bdi", {}, name)));
       box.append(table(shown, name));
-      const others = mine.filter((each) => each.p === null);
+      const others = mine.filter((each) => !shown.includes(each));
       if (others.length) box.append(h("details", {}, h("summary", {}, `${others.length} numbers that are not tested`), table(others, name)));
     }
     box.append(h("p", { class: "trust" }, said), h("p", { class: "trust" }, caveat));

@@ -45,7 +45,7 @@ const exploreView = (() => {
         const errors = {};
         for (const [name, value] of Object.entries(all)) {
           if (name.endsWith("_stderr") && name.slice(0, -7) in all) errors[name.slice(0, -7)] = value;
-          else values[name] = value;
+          else if (!(name.endsWith("_n") && name.slice(0, -2) in all)) values[name] = value; // over how many units another number is
         }
         return { name: `${run}, step ${step}${final ? " (final)" : ""}`, values, errors, order: i, groups: { run } };
       }),

@@ -40,16 +40,17 @@ const findings = (() => {
 
   const worth = (value, better) => (better === "higher" ? value : better === "one" ? -Math.abs(value - 1) : -value);
 
-  /** Which of several SAEs has the best main number; compare tells whether that is more than noise. */
+  /** Which of several SAEs has the best main number, where they can be ranked; compare tells whether that is more than noise. */
   function best(all, reports) {
     const metrics = new Map(reports.flatMap((report) => main(report).map((each) => [each.metric, each.guide])));
     const said = [...metrics].flatMap(([metric, guide]) => {
-      const better = guide.numbers[guide.headline]?.better;
-      const rows = all.map((sae, i) => ({ sae, estimate: saes.results(reports[i])[metric]?.estimates[guide.headline] })).filter((row) => Number.isFinite(row.estimate?.value));
+      const name = guide.ranked_by; // nothing where something else than the SAEs moves the number
+      const better = guide.numbers[name]?.better;
+      const rows = all.map((sae, i) => ({ sae, estimate: saes.results(reports[i])[metric]?.estimates[name] })).filter((row) => Number.isFinite(row.estimate?.value));
       if (!better || rows.length < 2) return [];
       const [first, second] = rows.sort((a, b) => worth(b.estimate.value, better) - worth(a.estimate.value, better));
       const clear = against(first.estimate, second.estimate, better) === "better";
-      return [`${guide.title}: ${first.sae.name} has the best ${format.words(guide.headline)}, ${format.estimate(first.estimate.value, first.estimate.stderr)}${clear ? "" : `; ${second.sae.name} is within two standard errors`}.`];
+      return [`${guide.title}: ${first.sae.name} has the best ${format.words(name)}, ${format.estimate(first.estimate.value, first.estimate.stderr)}${clear ? "" : `; ${second.sae.name} is within two standard errors`}.`];
     });
     return said;
   }

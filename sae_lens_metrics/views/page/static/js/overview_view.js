@@ -85,28 +85,32 @@ const overviewView = (() => {
       label: metric === "sanity" ? format.words(guide.headline) : `${metric}: ${format.words(guide.headline)}`, // titles are too wide
       numeric: true,
       value: (row) => estimate(row.report, metric, guide.headline)?.value,
-      cell: (row) => value(estimate(row.report, metric, guide.headline)),
+      cell: (row) => value(estimate(row.report, metric, guide.headline), told(guide, guide.headline, row.place)),
     }));
     const name = { key: "name", label: "SAE", value: (row) => row.sae.name, cell: (row) => h("a", { href: router.address(["config"], { sae: row.sae.name }) }, h("bdi", {}, row.sae.name)) };
     const kind = { key: "architecture", label: "Architecture", value: (row) => row.report.provenance.sae?.architecture, cell: (row) => row.report.provenance.sae?.architecture ?? "–" };
-    const rows = all.map((sae, i) => ({ sae, report: reports[i] }));
+    const rows = all.map((sae, place) => ({ sae, place, report: reports[place] }));
     return h("section", { class: "card compact" }, h("h2", {}, "Side by side"), tables.sortable([name, kind, ...described], rows, { label: "Main numbers of each SAE" }));
   }
 
   const estimate = (report, metric, name) => saes.results(report)[metric]?.estimates[name];
 
-  /** An estimate as text; why it is absent is said on pointing at it, and below the table. */
-  function value(each) {
+  /** Over how many units a number is, where that must stand beside it: tasks are missing, say, or others have more; else null. */
+  const told = (guide, name, place) => guide.units?.[name]?.[place] ?? null;
+
+  /** An estimate as text, and over how many units it is if that must be told; why it is absent is said on pointing at it, and below the table. */
+  function value(each, units = null) {
     if (!each || each.value === null) return h("span", { class: "absent", title: each?.reason || "not evaluated" }, "–");
     const { value: text, error } = format.parts(each.value, each.stderr);
     const title = `${each.value}${each.stderr === null ? "" : ` ± ${each.stderr}`}, over ${each.n} ${each.of}`;
-    return h("span", { class: "value", title: title }, text, error === null ? null : h("span", { class: "pm" }, ` ± ${error}`));
+    const over = units === null ? null : h("span", { class: "pm" }, ` n=${units}`);
+    return h("span", { class: "value", title: title }, text, error === null ? null : h("span", { class: "pm" }, ` ± ${error}`), over);
   }
 
   /** One metric: what it is, its main number against its baselines, the other numbers. */
   function card(metric, all, reports) {
     const guide = saes.guide(metric);
-    const having = all.map((sae, i) => ({ sae, report: reports[i], result: saes.results(reports[i])[metric] })).filter((each) => each.result);
+    const having = all.map((sae, place) => ({ sae, place, report: reports[place], result: saes.results(reports[place])[metric] })).filter((each) => each.result);
     const box = h("section", { class: "card metric", id: `metric-${metric}` }, h("h2", {}, guide.title, guide.paper ? h("span", { class: "paper" }, `paper, section ${guide.paper}`) : null));
     if (guide.meaning) box.append(h("p", { class: "meaning" }, guide.meaning));
     box.append(headline(guide, having));
@@ -130,9 +134,9 @@ const overviewView = (() => {
     const better = BETTER[guide.numbers[guide.headline]?.better];
     const what = h("p", { class: "what" }, h("strong", {}, format.words(guide.headline)), better ? `, ${better}` : null);
     const list = h("div", { class: "headlines" });
-    having.forEach(({ sae }, i) => {
+    having.forEach(({ sae, place: at }, i) => {
       const each = estimates[i];
-      const figure = h("div", { class: "big" }, value(each));
+      const figure = h("div", { class: "big" }, value(each, told(guide, guide.headline, at)));
       const caption = several ? h("div", { class: "whose" }, h("bdi", {}, sae.name)) : null;
       const picture = place && each && each.value !== null && (several || levels[i].length) ? marks.dot(each, place, levels[i]) : null;
       const absent = each && each.value === null ? h("div", { class: "reason" }, each.reason || "") : null;
@@ -158,7 +162,7 @@ const overviewView = (() => {
     const head = h("tr", {}, h("th", { scope: "col" }, "Number"), having.map(({ sae }) => h("th", { scope: "col", class: "number" }, several ? h("bdi", {}, sae.name) : "Value ± standard error")), h("th", { scope: "col", class: "wide-only" }, "What it is"));
     const body = names.map((name) => {
       const label = h("th", { scope: "row" }, format.words(name), direction(guide.numbers[name].better));
-      const cells = having.map(({ result }) => h("td", { class: "number" }, value(result.estimates[name])));
+      const cells = having.map(({ result, place }) => h("td", { class: "number" }, value(result.estimates[name], told(guide, name, place))));
       return h("tr", { class: name === guide.headline ? "main" : null }, label, cells, h("td", { class: "dim wide-only" }, meaning(guide, name)));
     });
     return dom.scrolling(`${guide.title}: numbers`, h("table", { class: "numbers" }, h("thead", {}, head), h("tbody", {}, body)));
@@ -172,7 +176,7 @@ const overviewView = (() => {
 
   /** A row for each SAE and a column for each number. */
   function rowsTable(guide, names, having) {
-    const columns = names.map((name) => ({ key: name, label: format.words(name), title: meaning(guide, name), numeric: true, value: (row) => row.result.estimates[name]?.value, cell: (row) => value(row.result.estimates[name]) }));
+    const columns = names.map((name) => ({ key: name, label: format.words(name), title: meaning(guide, name), numeric: true, value: (row) => row.result.estimates[name]?.value, cell: (row) => value(row.result.estimates[name], told(guide, name, row.place)) }));
     const first = { key: "", label: "SAE", value: (row) => row.sae.name, cell: (row) => h("bdi", {}, row.sae.name) };
     return tables.sortable([first, ...columns], having, { label: `${guide.title}: numbers` });
   }
