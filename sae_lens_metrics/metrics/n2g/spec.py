@@ -51,7 +51,7 @@ class N2GConfig:
 
 
 def _cost(settings: N2GConfig, scale: Scale, others: Mapping[str, Any]) -> float:
-    """Beside sampling, a latent takes some hundred positions up to the hook, more where n-grams are long and fewer where they are shared."""
+    """Beside sampling, a latent takes some hundred positions up to the hook, more where n-grams are long, fewer where shared."""
     explaining = min(settings.latents or scale.d_sae, scale.d_sae) * 600
     return (explaining + max(settings.tokens, scale.tokens / 2)) / 4 / scale.tokens
 
