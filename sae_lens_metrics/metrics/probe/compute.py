@@ -83,19 +83,33 @@ def probe(context: MetricContext) -> MetricResult:
 def _probe_task(
     subject: Subject, task: ProbeTask, config: MetricsConfig, dictionaries: Dictionaries, memory: Memory, generator: torch.Generator
 ) -> Row:
+    asked = len(task.texts)
+    task, tokens = _with_tokens_to_probe(task, tokenize(subject, task.texts, config.probe.max_tokens))
     try:
         split = Split.of(task, generator)
     except ProbeInputError as error:
         raise TaskError(f"The probe task {task.name!r} cannot be used: {error}.") from error
-    tokens = tokenize(subject, task.texts, config.probe.max_tokens)
-    short = [i for i, ids in enumerate(tokens) if len(ids) < 2]
-    if short:
-        raise TaskError(
-            f"The probe task {task.name!r} has {len(short)} texts without a token after the first, as {task.texts[short[0]]!r}."
-        )
     fit, test = (
         text_activations(subject, half, config.probe.pooling, batch_size=config.batch_size, keep_bytes=memory.activations)
         for half in split.halves(tokens)
     )
-    identity: Row = {"task": task.name, "family": task.family, "fingerprint": task.fingerprint}
+    identity: Row = {"task": task.name, "family": task.family, "fingerprint": task.fingerprint, "left_out": asked - len(tokens)}
     return identity | probe_activations(split, fit, test, dictionaries, memory.columns(fit, test, subject.d_in))
+
+
+def _with_tokens_to_probe(task: ProbeTask, tokens: list[list[int]]) -> tuple[ProbeTask, list[list[int]]]:
+    """The task without texts of a single token, whose only position is the first one; and the tokens of what is left.
+
+    Raises:
+        TaskError: If too little is left.
+    """
+    kept = [i for i, ids in enumerate(tokens) if len(ids) > 1]
+    if len(kept) == len(tokens):
+        return task, tokens
+    groups = None if task.groups is None else tuple(task.groups[i] for i in kept)
+    try:
+        left = replace(task, texts=tuple(task.texts[i] for i in kept), labels=tuple(task.labels[i] for i in kept), groups=groups)
+    except TaskError as error:
+        short = len(tokens) - len(kept)
+        raise TaskError(f"Without {short} texts that have no token after the first: {error}") from error
+    return left, [tokens[i] for i in kept]
