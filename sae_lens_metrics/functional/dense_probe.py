@@ -60,7 +60,7 @@ def fit_dense_probe(
 
 
 def _principal_components(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n r"], Float[Tensor, "d r"]]:
-    """x turned so that its columns are uncorrelated, no more of them than examples, and what turns weights of them into weights of x.
+    """Examples turned so that their columns are uncorrelated, no more of them than examples, and what turns weights back.
 
     The penalty |w|² is the same after a turn, so a fit is too.
     """

@@ -113,7 +113,7 @@ def _over(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def _step_size(problem: _Problem, at: Tensor, step: Tensor, decrement: Tensor) -> Float[Tensor, "fits"]:
-    """1, halved until the loss falls by a part of what the slope promises; 0 where rounding hides any fall."""
+    """1, halved until the loss falls by a part of what the slope promises; next to 0 where rounding hides any fall."""
     size = torch.ones_like(decrement)
     before = problem.loss(at, problem.x @ at)
     logits, moved = problem.x @ at, problem.x @ step
@@ -121,6 +121,6 @@ def _step_size(problem: _Problem, at: Tensor, step: Tensor, decrement: Tensor) -
         loss = problem.loss(at + size * step, logits + size * moved)
         falls = loss <= before - _SUFFICIENT * size * decrement
         if falls.all():
-            return size
+            break
         size = torch.where(falls, size, size / 2)
-    return torch.where(falls, size, 0)
+    return size

@@ -64,9 +64,7 @@ def _both_classes(y: Bool[Tensor, "n"], fit: Bool[Tensor, "n"]) -> bool:
     return all(len(half.unique()) == 2 for half in (y[fit], y[~fit]))
 
 
-def fold_numbers(
-    y: Bool[Tensor, "n"], groups: Sequence[int] | None, generator: torch.Generator, *, folds: int = 5
-) -> Int[Tensor, "n"]:
+def fold_numbers(y: Bool[Tensor, "n"], groups: Sequence[int] | None, generator: torch.Generator, *, folds: int = 5) -> Int[Tensor, "n"]:
     """Splits examples into folds of like sizes, each to be left out once when something is chosen by cross-validation.
 
     Without groups each fold has its share of each class. With groups it has whole groups, as long as all other folds together then hold

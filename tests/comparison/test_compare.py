@@ -222,8 +222,8 @@ def test_p_values_are_corrected_over_all_reports():
 # --- which units are the same ------------------------------------------------------------------------------------------------
 
 
-def with_tasks(fingerprints, loss, seed=0):
-    one = report({"probe": {"loss": estimate(loss, of="tasks")}}, settings={"seed": seed})
+def with_tasks(fingerprints, loss, seed=0, of="tasks"):
+    one = report({"probe": {"loss": estimate(loss, of=of)}}, settings={"seed": seed})
     one.metrics["probe"].tables["tasks"] = [{"task": f"task {i}", "fingerprint": each} for i, each in enumerate(fingerprints)]
     return one
 
@@ -241,6 +241,20 @@ def test_tasks_are_paired_where_they_have_the_same_examples():
         assert not only(comparison).paired
         with pytest.raises(AssertionError, match=reason):
             raise AssertionError(" ".join(comparison.notes))
+
+
+def test_families_are_paired_where_their_tasks_have_the_same_examples():
+    first = with_tasks("abcdef", values(0, 4), of="families")
+    paired = only(compare_reports({"A": first, "B": with_tasks("abcdef", values(1, 4), of="families")}))
+    assert paired.paired
+    assert paired.df == 3
+    for second, reason in (
+        (with_tasks("abxdef", values(1, 4), of="families"), r"examples of probe tasks differ \(task 2\)"),
+        (with_tasks("abcdef", values(1, 6)), "over families in one and over tasks in the other"),
+    ):
+        comparison = compare_reports({"A": first, "B": second})
+        assert not only(comparison).paired
+        assert any(re.search(reason, note) for note in comparison.notes)
 
 
 def without_influences(one):

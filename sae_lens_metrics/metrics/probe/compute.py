@@ -31,16 +31,19 @@ def probe(context: MetricContext) -> MetricResult:
     - ``held_out_loss``, ``held_out_accuracy``, ``held_out_auc``: of the same latents on the other half of each task. Log-odds are limited
       to ±log(n + 1) there, n being the examples fitted on: where those are separable, the best probe is infinitely steep.
     - ``channels_…``, ``random_…``, ``shuffled_…``: the same for the activation's channels, for as many random unit directions as there
-      are latents, and for the latents with shuffled labels.
-    - ``loss_minus_channels``, ``loss_minus_random``, ``loss_minus_shuffled``: paired differences; negative where latents are better.
+      are latents, and for the latents with shuffled labels. Channels and directions are of the activation as the SAE normalises it.
+    - ``dense_held_out_…``: of a logistic probe on all channels at once with a quadratic penalty chosen by cross-validation, the ceiling.
+    - ``loss_minus_…``, ``held_out_loss_minus_…``: paired differences; negative where latents are better.
+    - ``family_correlation``: how alike the losses of tasks of one family are.
 
     What the minimum over so many candidates gives by luck can be read from the shuffled labels: nothing can be known about them, so how
     far ``shuffled_loss`` is below the entropy is luck alone (random directions with shuffled labels are about as lucky), and
-    ``shuffled_held_out_loss`` is at the entropy or above.
+    ``shuffled_held_out_loss`` is at the entropy or above. Whole groups are shuffled where all texts of a group have one label.
 
     The paper does not say which token it probes. ``probe.pooling`` is "last" by default, never the first position, which is BOS or acts
     like it; "mean" and "max" are of a candidate's values over all tokens but the first. Texts that share a group stay on one side of the
-    split. The table "families" has the means of the families of tasks. The standard errors are over tasks.
+    split. The table "families" has the means of the families of tasks. The standard errors are over families of tasks, and over tasks
+    where all are of one family. Texts without a token after the first are left out.
 
     Args:
         context: The run: subject, text and settings; the generator draws what is random.
@@ -48,7 +51,8 @@ def probe(context: MetricContext) -> MetricResult:
     Note:
         The model runs once on each text. Of the latents and the random directions only a chunk is in memory, as large as ``memory_gb``
         allows. For "max" (and for "mean" of an SAE whose pre-activations are no affine map) the activations of all tokens are kept
-        while a task is probed; where half a task's take more than a quarter of ``memory_gb`` the model runs again for each chunk.
+        while a task is probed; where half a task's take more than a quarter of ``memory_gb`` the model runs again for each chunk. The
+        probe on all channels takes some 30 bytes for each text fitted on and channel, beyond ``memory_gb``.
 
     Raises:
         ConfigError: If a task is unknown, or ``memory_gb`` is too little.

@@ -174,7 +174,7 @@ def probe_activations(split: Split, fit: TextActivations, test: TextActivations,
     row: Row = {"fitted_on": fit.n, "tested_on": test.n, "entropy": float(label_entropy(split.y[0]))}
     row |= {"latent" if key == "index" else key: value for key, value in scores.pop("latents").items()}
     row |= {f"{kind}_{key}": scores[kind][key] for kind in CANDIDATES if kind in scores for key in scores[kind]}
-    return row | {f"dense_{key}": value for key, value in _dense(split, fit, test, dictionaries.channels).items()}
+    return row | {f"dense_{key}": value for key, value in _dense(split, fit, test, dictionaries.channels, at_once).items()}
 
 
 def _tested(best: BestProbe, test: TextActivations, candidates: Dictionary, y: Tensor, fitted_on: int) -> Row:
@@ -182,12 +182,15 @@ def _tested(best: BestProbe, test: TextActivations, candidates: Dictionary, y: T
     return {"loss": best.loss} | _held_out(held_out(best, z, y, fitted_on)) | {"index": best.index}
 
 
-def _dense(split: Split, fit: TextActivations, test: TextActivations, channels: Dictionary) -> Row:
+def _dense(split: Split, fit: TextActivations, test: TextActivations, channels: Dictionary, at_once: int) -> Row:
     """The probe on all channels at once, which is the ceiling of what one latent can know."""
-    every = slice(0, channels.count)
-    probe = fit_dense_probe(fit.columns(channels, every), split.y[0], split.folds)
-    log_odds: Float[Tensor, "test"] = probe.log_odds(test.columns(channels, every))
-    return _held_out(held_out_scores(log_odds, split.y[1], fit.n)) | {"penalty": probe.penalty}
+
+    def every(half: TextActivations) -> Float[Tensor, "n d_in"]:
+        chunks = range(0, channels.count, at_once)
+        return torch.cat([half.columns(channels, slice(start, min(start + at_once, channels.count))) for start in chunks], 1)
+
+    probe = fit_dense_probe(every(fit), split.y[0], split.folds)
+    return _held_out(held_out_scores(probe.log_odds(every(test)), split.y[1], fit.n)) | {"penalty": probe.penalty}
 
 
 def _held_out(scores: HeldOutScores) -> Row:

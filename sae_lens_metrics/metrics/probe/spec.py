@@ -123,7 +123,7 @@ def _difference(name: str, other: str) -> Number:
 
 _FAMILY_CORRELATION = Number(
     "correlation of the losses of two tasks of one family",
-    "correlation",
+    "",
     meaning="how alike the losses of tasks of one family are; the more, the wider errors over families are than over tasks",
     qualifies="loss",
 )

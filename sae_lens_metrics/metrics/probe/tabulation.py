@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_lens_metrics.functional.statistics import mean_with_error
-from sae_lens_metrics.metrics.probe.search import CANDIDATES
 from sae_lens_metrics.metrics.probe.sampled_tasks import SampledTasks
+from sae_lens_metrics.metrics.probe.search import CANDIDATES
 from sae_lens_metrics.metrics.probe.spec import SPEC, ProbeConfig
 from sae_lens_metrics.metrics.probe.tasks import LoadedTasks
 from sae_lens_metrics.results import Estimate, MetricResult, Row
