@@ -26,7 +26,8 @@ class Estimate:
     influence: list[float] | None = field(default=None, repr=False, hash=False)
     """How far each sampling unit moves the value, in the order of the units, for paired comparisons of reports on the same units
     (``compare``). A unit of weight zero has influence 0 and does not count in ``n``; stderr² = n / (n - 1) Σ influence². Kept to six
-    significant digits, in memory as in a file. ``None`` where there is no error, or where two SAEs have no units in common, as latents."""
+    significant digits, in memory as in a file. ``None`` where there is no error, where two SAEs have no units in common, as latents, or
+    where the value is none of a sum over units, as a correlation of theirs."""
 
     def __post_init__(self) -> None:
         for number in (self.value, self.stderr, *(self.influence or ())):
