@@ -67,7 +67,7 @@ def fit_ridge_logistic(
         The weights, and in the last row the biases.
     """
     ridge = torch.cat([penalties.expand(x.shape[1], -1), torch.zeros_like(penalties)[None]])
-    problem = _Problem(torch.cat([x, torch.ones_like(x[:, :1])], 1), 2 * y.to(x.dtype)[:, None] - 1, used.to(x.dtype), ridge.to(x))
+    problem = _Problem(torch.cat([x, x.new_ones(len(x), 1)], 1), 2 * y.to(x.dtype)[:, None] - 1, used.to(x.dtype), ridge.to(x))
     found = torch.zeros_like(problem.ridge)
     active = torch.ones_like(penalties, dtype=torch.bool)
     for _ in range(max_iterations):

@@ -205,6 +205,16 @@ def test_what_is_exact_or_a_baseline_or_a_duplicate_is_not_tested():
     assert other_text.tested == 8 + 2  # loss_recovered and ce_added_raw: another text has another ce_clean
 
 
+def test_what_tells_how_far_to_trust_another_number_is_not_tested():
+    first, second = (
+        report({"probe": {"loss": estimate(values(i), of="families"), "family_correlation": Estimate(0.1 * i, 0.01, 30, "families")}})
+        for i in (1, 2)
+    )
+    reasons = {each.number: each.untested for each in compare_reports({"A": first, "B": second}).differences}
+    assert reasons["probe/loss"] is None
+    assert reasons["probe/family_correlation"] == "it tells how far to trust probe/loss"
+
+
 def test_p_values_are_corrected_over_all_reports():
     a = values(0)
     reports = {"A": report(l0=estimate(a)), **{f"B{i}": report(l0=estimate(a + 0.1 * values(i + 1) + 0.05)) for i in range(3)}}

@@ -49,6 +49,14 @@ def test_a_constant_channel_gets_no_weight():
     assert probe.log_odds(x).isfinite().all()
 
 
+@pytest.mark.parametrize("d", [3, 60])
+def test_channels_that_are_all_constant_leave_the_labels_log_odds(d):
+    y = torch.arange(40) % 4 == 0
+    probe = fit_dense_probe(torch.full((40, d), 1.5), y, torch.arange(40) // 8)
+    assert not probe.weight.any()
+    np.testing.assert_allclose(probe.log_odds(torch.full((2, d), 1.5)).numpy(), np.log(1 / 3), atol=1e-3)
+
+
 def test_without_information_the_probe_says_little():
     """A large penalty is chosen, so that the log-odds stay near those of the labels."""
     x, _ = examples(200, 60)
