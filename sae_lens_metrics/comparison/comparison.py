@@ -135,10 +135,9 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
 
     A difference is judged by a two-sided t test. Where both numbers are over the same units (documents of the same text with the same
     seed, or the same probe tasks) the test is paired: with e_i the difference of what unit i contributes (``Estimate.influence``), the
-    error is sqrt(n / (n - 1) Σ e_i²), with n - 1 degrees of freedom. Elsewhere the error is the root of the sum of squares, with
-    the degrees of freedom of Welch (1947). The p-values are corrected for their number (Holm 1979): the probability of calling any
-    difference that is none is at most ``alpha``; a little more (0.06 for 0.05) where there are as few as 20 documents and some are three
-    times as long as others.
+    error is sqrt(n / (n - 1) Σ e_i²), with the degrees of freedom of the numbers (``Estimate.df``). Elsewhere the error is the root of
+    the sum of squares, with the degrees of freedom of Welch (1947). The p-values are corrected for their number (Holm 1979): the
+    probability of calling any difference that is none is at most ``alpha``.
 
     Not tested are exact counts, numbers without any spread, baselines (which are not the SAE's own), and numbers that say the same as
     another one. Which those are is fixed by their names. With more than two reports the correction is for all tests of all of them.
@@ -293,13 +292,14 @@ def _difference(number: str, first: tuple[str, Estimate], second: tuple[str, Est
 def _paired(first: Estimate, second: Estimate) -> tuple[float, float]:
     """Standard error of a difference over common units, and its degrees of freedom.
 
-    Of the two numbers of units with weight the smaller one counts, which errs on the safe side where they are not the same units.
+    Of the two numbers of units with weight the smaller one counts, and of their degrees of freedom, which errs on the safe side where
+    they are not the same units.
     """
     assert first.influence is not None
     assert second.influence is not None
     n = min(first.n, second.n)
     length = math.hypot(*(b - a for a, b in zip(first.influence, second.influence, strict=True)))
-    return math.sqrt(n / (n - 1)) * length, n - 1
+    return math.sqrt(n / (n - 1)) * length, min(first.degrees_of_freedom, second.degrees_of_freedom)
 
 
 def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None]:
@@ -307,7 +307,8 @@ def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None
     assert first.stderr is not None
     assert second.stderr is not None
     stderr = math.hypot(first.stderr, second.stderr)
-    return stderr, welch_degrees_of_freedom(first.stderr, first.n - 1, second.stderr, second.n - 1) if stderr else None
+    freedom = (first.degrees_of_freedom, second.degrees_of_freedom)
+    return stderr, welch_degrees_of_freedom(first.stderr, freedom[0], second.stderr, freedom[1]) if stderr else None
 
 
 def _untested(found: Difference, common: Common) -> str | None:

@@ -1,30 +1,18 @@
 """How alike the members of a group are: the intraclass correlation, by the analysis of variance."""
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["IntraclassCorrelation", "intraclass_correlation"]
+__all__ = ["intraclass_correlation"]
 
 
-class IntraclassCorrelation(NamedTuple):
-    """A correlation of the members of a group, and its standard error."""
-
-    value: float
-    """At most 1; 0 where members of one group are no more alike than those of several."""
-    stderr: float
-    """For many groups; with few of them it is rough."""
-
-
-def intraclass_correlation(values: Float[Tensor, "n"], groups: Int[Tensor, "n"]) -> IntraclassCorrelation | None:
-    """The correlation of two members of one group, by the analysis of variance of groups of any sizes, and its standard error.
+def intraclass_correlation(values: Float[Tensor, "n"], groups: Int[Tensor, "n"]) -> float | None:
+    """The correlation of two members of one group, by the analysis of variance of groups of any sizes.
 
     With k groups of sizes n_i, N members, B the mean square between groups, W the one within groups and
     n_0 = (N - Σ n_i² / N) / (k - 1), it is (B - W) / (B + (n_0 - 1) W) (Donner 1986, International Statistical Review 54, section 2), at
-    most 1; below 0 where members of one group differ more than those of several. The error is Smith's, for normal values and many groups
-    (Smith 1956, Annals of Human Genetics 21).
+    most 1; below 0 where members of one group differ more than those of several.
 
     Args:
         values: A number for each member.
@@ -43,8 +31,7 @@ def intraclass_correlation(values: Float[Tensor, "n"], groups: Int[Tensor, "n"])
     total = of_groups + (typical - 1) * of_members
     if total <= 0:
         return None
-    correlation = (of_groups - of_members) / total
-    return IntraclassCorrelation(correlation, _error(correlation, typical, sizes))
+    return (of_groups - of_members) / total
 
 
 def _mean_squares(values: Float[Tensor, "n"], groups: Int[Tensor, "n"]) -> tuple[float, float]:
@@ -54,11 +41,3 @@ def _mean_squares(values: Float[Tensor, "n"], groups: Int[Tensor, "n"]) -> tuple
     there = int((sizes > 0).sum())
     between = (sizes * (means - values.mean()).square()).sum() / (there - 1)
     return float(between), float((values - means[groups]).square().sum() / (len(values) - there))
-
-
-def _error(rho: float, typical: float, sizes: Float[Tensor, "k"]) -> float:
-    n, k, squares = float(sizes.sum()), len(sizes), float(sizes.square().sum())
-    unequal = squares - 2 * float(sizes.pow(3).sum()) / n + (squares / n) ** 2
-    within = (1 + rho * (typical - 1)) ** 2 / (n - k)
-    between = ((k - 1) * (1 - rho) * (1 + rho * (2 * typical - 1)) + rho**2 * unequal) / (k - 1) ** 2
-    return (1 - rho) / typical * (2 * max(0.0, within + between)) ** 0.5

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
-__all__ = ["holm", "student_p", "welch_degrees_of_freedom"]
+__all__ = ["holm", "student_p", "student_quantile", "welch_degrees_of_freedom"]
 
 
 def student_p(t: float, df: float) -> float:
@@ -21,6 +21,23 @@ def student_p(t: float, df: float) -> float:
     if not df > 0:
         raise ValueError(f"{df} degrees of freedom: expected more than 0")
     return min(1.0, 2 * float(stdtr(df, -abs(t))))
+
+
+def student_quantile(level: float, df: float) -> float:
+    """The t for which P(|T| <= t) is a level, of Student's t distribution: 1.96 for 0.95 and many degrees of freedom.
+
+    Args:
+        level: A probability, above 0 and below 1.
+        df: Degrees of freedom, above 0, not necessarily whole.
+
+    Raises:
+        ValueError: If there are no degrees of freedom, or the level is no such probability.
+    """
+    if not df > 0:
+        raise ValueError(f"{df} degrees of freedom: expected more than 0")
+    if not 0 < level < 1:
+        raise ValueError(f"a level of {level}: expected a probability above 0 and below 1, such as 0.95")
+    return float(stdtrit(df, (1 + level) / 2))
 
 
 def welch_degrees_of_freedom(first: float, first_df: float, second: float, second_df: float) -> float:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_lens_metrics.functional.statistics import ratio_influence, ratio_with_error
+from sae_lens_metrics.functional.statistics import degrees_of_freedom, ratio_influence, ratio_with_error
 from sae_lens_metrics.results import Estimate
 from sae_lens_metrics.text.batches import ActivationBatch
 from sae_lens_metrics.text.corpus import Corpus
@@ -48,24 +48,34 @@ class SequenceSums:
         value, stderr = ratio_with_error(a, b)
         if stderr is None:
             return Estimate(value, None, n, self._of, f"one of {self._of} has no standard error")
-        return Estimate(value, stderr, n, self._of, influence=ratio_influence(a, b).tolist())
+        influence = ratio_influence(a, b).tolist()
+        return Estimate(value, stderr, n, self._of, influence=influence, df=degrees_of_freedom(b))
 
     def maximum(self, value: float) -> Estimate:
         """A largest value over the corpus."""
         return Estimate(value, None, len(self._units), "sequences", "a maximum has no standard error")
 
 
-def moments(batch: ActivationBatch) -> dict[str, Float[Tensor, "batch ..."]]:
-    """Counts, sums and squares per sequence of what a batch's reconstructions should be, for ``variance``."""
-    ones = torch.ones(len(batch.y), device=batch.y.device)
+def moments(
+    batch: ActivationBatch, values: Float[Tensor, "n d_out"] | None = None, *, of: str = "y"
+) -> dict[str, Float[Tensor, "batch ..."]]:
+    """Counts, sums and squares per sequence of vectors at a batch's positions, for ``variance``.
+
+    Args:
+        batch: The batch.
+        values: The vectors; by default what the reconstructions should be.
+        of: What to call them.
+    """
+    values = batch.y if values is None else values
+    ones = torch.ones(len(values), device=values.device)
     return {
         "tokens": batch.per_sequence(ones),
-        "y": batch.per_sequence(batch.y),
-        "squares": batch.per_sequence(batch.y.square()).sum(-1),
+        of: batch.per_sequence(values),
+        f"{of}_squares": batch.per_sequence(values.square()).sum(-1),
     }
 
 
-def variance(sums: SequenceSums) -> Float[Tensor, "sequences"]:
+def variance(sums: SequenceSums, *, of: str = "y") -> Float[Tensor, "sequences"]:
     """Σ|y - μ|² of each sequence, with μ the mean over the whole corpus, from ``moments``."""
-    mean = sums["y"].sum(0) / sums["tokens"].sum().clamp_min(1)
-    return sums["squares"] - 2 * sums["y"] @ mean + sums["tokens"] * mean.square().sum()
+    mean = sums[of].sum(0) / sums["tokens"].sum().clamp_min(1)
+    return sums[f"{of}_squares"] - 2 * sums[of] @ mean + sums["tokens"] * mean.square().sum()

@@ -1,7 +1,7 @@
 """A number, its standard error, and what it was averaged over."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["Estimate"]
 
@@ -26,8 +26,10 @@ class Estimate:
     influence: list[float] | None = field(default=None, repr=False, hash=False)
     """How far each sampling unit moves the value, in the order of the units, for paired comparisons of reports on the same units
     (``compare``). A unit of weight zero has influence 0 and does not count in ``n``; stderr² = n / (n - 1) Σ influence². Kept to six
-    significant digits, in memory as in a file. ``None`` where there is no error, where two SAEs have no units in common, as latents, or
-    where the value is none of a sum over units, as a correlation of theirs."""
+    significant digits, in memory as in a file. ``None`` where there is no error, or where two SAEs have no units in common, as latents."""
+    df: float | None = None
+    """Degrees of freedom of the standard error, for Student's t distribution; ``None`` for n - 1, as where all units weigh alike. Few of
+    them, as where a few long documents hold most of the text, make wide intervals."""
 
     def __post_init__(self) -> None:
         for number in (self.value, self.stderr, *(self.influence or ())):
@@ -53,7 +55,28 @@ class Estimate:
         """
         stderr = None if self.stderr is None else abs(slope) * self.stderr
         influence = None if self.influence is None else [slope * number for number in self.influence]
-        return Estimate(value, stderr, self.n, self.of, self.reason, influence)
+        return replace(self, value=value, stderr=stderr, influence=influence)
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """Degrees of freedom of the standard error; 0 where there is no spread to know it from."""
+        return max(0, self.n - 1) if self.df is None else self.df
+
+    def interval(self, level: float = 0.95) -> tuple[float, float] | None:
+        """The confidence interval that the standard error gives, by Student's t distribution; ``None`` where there is no error.
+
+        Args:
+            level: How often such an interval holds the true value, above 0 and below 1.
+
+        Raises:
+            ValueError: If the level is no such probability.
+        """
+        if self.value is None or self.stderr is None or not self.degrees_of_freedom:
+            return None
+        from sae_lens_metrics.functional.significance import student_quantile  # SciPy is for those who ask
+
+        reach = student_quantile(level, self.degrees_of_freedom) * self.stderr
+        return self.value - reach, self.value + reach
 
     def one_minus(self) -> "Estimate":
         """One minus the estimate, with the same standard error."""

@@ -15,7 +15,7 @@ from sae_lens_metrics.results.metric_result import FiringExample, Histogram, Met
 __all__ = ["FORMAT", "FORMAT_VERSION", "result_from_dict", "result_to_dict"]
 
 FORMAT = "sae-lens-metrics"
-FORMAT_VERSION = "2.0"
+FORMAT_VERSION = "2.1"
 """Version of the result file: the major number changes when an older reader would misread it, the minor number when there is more in it."""
 
 

@@ -41,7 +41,7 @@ class DictionaryCapabilities:
 
 @dataclass(frozen=True)
 class SiteCapabilities:
-    """Which backend answers which questions: the fastest that was seen to give what whole runs give; and in which precision."""
+    """Which backend answers which questions: the fastest that was seen to give what whole runs give."""
 
     whole: Backend
     """Runs up to the hook of the reconstruction, and from it to the logits."""
@@ -51,8 +51,6 @@ class SiteCapabilities:
     """Many short rows that begin alike, up to the hook that is read."""
     changes: Backend
     """Many changes from one position on."""
-    precise: bool
-    """Whether the model computes in float32 at least."""
 
 
 def relative_difference(a: Tensor, b: Tensor) -> float:

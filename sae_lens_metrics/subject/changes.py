@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.functional.threads import Map, chunk_threads
+from sae_lens_metrics.integrations.widening import computes_in, is_half, widened
 from sae_lens_metrics.subject.backends import Backend, Onwards, Prefix, evaluating
 from sae_lens_metrics.subject.place import Port
 
@@ -22,10 +25,17 @@ class Changes:
         port: The hook at which the activation is changed.
         vocabulary: Number of tokens that the model knows, if it says so.
         device: The SAE's device, whose threads are used.
+        dtype: What the model computes in, if not the type of its weights.
+
+    Attributes:
+        dtype: What the model computes in.
     """
 
-    def __init__(self, backend: Backend, port: Port, vocabulary: int | None, device: torch.device) -> None:
+    def __init__(
+        self, backend: Backend, port: Port, vocabulary: int | None, device: torch.device, *, dtype: torch.dtype | None = None
+    ) -> None:
         self._backend, self._port = backend, port
+        self.dtype = computes_in(backend.model) if dtype is None else dtype
         self._vocabulary, self._device = vocabulary or 2**16, device
 
     def onwards(self, prefix: Prefix, start: int, activation: Float[Tensor, "batch pos d_out"] | None = None) -> Onwards:
@@ -36,8 +46,26 @@ class Changes:
             start: The first position that is changed.
             activation: What is in the place of the model's own activation, if it is not that itself.
         """
+        prefix = _widened(prefix, self.dtype)
         written = prefix.activation if activation is None else self._port.write(prefix.activation, activation)
         return self._backend.onwards(prefix, written, start)
+
+    def in_float32(self, memory: float) -> "Changes":
+        """The same runs in float32, whatever the type of the model's weights is; themselves where they are so already.
+
+        Args:
+            memory: Bytes for copies of weights; where that is too little for all that are needed, they are made layer by layer.
+
+        Raises:
+            SubjectError: If the model cannot be run so, with the reason.
+        """
+        if not is_half(self.dtype):
+            return self
+        try:
+            wide = self._backend.on(widened(self._backend.model, self._backend.onward_layers(), memory))
+            return Changes(wide, self._port, self._vocabulary, self._device, dtype=torch.float32)
+        except Exception as error:  # whatever a model may raise when it is copied
+            raise SubjectError(f"the layers after the hook cannot be run in float32 ({type(error).__name__}: {error})") from error
 
     def outputs(
         self, onwards: Onwards, rows: Int[Tensor, "n"], change: Float[Tensor, "n c d_out"] | None = None
@@ -74,3 +102,10 @@ class Changes:
                     yield threads
             else:
                 yield map
+
+
+def _widened(prefix: Prefix, dtype: torch.dtype) -> Prefix:
+    """What passed the hook, in at least the precision in which the runs go on."""
+    kind = torch.promote_types(dtype, prefix.activation.dtype)
+    residual = None if prefix.residual is None else prefix.residual.to(kind)
+    return replace(prefix, activation=prefix.activation.to(kind), residual=residual)

@@ -113,6 +113,13 @@ class Dictionary:
         """The affine form of decode: ``decode(z, x) = scale * (z @ decoder) + offset``; both depend on the token only."""
         return self._quiet.scale_and_offset(x, adds_bias=self.capabilities.adds_bias)
 
+    def as_trained(self, y: Float[Tensor, "*batch d_out"], x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
+        """What the SAE was trained to reconstruct of ``y``, but for a constant: normalised with the state that ``x`` sets."""
+        if self._quiet.is_transcoder:  # which reconstructs its output as it is
+            return y
+        scale, offset = self.scale_and_offset(x)
+        return (y - offset) / scale
+
     def latent_directions(self, x: Float[Tensor, "*batch d_in"], latents: Int[Tensor, "*batch k"]) -> Float[Tensor, "*batch k d_out"]:
         """What one unit of some latents adds to the reconstruction of each token, normalisation undone."""
         scale, _ = self.scale_and_offset(x)

@@ -28,7 +28,7 @@ class QuietSAE:
 
     def __init__(self, sae: SAE[Any]) -> None:
         self.sae = sae
-        self._is_transcoder = hasattr(sae.cfg, "d_out")
+        self.is_transcoder = hasattr(sae.cfg, "d_out")
 
     @property
     def architecture(self) -> str:
@@ -103,7 +103,7 @@ class QuietSAE:
     def decode(self, feature_acts: Float[Tensor, "*batch d_sae"], x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
         """Reconstruction from latents, with the normalisation state that ``x`` sets, and what skips the latents."""
         with self.quiet(), torch.no_grad():
-            if self._is_transcoder:  # which undoes no normalisation
+            if self.is_transcoder:  # which undoes no normalisation
                 return self.sae.decode(feature_acts.to(self.sae.dtype)).float() + self._skipped(x)
             self.sae.run_time_activation_norm_fn_in(x.to(self.sae.dtype))
             return self.sae.decode(feature_acts.to(self.sae.dtype)).float()
@@ -112,7 +112,7 @@ class QuietSAE:
         """The SAE's own forward pass."""
         with self.quiet(), torch.no_grad():
             whole = self.sae(x.to(self.sae.dtype)).float()
-            if self._is_transcoder:  # others forget it themselves
+            if self.is_transcoder:  # others forget it themselves
                 self._forget_state(x)
         return whole
 
@@ -121,7 +121,7 @@ class QuietSAE:
     ) -> tuple[Float[Tensor, "*batch 1"], Float[Tensor, "*batch d_out"]]:
         """What normalisation, ``b_dec`` and a skip connection make of a sum of decoder rows: a factor and an addend for each token."""
         bias = self.sae.b_dec.detach().float() * adds_bias
-        if self._is_transcoder:
+        if self.is_transcoder:
             return torch.ones_like(x[..., :1]), (bias + self._skipped(x)).expand(*x.shape[:-1], -1)
         zeros = torch.zeros_like(x)
         shift = self._undo_normalisation(zeros, x)

@@ -45,8 +45,7 @@ def try_site(
     reading, short_runs = trial.reading(reading if place.is_transcoder else whole)
     for remark in trial.remarks:
         warnings.warn(remark, stacklevel=4)  # whoever makes a subject
-    precise = next(model.parameters()).dtype in (torch.float32, torch.float64)
-    return SiteCapabilities(whole, reading, short_runs, changes, precise)
+    return SiteCapabilities(whole, reading, short_runs, changes)
 
 
 def _first_run(backend: Backend, tokens: Int[Tensor, "rows pos"]) -> Prefix:

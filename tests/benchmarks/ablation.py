@@ -73,7 +73,7 @@ class Work:
 
     def ours(self) -> Tensor:
         onwards = self.subject.site.changes.onwards(self.prefix, self.start)
-        with Ablations(self.subject, 2 * 2**30) as effects:
+        with Ablations(self.subject, self.subject.site.changes, 2 * 2**30) as effects:
             return effects(onwards, self.rows, self.changed, shown=self.shown).sparsity
 
     def full_runs(self, n: int) -> Tensor:

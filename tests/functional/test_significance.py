@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import quad
 
-from sae_lens_metrics.functional.significance import holm, student_p, welch_degrees_of_freedom
+from sae_lens_metrics.functional.significance import holm, student_p, student_quantile, welch_degrees_of_freedom
 
 
 @pytest.mark.parametrize("t", [1e-9, 0.01, 0.5, 1.0, 1.7, 3.0, 10.0, 37.0, 1e4])
@@ -80,3 +80,12 @@ def test_holm_by_hand():
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_quantiles_are_scipys():
+    for df in (1, 2.5, 30, 1e6):
+        assert student_quantile(0.95, df) == pytest.approx(stats.t.ppf(0.975, df))
+    with pytest.raises(ValueError, match="freedom"):
+        student_quantile(0.95, 0)
+    with pytest.raises(ValueError, match="level"):
+        student_quantile(95, 3)

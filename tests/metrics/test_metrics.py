@@ -124,11 +124,19 @@ def test_shrinkage_equals_a_loop_over_nnls(architecture, normalize, model, token
         z_refined[i, support] = torch.tensor(best, dtype=torch.float32) * z[i, support].sign()
         refined[i] = subject.dictionary.decode(z_refined[i][None], x[i][None])[0]
     spread = (x - x.mean(0)).square().sum()
-    assert ours["shrinkage/ratio"] == pytest.approx(float(z_refined.abs().sum() / z.abs().sum()), rel=1e-4)
-    assert ours["shrinkage/mse_raw"] == pytest.approx(float((x - raw).square().sum() / spread), rel=1e-4)
-    assert ours["shrinkage/mse_refined"] == pytest.approx(float((x - refined).square().sum() / spread), rel=1e-4)
+    lengths = subject.dictionary.sae.W_dec.norm(dim=1)
+    before, after = z.abs() * lengths, z_refined.abs() * lengths
+    assert ours["shrinkage/ratio"] == pytest.approx(float(after.sum() / before.sum()), rel=1e-4)
+    assert ours["shrinkage/ratio_mean"] == pytest.approx(float((z_refined / z)[z != 0].mean()), rel=1e-4)
+    for name, reconstruction in (("raw", raw), ("refined", refined)):
+        error = x - reconstruction
+        assert ours[f"shrinkage/mse_{name}_activation"] == pytest.approx(float(error.square().sum() / spread), rel=1e-4)
+        trained = x if normalize == "none" else (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True)
+        error = error if normalize == "none" else error / x.std(1, keepdim=True)
+        variance = (trained - trained.mean(0)).square().sum()
+        assert ours[f"shrinkage/mse_{name}"] == pytest.approx(float(error.square().sum() / variance), rel=1e-4)
     assert ours["shrinkage/gamma"] == pytest.approx(float(raw.square().sum() / (raw * x).sum()), rel=1e-4)
-    change = (z_refined.abs() - z.abs())[z != 0]
+    change = (after - before)[z != 0]
     assert ours["shrinkage/change_mean"] == pytest.approx(float(change.mean()), rel=1e-3, abs=1e-5)
     assert ours["shrinkage/change_sd"] == pytest.approx(float(change.std(correction=0)), rel=1e-3)
     full = torch.zeros(*valid.shape, D_IN)

@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from sae_lens_metrics import Estimate, Report
 from sae_lens_metrics.errors import ResultError
@@ -72,7 +73,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         (lambda text: text[: len(text) // 2], "not JSON"),
         (lambda text: "[1, 2]", "JSON object"),
         (lambda text: text.replace('"format": "sae-lens-metrics"', '"format": "else"'), "not a result"),
-        (lambda text: text.replace('"format_version": "2.0"', '"format_version": "3.0"'), "format version 3.0"),
+        (lambda text: text.replace('"format_version": "2.1"', '"format_version": "3.0"'), "format version 3.0"),
         (lambda text: text.replace('"estimates"', '"guesses"'), "damaged"),
         (lambda text: text.replace("16.0", "NaN"), "damaged"),
     ],
@@ -160,7 +161,7 @@ def test_lists_of_numbers_are_on_one_line_and_strings_are_left_alone(tmp_path):
     path = one.save(tmp_path / "r.json")
     assert Report.load(path) == one
     lines = [line.strip() for line in path.read_text().splitlines()]
-    assert '"influence": [1.0,-2e-07]' in lines
+    assert '"influence": [1.0,-2e-07],' in lines
     assert '"edges": [0.0,1.0],' in lines
 
 
@@ -213,3 +214,12 @@ def test_a_report_does_not_flood_a_notebook():
     example = FiringExample(0, "top", 0, ["a"] * 9, [1.0] * 9, [0.0] * 9)
     result = MetricResult({"x": Estimate(1.0, 0.1, 2, "latents")}, {"t": [{"latent": i} for i in range(999)]}, examples=[example] * 999)
     assert len(repr(Report(sanity=result, metrics={"m": result}))) < 500
+
+
+def test_an_interval_is_students():
+    estimate = Estimate(1.0, 0.1, 5, "documents")
+    assert estimate.interval() == pytest.approx(stats.t.interval(0.95, 4, 1.0, 0.1))
+    few = Estimate(1.0, 0.1, 5, "documents", df=1.5)
+    assert few.interval(0.9) == pytest.approx(stats.t.interval(0.9, 1.5, 1.0, 0.1))
+    assert few.one_minus().df == 1.5
+    assert Estimate(1.0, None, 5, "latents", "exact").interval() is None

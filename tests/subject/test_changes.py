@@ -194,7 +194,7 @@ def measured(subject, tokens, start, chosen, *, memory=MUCH, shown=0, reference=
     onwards = subject.site.changes.onwards(prefix, start, reference)
     rows, latents = (torch.tensor(column) for column in zip(*chosen, strict=True))
     added = subject.dictionary.encode(x)[rows, latents, None] * subject.dictionary.latent_directions(x[rows], latents[:, None])[:, 0]
-    with Ablations(subject, memory) as effects_of:
+    with Ablations(subject, subject.site.changes, memory) as effects_of:
         return effects_of(onwards, rows, lambda part: (base[rows[part]] - added[part])[:, None], shown=shown)
 
 
@@ -409,7 +409,7 @@ def test_small_chunks_give_what_large_ones_give(memory, hook, model, tokens):
 def test_no_changes_have_no_effects(model, tokens):
     subject = Subject(model, training_sae("topk"))
     onwards = subject.site.changes.onwards(subject.site.prefix(tokens[:2, :12]), 5)
-    with Ablations(subject, MUCH) as effects_of:
+    with Ablations(subject, subject.site.changes, MUCH) as effects_of:
         effects = effects_of(onwards, torch.zeros(0, dtype=torch.long), lambda part: torch.zeros(0, 1, subject.d_in))
     assert len(effects.sparsity) == 0
 

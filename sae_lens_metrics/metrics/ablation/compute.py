@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.errors import ConfigError, SubjectError
 from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT
 from sae_lens_metrics.functional.statistics import histogram
 from sae_lens_metrics.integrations.progress import progress
@@ -17,6 +17,7 @@ from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.sums import SequenceSums
 from sae_lens_metrics.results import Estimate, Histogram, LatentEffects, MetricResult, Row, TokenChange
 from sae_lens_metrics.subject.backends import Onwards
+from sae_lens_metrics.subject.changes import Changes
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import check_vocabulary
 from sae_lens_metrics.text.corpus import Corpus
@@ -30,6 +31,12 @@ _KINDS = {
     "channels_lasting_": "a channel of the activation is zeroed at the position and all of the tokens that follow",
     "random_": "a random direction is subtracted, as long as what a latent adds",
 }
+_NOISE = "noise"
+"""The kind of changes that are as small as rounding, which are no baseline."""
+_ABOVE_NOISE = 10
+"""How many times as long as those of rounding effects must be, or their sparsity says nothing about latents."""
+_LENGTHS = frozenset({"effect", "noise_floor", "effect_over_noise", "gaussian", "inactive"})
+"""Numbers that are there even where effects do not stand above the noise."""
 _BINS = 50
 _DIGITS = 6
 """Significant digits of a change of a logit."""
@@ -55,6 +62,10 @@ def ablation(context: MetricContext) -> MetricResult:
       sparser.
     - ``tokens_affected`` (and with the prefixes of the baselines): the fraction of the T tokens that are touched, (Σ_t |d_t|)² /
       (T Σ_t |d_t|²), from 1/T to 1; ``effect``: the L2 norm of an effect, in logits.
+    - ``noise_floor``: the length of the effect of a change as small as rounding, in logits: what the model's arithmetic alone does.
+      ``effect_over_noise``: how many times as long the effects of latents are. Where that is below 10, sparsities say more about
+      rounding than about latents, and are absent. The layers after the hook are run in float32, whatever the model's type is; only where
+      that is impossible (quantised weights, or weights that are not in memory) does its own arithmetic count.
     - ``no_effect``: the share of ablations that change no logit, which have no sparsity; ``inactive``: of positions with no active latent.
     - the histogram ``distribution``: the sparsities of all ablations. The table ``latents``: means of each latent that was ablated.
       ``effects``: the tokens that its strongest ablation raises and lowers most, summed over T tokens.
@@ -73,18 +84,29 @@ def ablation(context: MetricContext) -> MetricResult:
     columns = positions_to_ablate(subject, part, config.ablation, generator)
     # a seed for each sequence, so that what is drawn for one depends neither on the SAE's latents in another nor on the batch size
     seeds = torch.randint(2**62, (len(part),), generator=generator).tolist()
+    changes, memory, remarks = _precise(subject, config.memory_gb * 2**30)
     records = _Records(subject, part)
     with (
         progress("ablation", unit="sequence", total=len(part)) as bar,
-        Ablations(subject, config.memory_gb * 2**30) as effects_of,
+        Ablations(subject, changes, memory) as effects_of,
     ):
         for sequences, column in _groups(columns, config.batch_size):
-            group = SequenceGroup(subject, part, sequences, column, config.ablation)
-            for kind, changes in group.changes([torch.Generator().manual_seed(seeds[i]) for i in sequences.tolist()]).items():
+            group = SequenceGroup(subject, changes, part, sequences, column, config.ablation)
+            for kind, made in group.changes([torch.Generator().manual_seed(seeds[i]) for i in sequences.tolist()]).items():
                 shown = config.ablation.shown if kind == "" else 0
-                records.add(kind, group, changes, effects_of(group.onwards, changes.rows, changes.changed, shown=shown))
+                records.add(kind, group, made, effects_of(group.onwards, made.rows, made.changed, shown=shown))
             bar.update(len(sequences))
-    return records.result(config.ablation)
+    return records.result(config.ablation, remarks)
+
+
+def _precise(subject: Subject, memory: float) -> tuple[Changes, float, list[str]]:
+    """Runs of the layers after the hook, in float32 where that is possible, the memory left for them; and a remark where it is not."""
+    own = subject.site.changes
+    try:
+        wide = own.in_float32(memory / 2)
+    except SubjectError as error:
+        return own, memory, [f"{error}: small effects are rounded away, see noise_floor"]
+    return wide, memory if wide is own else memory / 2, []
 
 
 def positions_to_ablate(subject: Subject, corpus: Corpus, config: AblationConfig, generator: torch.Generator) -> Int[Tensor, "sequences"]:
@@ -136,15 +158,18 @@ class _Changes:
 class SequenceGroup:
     """Sequences that are ablated at the same position."""
 
-    def __init__(self, subject: Subject, corpus: Corpus, sequences: Int[Tensor, "n"], column: int, config: AblationConfig) -> None:
+    def __init__(
+        self, subject: Subject, changes: Changes, corpus: Corpus, sequences: Int[Tensor, "n"], column: int, config: AblationConfig
+    ) -> None:
         self._subject, self._config = subject, config
+        self._rounding = max(torch.finfo(kind).eps for kind in (changes.dtype, torch.float32)) / 2
         self.sequences = sequences
         prefix = subject.site.prefix(corpus.tokens[sequences, : column + config.tokens])
         x, y = subject.site.activations(prefix), subject.site.targets(prefix)
         self._x, self._z = x[:, column], subject.dictionary.encode(x[:, column])
         reference = None if config.reference == "activation" else _reconstructed(subject, prefix.tokens, x, y)
         self._base = (y if reference is None else reference)[:, column:]
-        self.onwards: Onwards = subject.site.changes.onwards(prefix, column, reference)
+        self.onwards: Onwards = changes.onwards(prefix, column, reference)
         self.active = (self._z != 0).sum(1)
 
     def changes(self, generators: list[torch.Generator]) -> dict[str, _Changes]:
@@ -153,7 +178,19 @@ class SequenceGroup:
         shape = (self._config.baselines, self._subject.d_out)
         directions = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
         latents = self._latents(generators)
-        return {"": latents, **channels, "random_": self._random(directions, latents)}
+        return {"": latents, **channels, "random_": self._random(directions, latents), _NOISE: self._noise(generators)}
+
+    def _noise(self, generators: list[torch.Generator]) -> _Changes:
+        """Changes of every channel by half of what its last digit is worth, up or down at random, and the same with their signs turned."""
+        signs = torch.stack([torch.randint(2, (self._subject.d_out,), generator=generator) for generator in generators]) * 2 - 1
+        signs = torch.stack([signs, -signs], 1).to(self._x.device).flatten(0, 1)
+        rows = torch.arange(len(self._x), device=self._x.device).repeat_interleave(2)
+
+        def changed(part: slice) -> Float[Tensor, "m 1 d_out"]:
+            base = self._base[rows[part], 0]
+            return (base + self._rounding * base.abs() * signs[part])[:, None]
+
+        return _Changes(rows, torch.arange(len(rows), device=rows.device), changed)
 
     def _channels(self, generators: list[torch.Generator]) -> dict[str, _Changes]:
         each = [torch.randperm(self._subject.d_out, generator=generator)[: self._config.baselines] for generator in generators]
@@ -226,8 +263,8 @@ class _Records:
 
     def __init__(self, subject: Subject, corpus: Corpus) -> None:
         self._subject, self._corpus = subject, corpus
-        self._place: dict[str, list[Tensor]] = {kind: [] for kind in _KINDS}
-        self._effects: dict[str, list[Effects]] = {kind: [] for kind in _KINDS}
+        self._place: dict[str, list[Tensor]] = {kind: [] for kind in (*_KINDS, _NOISE)}
+        self._effects: dict[str, list[Effects]] = {kind: [] for kind in (*_KINDS, _NOISE)}
         self._active = torch.full((len(corpus),), -1)
 
     def add(self, kind: str, group: SequenceGroup, changes: _Changes, effects: Effects) -> None:
@@ -236,17 +273,24 @@ class _Records:
         self._place[kind].append(torch.stack([group.sequences[changes.rows.cpu()], changes.index.cpu()], 1))
         self._effects[kind].append(effects)
 
-    def result(self, config: AblationConfig) -> MetricResult:
+    def result(self, config: AblationConfig, remarks: list[str]) -> MetricResult:
         """Means over sequences, the distribution, and a row for each latent."""
-        ablated = {kind: _Ablated.joined(self._place[kind], self._effects[kind]) for kind in _KINDS}
+        ablated = {kind: _Ablated.joined(self._place[kind], effects) for kind, effects in self._effects.items()}
+        estimates, notes = self._estimates(ablated), [*self._notes(config), *remarks]
+        above = estimates["effect_over_noise"].value
+        if above is not None and above < _ABOVE_NOISE:
+            reason = (
+                f"effects are only {above:.2g} times as long as those of rounding, expected {_ABOVE_NOISE} times: load the model in float32"
+            )
+            return MetricResult({name: each if name in _LENGTHS else _gone(each, reason) for name, each in estimates.items()}, notes=notes)
         shown = ablated[""].effects.sparsity[ablated[""].has_effect]
         edges, counts = histogram(shown, low=0.0, high=1.0, bins=_BINS)
         return MetricResult(
-            self._estimates(ablated),
+            estimates,
             tables={"latents": ablated[""].rows()},
             histograms={"distribution": Histogram(edges, counts)},
             effects=ablated[""].most_changed(TokenText(self._subject.language.tokenizer)),
-            notes=self._notes(config),
+            notes=notes,
         )
 
     def _estimates(self, ablated: dict[str, "_Ablated"]) -> dict[str, Estimate]:
@@ -267,10 +311,18 @@ class _Records:
             estimates[f"sparsity_minus_{kind[:-1]}"] = _or_absent(sums.estimate(difference, both))
         positions = (self._active >= 0).double()
         return estimates | {
+            "noise_floor": _mean(sums, means[_NOISE], "norm"),
+            "effect_over_noise": self._above_noise(sums, latents, means[_NOISE]),
             "gaussian": Estimate(DENSE_EFFECT, None, 0, "sequences", "2/π, where all logits change independently: a constant"),
             "no_effect": _or_absent(sums.estimate(latents["without"], latents["ablated"])),
             "inactive": sums.estimate((self._active == 0).double(), positions),
         }
+
+    @staticmethod
+    def _above_noise(sums: SequenceSums, latents: dict[str, Tensor], noise: dict[str, Tensor]) -> Estimate:
+        both = (latents["there"] * noise["there"]).double()
+        estimate = sums.estimate(both * latents["norm"], both * noise["norm"])
+        return estimate if estimate.value is not None else Estimate.absent("no change as small as rounding changes a logit", of=estimate.of)
 
     def _notes(self, config: AblationConfig) -> list[str]:
         counted = self._active >= 0
@@ -281,14 +333,16 @@ class _Records:
             notes.append(f"at {more} positions more than {config.latents} latents were active: a random sample of them was ablated")
         if not bool(counted.all()):
             notes.append(f"{int((~counted).sum())} sequences hold a special token at their position, and were left out")
-        if not self._subject.site.capabilities.precise:
-            notes.append("the model does not run in float32: small effects are rounded away, which makes them look sparser or denser")
         return notes
 
 
 def _mean(sums: SequenceSums, means: dict[str, Tensor], name: str) -> Estimate:
     """The mean over the sequences that have one."""
     return _or_absent(sums.estimate(means[name], means["there"].double()))
+
+
+def _gone(estimate: Estimate, reason: str) -> Estimate:
+    return Estimate.absent(reason, of=estimate.of)
 
 
 def _or_absent(estimate: Estimate) -> Estimate:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sae_lens_metrics.functional.effect_sparsity import EffectNorms, effect_norms, lower_median, sparsity, tokens_affected
 from sae_lens_metrics.subject.backends import Onwards
+from sae_lens_metrics.subject.changes import Changes
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["Ablations", "Changed", "Effects", "joined"]
@@ -48,18 +49,19 @@ class Ablations:
 
     Args:
         subject: The model and SAE.
+        changes: Runs the model.
         memory: Limit in bytes.
     """
 
-    def __init__(self, subject: Subject, memory: float) -> None:
-        self._subject = subject
+    def __init__(self, subject: Subject, changes: Changes, memory: float) -> None:
+        self._subject, self._changes = subject, changes
         self._vocabulary = subject.language.vocabulary or 2**16
         threads = torch.get_num_threads() if subject.device.type == "cpu" else 1  # each of which may hold a chunk
         self._memory = memory / threads
         self._stack = ExitStack()
 
     def __enter__(self) -> "Ablations":
-        self._map = self._stack.enter_context(self._subject.site.changes.many())
+        self._map = self._stack.enter_context(self._changes.many())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -69,31 +71,31 @@ class Ablations:
         """The effects of changes, in their order.
 
         Args:
-            onwards: The sequences and the position, from ``subject.site.changes.onwards``.
+            onwards: The sequences and the position, from ``Changes.onwards``.
             rows: The sequence that each change is about, in increasing order.
             changed: The activations at the first c positions of a slice of the changes.
             shown: How many tokens to name for each change, of those raised and of those lowered; at most the vocabulary.
         """
-        each = self._subject.site.changes.bytes_per_change(onwards)
+        each = self._changes.bytes_per_change(onwards)
         together = max(1, int(self._memory / 4 / each))  # sequences whose unchanged outputs are held
         return joined([self._effects(onwards, rows, changed, part, shown) for part in _runs(rows.cpu() // together)])
 
     def _effects(self, onwards: Onwards, rows: Int[Tensor, "n"], changed: Changed, part: slice, shown: int) -> Effects:
         """The effects of the changes of a few sequences."""
         sequences, which = rows[part].unique(return_inverse=True)
-        unchanged = self._subject.site.changes.outputs(onwards, sequences)
+        unchanged = self._changes.outputs(onwards, sequences)
         which = which.to(unchanged.device)
         step = self._changes_at_once(onwards, unchanged.shape[-1])
 
         def measure(first: int) -> Effects:
             some = slice(first, min(first + step, part.stop))
-            outputs = self._subject.site.changes.outputs(onwards, rows[some], changed(some))
+            outputs = self._changes.outputs(onwards, rows[some], changed(some))
             return self._measure(outputs, unchanged, which[first - part.start : some.stop - part.start], shown)
 
         return joined(list(self._map(measure, range(part.start, part.stop, step))))
 
     def _changes_at_once(self, onwards: Onwards, d_output: int) -> int:
-        each = self._subject.site.changes.bytes_per_change(onwards) + 3 * 4 * onwards.length * d_output
+        each = self._changes.bytes_per_change(onwards) + 3 * 4 * onwards.length * d_output
         wanted = max(1, _POSITIONS_AT_ONCE.get(self._subject.device.type, _ELSEWHERE // 2**10) // onwards.length)
         return max(1, min(wanted, int(self._memory / 2 / each)))
 
@@ -118,7 +120,7 @@ class Ablations:
         norms: list[EffectNorms] = []
         total, vocabulary = torch.zeros(()), 0
         for i in range(0, outputs.shape[1], step):
-            differences = self._subject.site.changes.logit_differences(outputs[:, i : i + step], unchanged[:, i : i + step])
+            differences = self._changes.logit_differences(outputs[:, i : i + step], unchanged[:, i : i + step])
             vocabulary = differences.shape[-1]
             if shown:
                 total = total.to(differences.device) + differences.sum(1)

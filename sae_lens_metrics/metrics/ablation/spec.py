@@ -86,6 +86,9 @@ def _numbers() -> Iterator[tuple[str, Number]]:
         "gaussian",
         Number("sparsity of independent effects, 2/π", baseline_of="sparsity", baseline="2/π: independent effects", shown=False),
     )
+    yield "noise_floor", Number("length of the effect of a change as small as rounding, in logits", "logits", shown=False)
+    above = "times as long as the effect of rounding; below 10 nothing else is given"
+    yield "effect_over_noise", Number("length of effects over that of rounding", "times", None, above, shown=False)
     yield "no_effect", Number("share of ablations that change no logit", "share", shown=False)
     yield "inactive", Number("share of positions with no active latent", "share", shown=False)
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sae_lens_metrics.functional.intraclass_correlation import intraclass_correlation
-from sae_lens_metrics.functional.statistics import ratio_influence, ratio_with_error
+from sae_lens_metrics.functional.statistics import degrees_of_freedom, ratio_influence, ratio_with_error
 from sae_lens_metrics.results import Estimate
 
 __all__ = ["SampledTasks"]
@@ -46,10 +46,11 @@ class SampledTasks:
         found = ratio_with_error(sums, counts)
         if found.stderr is None:
             return Estimate(found.value, None, 1, self.of, "one task has no standard error")
-        return Estimate(found.value, found.stderr, len(counts), self.of, influence=ratio_influence(sums, counts).tolist())
+        influence = ratio_influence(sums, counts).tolist()
+        return Estimate(found.value, found.stderr, len(counts), self.of, influence=influence, df=degrees_of_freedom(counts))
 
     def correlation(self, values: Float[Tensor, "tasks"]) -> Estimate:
-        """The correlation of two tasks of one family.
+        """The correlation of two tasks of one family; its error is that of the jackknife, which leaves out one family at a time.
 
         Args:
             values: A number for each task.
@@ -58,4 +59,11 @@ class SampledTasks:
         found = intraclass_correlation(values, self._families)
         if found is None:
             return Estimate.absent("it takes two families, one of them with two tasks that differ", of="families", n=n)
-        return Estimate(found.value, found.stderr, n, "families")
+        kept = [self._families != family for family in range(n)]
+        without = [intraclass_correlation(values[others], self._families[others]) for others in kept]
+        left = torch.tensor([each for each in without if each is not None], dtype=torch.float64)
+        if len(left) < n:
+            return Estimate(found, None, n, "families", "its error takes three families, two of them with two tasks that differ")
+        influence = (n - 1) / n * (left.mean() - left)
+        stderr = (n / (n - 1) * influence.square().sum()).sqrt()
+        return Estimate(found, float(stderr), n, "families", influence=influence.tolist())

@@ -18,7 +18,10 @@ from sae_lens_metrics.text.batches import ActivationBatch
 __all__ = ["shrinkage"]
 
 _BINS, _LOW, _HIGH = 80, -1.0, 3.0
-_REFINED = ("ratio", "change_mean", "change_sd", "change_relative", "mse_refined", "ce_refined", "ce_added_refined", "ce_gained")
+_REFINED = (
+    *("ratio", "ratio_mean", "change_mean", "change_sd", "change_relative", "mse_refined", "mse_refined_activation"),
+    *("ce_refined", "ce_added_refined", "ce_gained"),
+)
 _NOTHING_REFINED = "no token has between one and d_in active latents: there is nothing to refine, or its best values are not unique"
 
 
@@ -27,10 +30,14 @@ def shrinkage(context: MetricContext) -> MetricResult:
 
     The support is frozen and each value keeps its sign, the squared error is minimised over the values to the optimum.
 
-    - ``ratio``: Σ|refined| / Σ|raw| over active latents, in [0, ∞); above 1 where the SAE shrinks its latents.
-    - ``change_mean``, ``change_sd``: mean and standard deviation of refined - raw (of magnitudes, where latents are signed), in units
-      of the latents; ``change_relative`` is the mean change over the mean raw value.
-    - ``mse_raw``, ``mse_refined``: E|x - x̂|² / E|x - E x|², in [0, ∞).
+    Values count in units of what latents add: times the length of their decoder row, on which a latent's own unit has no influence.
+
+    - ``ratio``: Σ|refined| / Σ|raw| over active latents, in [0, ∞); above 1 where the SAE shrinks its latents. ``ratio_mean``: the mean
+      over active latents of refined / raw, in which small values count as much as large ones.
+    - ``change_mean``, ``change_sd``: mean and standard deviation of refined - raw (of magnitudes, where latents are signed), in units of
+      the activation that the SAE was trained on; ``change_relative`` is the mean change over the mean raw value.
+    - ``mse_raw``, ``mse_refined``: E|x - x̂|² / E|x - E x|², in [0, ∞), of the activation as the SAE was trained on it, as in the paper:
+      after the normalisation of each token, if it has one. ``mse_raw_activation``, ``mse_refined_activation``: of the model's activation.
     - ``ce_clean``, ``ce_raw``, ``ce_refined``: next-token cross-entropy in nats; ``ce_added_raw``, ``ce_added_refined`` are the
       differences to clean on the same tokens, ``ce_gained`` is raw minus refined.
     - the histogram ``change``: (refined - raw) / raw of every active latent, from -1 (the latent is better off) to 3 and above.
@@ -50,7 +57,7 @@ def shrinkage(context: MetricContext) -> MetricResult:
         outputs = _Outputs(subject, batch, config.shrinkage.solver)
         counts += torch.tensor(histogram(outputs.changes, low=_LOW, high=_HIGH, bins=_BINS)[1])
         kkt = max(kkt, outputs.kkt)
-        sums.add(**outputs.sums(), **moments(batch))
+        sums.add(**outputs.sums(), **(moments(batch) | moments(batch, outputs.trained, of="trained")))
         sums.add(**replacement_losses(subject, batch, {"raw_run": outputs.raw, "refined_run": outputs.refined}))
     edges = histogram(torch.zeros(1), low=_LOW, high=_HIGH, bins=_BINS)[0]
     return MetricResult(_estimates(sums, kkt), histograms={"change": Histogram(edges, counts.tolist())})
@@ -61,7 +68,9 @@ class _Outputs:
 
     def __init__(self, subject: Subject, batch: ActivationBatch, solver: Solver) -> None:
         self.raw, self.refined = torch.empty_like(batch.y), torch.empty_like(batch.y)
+        self.trained = torch.empty_like(batch.y)
         self.kkt, self._batch = 0.0, batch
+        lengths = subject.dictionary.decoder.norm(dim=1)
         columns, changes = [], []
         for rows, z in batch.latents():
             x = batch.x[rows]
@@ -73,28 +82,31 @@ class _Outputs:
             refined = refine_on_support(target, subject.dictionary.decoder, latents, raw, solver=solver)
             self.kkt = max(self.kkt, float(kkt_residual_on_support(target, subject.dictionary.decoder, latents, raw, refined).max()))
             self.refined[rows] = self.raw[rows] + scale * _weighted_sum(subject.dictionary.decoder, latents, refined - raw)
-            change = refined.abs() - raw.abs()
-            totals = [(raw != 0).sum(1), raw.abs().sum(1), refined.abs().sum(1), change.square().sum(1), kept[:, 0]]
-            columns.append(torch.stack(totals, dim=1))
-            changes.append((change / raw.abs())[raw != 0])
-        self._columns = torch.cat(columns) if columns else batch.y.new_zeros(0, 5)
+            self.trained[rows] = subject.dictionary.as_trained(batch.y[rows], x)
+            errors = ((each[rows] - batch.y[rows]).div(scale).square().sum(1) for each in (self.raw, self.refined))
+            columns.append(torch.stack([*_totals(raw, refined, lengths[latents]), kept[:, 0], *errors], dim=1))
+            changes.append((refined.abs() / raw.abs() - 1)[raw != 0])
+        self._columns = torch.cat(columns) if columns else batch.y.new_zeros(0, 8)
         self.changes = torch.cat(changes).cpu() if changes else torch.zeros(0)
 
     def sums(self) -> dict[str, Float[Tensor, "batch"]]:
         """Sums per sequence."""
         batch = self._batch
-        active, raw, refined, squared_change, not_refined = batch.per_sequence(self._columns).unbind(1)
+        names = ("active", "raw", "refined", "squared_change", "ratios", "not_refined", "trained_error_raw", "trained_error_refined")
         return {
-            "active": active,
-            "raw": raw,
-            "refined": refined,
-            "squared_change": squared_change,
-            "not_refined": not_refined,
+            **dict(zip(names, batch.per_sequence(self._columns).unbind(1), strict=True)),
             "error_raw": batch.per_sequence((batch.y - self.raw).square().sum(-1)),
             "error_refined": batch.per_sequence((batch.y - self.refined).square().sum(-1)),
             "norm": batch.per_sequence(self.raw.square().sum(-1)),
             "overlap": batch.per_sequence((self.raw * batch.y).sum(-1)),
         }
+
+
+def _totals(raw: Float[Tensor, "n k"], refined: Float[Tensor, "n k"], lengths: Float[Tensor, "n k"]) -> list[Float[Tensor, "n"]]:
+    """Of each token: how many latents are active, their raw and refined sums, squared changes, and the sum of ratios."""
+    active, before, after = raw != 0, raw.abs() * lengths, refined.abs() * lengths
+    ratios = (refined.abs() / raw.abs().where(active, 1)).where(active, 0)
+    return [active.sum(1), before.sum(1), after.sum(1), (after - before).square().sum(1), ratios.sum(1)]
 
 
 def _weighted_sum(rows: Float[Tensor, "d_sae d_in"], latents: Int[Tensor, "n k"], weights: Float[Tensor, "n k"]) -> Float[Tensor, "n d_in"]:
@@ -104,7 +116,7 @@ def _weighted_sum(rows: Float[Tensor, "d_sae d_in"], latents: Int[Tensor, "n k"]
 
 
 def _estimates(sums: SequenceSums, kkt: float) -> dict[str, Estimate]:
-    total, predictions = variance(sums), sums["predictions"]
+    total, trained, predictions = variance(sums), variance(sums, of="trained"), sums["predictions"]
     change = sums["refined"] - sums["raw"]
     clean, raw, refined = sums["clean"], sums["raw_run"], sums["refined_run"]
 
@@ -113,11 +125,14 @@ def _estimates(sums: SequenceSums, kkt: float) -> dict[str, Estimate]:
 
     estimates = {
         "ratio": sums.ratio("refined", "raw"),
+        "ratio_mean": sums.ratio("ratios", "active"),
         "change_mean": sums.estimate(change, sums["active"]),
         "change_sd": _standard_deviation(sums, change),
         "change_relative": sums.estimate(change, sums["raw"]),
-        "mse_raw": sums.estimate(sums["error_raw"], total),
-        "mse_refined": sums.estimate(sums["error_refined"], total),
+        "mse_raw": sums.estimate(sums["trained_error_raw"], trained),
+        "mse_refined": sums.estimate(sums["trained_error_refined"], trained),
+        "mse_raw_activation": sums.estimate(sums["error_raw"], total),
+        "mse_refined_activation": sums.estimate(sums["error_refined"], total),
         "ce_clean": per_prediction(clean),
         "ce_raw": per_prediction(raw),
         "ce_refined": per_prediction(refined),

@@ -45,8 +45,9 @@ SPEC = MetricSpec(
             followed=True,
             overview=True,
         ),
-        "change_mean": Number("mean change of active latents by refinement", shown=False),
-        "change_sd": Number("spread of the change of active latents by refinement", shown=False),
+        "ratio_mean": Number("mean over active latents of refined over raw", "", "one", "… mean of ratios, latent by latent", shown=False),
+        "change_mean": Number("mean change of what active latents add, by refinement", shown=False),
+        "change_sd": Number("spread of the change of what active latents add", shown=False),
         "change_relative": Number("sum of changes over sum of latents", same_as="ratio", shown=False),
         "mse_raw": Number(
             "squared error over variance",
@@ -58,6 +59,16 @@ SPEC = MetricSpec(
             mirrors="sanity/explained_variance",
         ),
         "mse_refined": Number("squared error over variance, after refinement", "", "lower", "… after refinement", shown=True),
+        "mse_raw_activation": Number(
+            "squared error over variance, of the model's activation", "", "lower", shown=False, mirrors="shrinkage/mse_raw"
+        ),
+        "mse_refined_activation": Number(
+            "squared error over variance, of the model's activation, after refinement",
+            "",
+            "lower",
+            shown=False,
+            mirrors="shrinkage/mse_refined",
+        ),
         "ce_clean": Number("next-token loss of the model, nats", "nats", baseline_of="ce_raw", shown=False),
         "ce_raw": Number(
             "next-token loss with the reconstruction in place, nats", "nats", "lower", shown=False, mirrors="sanity/ce_reconstructed"
@@ -90,6 +101,7 @@ SPEC = MetricSpec(
     settings=ShrinkageConfig,
     presets={"train": {"tokens": 2_048}, "paper": {"tokens": 262_144}},
     cost=_cost,
+    version=2,
     figures=(
         DistributionFigure(
             "change",

@@ -10,6 +10,7 @@ from torch import Tensor
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import extract_layer_from_tlens_hook_name
 from sae_lens_metrics.integrations.transformer_lens import HookedTransformer, TransformerLensKeyValueCacheEntry
+from sae_lens_metrics.integrations.widening import computes_in
 from sae_lens_metrics.subject.backends.full_run import FullRunBackend, evaluating, last_seen, widest_layer
 from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix
 from sae_lens_metrics.subject.backends.protocol import Abilities
@@ -30,9 +31,16 @@ class FromHookBackend(FullRunBackend):
         # after hook_resid_post the next block's input is the activation itself
         self._layer = layer + 1 if hook_name.endswith("hook_resid_post") else layer
         one_by_one = not self.model_kwargs and getattr(model.cfg, "n_devices", 1) == 1  # blocks are run where they are, without arguments
+        # weights that are widened when a layer is called are so for one thread, and for whole layers
+        whole_layers = computes_in(torch.nn.ModuleList(self.onward_layers())) != model.cfg.dtype
         # several threads only where no hook is needed: otherwise one would see what passes another one's
-        self.abilities = Abilities(concurrent=self._residual_is_activation, remembers_past=one_by_one, remembers_onwards=one_by_one)
-        self._trims_last_block = _keys_and_values_are_plain(model.cfg)
+        concurrent = self._residual_is_activation and not whole_layers
+        self.abilities = Abilities(concurrent=concurrent, remembers_past=one_by_one, remembers_onwards=one_by_one)
+        self._trims_last_block = _keys_and_values_are_plain(model.cfg) and not whole_layers
+
+    def onward_layers(self) -> list[torch.nn.Module]:
+        """The modules that runs from the hook on call."""
+        return [*self.model.blocks[self._layer :], *([self.model.ln_final] if hasattr(self.model, "ln_final") else []), self.model.unembed]
 
     def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
         """Runs the layers before the hook."""

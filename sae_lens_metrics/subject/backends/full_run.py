@@ -36,6 +36,14 @@ class FullRunBackend:
         """Where the model takes its tokens."""
         return input_device(self.model)
 
+    def on(self, model: Any) -> Backend:
+        """The same for another model of the same layers."""
+        return type(self)(model, self.hook_name, self.model_kwargs)
+
+    def onward_layers(self) -> list[torch.nn.Module]:
+        """The modules that runs from the hook on call: all of them."""
+        return [self.model]
+
     def simpler(self) -> "Backend | None":
         """A slower backend that remembers too, and may serve where this one does not; the slowest of all needs no mention."""
         return None

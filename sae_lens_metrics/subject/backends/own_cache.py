@@ -47,6 +47,10 @@ class OwnCacheBackend(FullRunBackend):
         self._grows = grows
         self._wrapped = _wrapped(model)
 
+    def on(self, model: Any) -> Backend:
+        """The same for another model of the same layers."""
+        return OwnCacheBackend(model, self.hook_name, self.model_kwargs, grows=self._grows)
+
     def simpler(self) -> Backend | None:
         """The same without a batch that grows."""
         return OwnCacheBackend(self.model, self.hook_name, self.model_kwargs, grows=False) if self._grows else None

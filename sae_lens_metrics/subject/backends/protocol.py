@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import Module
 
 from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix
 
@@ -36,6 +37,14 @@ class Backend(Protocol):
     hook_name: str
     model_kwargs: dict[str, Any]
     abilities: Abilities
+
+    def on(self, model: Any) -> "Backend":
+        """The same for another model of the same layers."""
+        ...
+
+    def onward_layers(self) -> list[Module]:
+        """The modules that runs from the hook on call."""
+        ...
 
     def simpler(self) -> "Backend | None":
         """A slower backend that remembers too, and may serve where this one does not; the slowest of all needs no mention."""

@@ -8,6 +8,8 @@ from torch import Tensor
 
 __all__ = ["difference", "unembedded_differences"]
 
+_WIDENED_AT_ONCE = 2**24
+"""Weights of which there is a float32 copy at once: 64 MB."""
 _CAPPED_AT_ONCE = 2**20
 """Logits for which a soft cap is computed at once."""
 
@@ -29,12 +31,21 @@ def unembedded_differences(
         unembed: Gives logits before the cap.
     """
     with torch.no_grad():
-        differences = (difference(outputs, unchanged).to(weight) @ weight).float()
+        differences = _product(difference(outputs, unchanged), weight).float()
         if cap:
             step = max(1, _CAPPED_AT_ONCE // weight.shape[1])
             for changed, before in zip(differences.flatten(0, 1).split(step), unchanged.flatten(0, 1).split(step), strict=True):
                 _cap_differences(changed, unembed(before).float(), cap)
         return differences
+
+
+def _product(a: Float[Tensor, "n pos d_output"], weight: Float[Tensor, "d_output vocab"]) -> Float[Tensor, "n pos vocab"]:
+    """``a @ weight`` in the more precise of both types, a part of the vocabulary at a time where the weight must be widened."""
+    if weight.dtype == a.dtype or torch.promote_types(weight.dtype, a.dtype) == weight.dtype:
+        return a.to(weight) @ weight
+    a = a.to(weight.device)
+    step = max(1, _WIDENED_AT_ONCE // weight.shape[0])
+    return torch.cat([a @ part.to(a) for part in weight.split(step, dim=1)], -1)
 
 
 def difference(a: Tensor, b: Tensor) -> Tensor:
