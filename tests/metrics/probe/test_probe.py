@@ -99,9 +99,11 @@ def test_the_mean_over_tasks_and_families_and_its_error(model):
         values = torch.tensor([row[first] - (row[second] if second else 0) for row in rows], dtype=torch.float64)
         assert estimate.value == pytest.approx(values.mean().item())
         assert (estimate.n, estimate.of, len(estimate.influence)) == (2, "families", 2)  # base64; the two of code
-        base64, code = float(values[0] - values.mean()) / 3, float(values[1:].sum() - 2 * values.mean()) / 3
-        assert estimate.influence == pytest.approx([base64, code], rel=1e-4)
-        assert estimate.stderr > 0
+        shares, means = torch.tensor([1 / 3, 2 / 3]).double(), torch.stack([values[0], values[1:].mean()])
+        variances = 1 - 2 * shares + shares.square().sum()
+        expected = (shares.square() * (means - values.mean()).square() / variances).sum().sqrt()
+        assert estimate.stderr == pytest.approx(float(expected), rel=1e-4)
+        assert estimate.degrees_of_freedom == 1  # the least
     (one, two) = result.tables["families"]
     assert (one["family"], one["tasks"], one["loss"], one["loss_stderr"]) == ("format", 1, rows[0]["loss"], None)
     assert (two["family"], two["tasks"]) == ("code", 2)
