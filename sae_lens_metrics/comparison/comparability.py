@@ -94,7 +94,7 @@ class Common:
         if first.of != second.of:
             return f"the errors are over {first.of} in one and over {second.of} in the other"
         units = self.spec(metric).units
-        over_units = units is not None and first.of == units.of
+        over_units = units is not None and first.of in units.of
         if first.of not in _TEXT and not over_units:
             return f"two SAEs have no {first.of} in common"
         if first.influence is None or second.influence is None:
@@ -165,7 +165,7 @@ class Common:
         first, second = (report.metrics[metric].tables.get(units.table, []) for report in self._both)
         names = [[row.get(units.key) for row in rows] for rows in (first, second)]
         if not all(names) or None in names[0] + names[1]:
-            return f"the {units.of} are not known"
+            return f"the {units.called} are not known"
         if names[0] != names[1]:
             return f"the {units.called} differ ({len(first)} and {len(second)})"
         pairs = zip(first, second, strict=True)

@@ -326,6 +326,8 @@ def _untested(found: Difference, common: Common) -> str | None:
     metric, number = _metric(found.number), common.number(found.number)
     if number.baseline_of is not None:
         return "a baseline"
+    if number.qualifies is not None:
+        return f"it tells how far to trust {metric}/{number.qualifies}"
     if number.same_as is not None:
         return f"the same as {metric}/{number.same_as}"
     if number.same_given is not None and found.paired and common.is_same(f"{metric}/{number.same_given[1]}"):

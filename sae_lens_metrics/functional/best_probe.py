@@ -11,7 +11,7 @@ from torch import Tensor
 from sae_lens_metrics.functional.probing import accuracy, auc, fit_logistic_1d, logistic_loss
 from sae_lens_metrics.functional.statistics import widest_float
 
-__all__ = ["BestProbe", "HeldOutScores", "best_probes", "held_out"]
+__all__ = ["BestProbe", "HeldOutScores", "best_probes", "held_out", "held_out_scores"]
 
 
 @dataclass(frozen=True)
@@ -74,21 +74,34 @@ def _better(known: BestProbe | None, new: BestProbe) -> BestProbe:
 
 
 def held_out(best: BestProbe, z: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_on: int) -> HeldOutScores:
-    """Tests a probe on other examples.
-
-    Log-odds are limited to ±log(m + 1) with m examples fitted on, the rule of succession: m examples without exception give odds of
-    m + 1. Where those are separable the best probe is infinitely steep, and one mistake elsewhere would be infinitely bad.
+    """Tests the probe of one candidate on other examples, as ``held_out_scores`` does.
 
     Args:
         best: The probe.
         z: The values of the candidate that it reads.
+        y: The labels, of both classes.
+        fitted_on: The number of examples that the probe was fitted on.
+
+    Raises:
+        ProbeInputError: A value is not finite, or all labels are equal.
+    """
+    return held_out_scores(z.to(widest_float(z.device)) * best.weight + best.bias, y, fitted_on)
+
+
+def held_out_scores(log_odds: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_on: int) -> HeldOutScores:
+    """Tests log-odds that a probe gives to other examples than it was fitted on.
+
+    For the loss they are limited to ±log(m + 1) with m examples fitted on, the rule of succession: m examples without exception give odds
+    of m + 1. Where those are separable the best probe is infinitely steep, and one mistake elsewhere would be infinitely bad.
+
+    Args:
+        log_odds: Of the label 1.
         y: The labels, of both classes.
         fitted_on: m, the number of examples that the probe was fitted on.
 
     Raises:
         ProbeInputError: A value is not finite, or all labels are equal.
     """
-    log_odds = z.to(widest_float(z.device)) * best.weight + best.bias
     most_certain = math.log(fitted_on + 1)
     limited = log_odds.clamp(-most_certain, most_certain)[:, None]
     one, zero = limited.new_ones(1), limited.new_zeros(1)

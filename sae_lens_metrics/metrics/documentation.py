@@ -64,6 +64,8 @@ def _what(spec: MetricSpec, name: str) -> str:
         parts.append("`{}` minus `{}`, paired".format(*number.difference_of))
     if number.baseline_of is not None:
         parts.append(f"beside `{number.baseline_of}`, to compare with")
+    if number.qualifies is not None:
+        parts.append(f"tells how far to trust `{number.qualifies}`")
     return "; ".join(parts).replace("|", "\\|")
 
 

@@ -64,6 +64,8 @@ class Number:
     same_given: tuple[str, str] | None = None
     """A number that says the same where another one, a baseline, is the same in both results; and that other one."""
 
+    qualifies: str | None = None
+    """A number that it tells how far to trust; no difference of it is tested."""
     mirrors: str | None = None
     """Full name of another metric's number that says the same on the same text, being equal to it or to one minus it."""
     given: tuple[Given, ...] | None = None
@@ -102,10 +104,10 @@ class LatentColumn:
 
 @dataclass(frozen=True)
 class Units:
-    """A table with a row for each sampling unit, by which two results show that they are over the same ones."""
+    """A table with a row for each sampling unit, or each part of one, by which two results show that they are over the same ones."""
 
-    of: str
-    """What a unit is, as ``Estimate.of`` says it."""
+    of: tuple[str, ...]
+    """What a unit may be, as ``Estimate.of`` says it: what the rows are, or groups of them."""
     table: str
     """Name of the table."""
     key: str
@@ -113,7 +115,7 @@ class Units:
     fingerprint: str
     """Column that changes with what the unit consists of."""
     called: str
-    """What units are called in a sentence."""
+    """What the rows are called in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,8 @@ class MetricSpec:
     """Section of Gao et al. 2024, if it is from there."""
     headline: str = ""
     """Name of its main number; by default the first."""
+    leading: str = ""
+    """Name of the number that stands for it during training, where evaluations are small; by default the headline."""
     numbers: Mapping[str, Number] = field(default_factory=dict)
     """Every number by name, in the order in which they are shown."""
     settings: type | None = None
@@ -187,6 +191,9 @@ class MetricSpec:
             raise ConfigError(f"the headline of the metric {self.name!r} is {self.headline!r}, which is none of its numbers")
         if not self.headline and self.numbers:
             object.__setattr__(self, "headline", next(iter(self.numbers)))
+        if self.leading and self.leading not in self.numbers:
+            raise ConfigError(f"the metric {self.name!r} is led by {self.leading!r} in training, which is none of its numbers")
+        object.__setattr__(self, "leading", self.leading or self.headline)
 
     def number(self, name: str) -> Number:
         """What a number is; of one that the spec does not list, its name in words.

@@ -92,6 +92,10 @@ class Dictionary:
         """What the encoder's affine map is applied to, x normalised and without ``b_dec``; ``None`` where no such map is known."""
         return None if self.capabilities.affine_encoder is None else self._quiet.encoder_input(x)
 
+    def normalised(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]:
+        """The activation as the SAE normalises it, for what is to read what its encoder reads; x itself where it does not normalise."""
+        return self._quiet.normalised(x)
+
     def pre_activations_given(self, encoder_input: Float[Tensor, "*batch d_in"], latents: slice) -> Float[Tensor, "*batch latents"]:
         """Pre-activations of some latents from what ``encoder_input`` gave, an affine map of it; several threads may ask at once."""
         encoder = self.capabilities.affine_encoder

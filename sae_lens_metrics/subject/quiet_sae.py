@@ -83,6 +83,15 @@ class QuietSAE:
             self._forget_state(x)
         return given
 
+    def normalised(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]:
+        """The activation as the SAE normalises it, and itself where it does not."""
+        if self.stateless:
+            return x
+        with self.quiet(), torch.no_grad():
+            given = self.sae.run_time_activation_norm_fn_in(x.to(self.sae.dtype))
+            self._forget_state(x)
+        return given.float()
+
     @torch.no_grad()
     def affine(self, encoder: AffineEncoder, given: Float[Tensor, "*batch d_in"], latents: slice) -> Float[Tensor, "*batch latents"]:
         """``given @ W_enc + bias`` for some columns, in the dtype of ``given``."""

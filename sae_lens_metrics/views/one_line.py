@@ -20,16 +20,16 @@ def sanity_line(result: MetricResult) -> str:
 
 
 def headline_line(report: Report) -> str:
-    """The main number of each metric, with its full name.
+    """The number of each metric that stands for it during training, with its full name.
 
     Args:
         report: The report.
     """
     specs = {metric: spec_of_result(metric, result.estimates) for metric, result in report.results()}
     return _line(
-        (specs[metric].full(specs[metric].headline), result.estimates[specs[metric].headline])
+        (specs[metric].full(specs[metric].leading), result.estimates[specs[metric].leading])
         for metric, result in report.results()
-        if specs[metric].headline in result.estimates
+        if specs[metric].leading in result.estimates
     )
 
 

@@ -50,7 +50,7 @@ def run(number: int, examples: int, dictionaries: Dictionaries, memory: Memory) 
     """One task, as the metric probes it."""
     task, x = planted(number, examples, dictionaries.channels.count)
     split = Split.of(task, torch.Generator().manual_seed(number))
-    fit, test = (TextActivations.of_vectors(x[half], None) for half in (split.fit, ~split.fit))
+    fit, test = (TextActivations.of_vectors(x[half], x[half]) for half in (split.fit, ~split.fit))
     probe_activations(split, fit, test, dictionaries, memory.columns(fit, test, dictionaries.channels.count))
     return split, fit
 

@@ -180,6 +180,16 @@ def test_what_is_exact_or_a_baseline_or_a_duplicate_is_not_tested():
     assert other_text.tested == 8 + 2  # loss_recovered and ce_added_raw: another text has another ce_clean
 
 
+def test_what_tells_how_far_to_trust_another_number_is_not_tested():
+    first, second = (
+        report({"probe": {"loss": estimate(values(i), of="families"), "family_correlation": Estimate(0.1 * i, 0.01, 30, "families")}})
+        for i in (1, 2)
+    )
+    reasons = {each.number: each.untested for each in compare_reports({"A": first, "B": second}).differences}
+    assert reasons["probe/loss"] is None
+    assert reasons["probe/family_correlation"] == "it tells how far to trust probe/loss"
+
+
 def test_p_values_are_corrected_over_all_reports():
     a = values(0)
     reports = {"A": report(l0=estimate(a)), **{f"B{i}": report(l0=estimate(a + 0.1 * values(i + 1) + 0.05)) for i in range(3)}}
@@ -197,8 +207,8 @@ def test_p_values_are_corrected_over_all_reports():
 # --- which units are the same ------------------------------------------------------------------------------------------------
 
 
-def with_tasks(fingerprints, loss, seed=0):
-    one = report({"probe": {"loss": estimate(loss, of="tasks")}}, settings={"seed": seed})
+def with_tasks(fingerprints, loss, seed=0, of="tasks"):
+    one = report({"probe": {"loss": estimate(loss, of=of)}}, settings={"seed": seed})
     one.metrics["probe"].tables["tasks"] = [{"task": f"task {i}", "fingerprint": each} for i, each in enumerate(fingerprints)]
     return one
 
@@ -216,6 +226,20 @@ def test_tasks_are_paired_where_they_have_the_same_examples():
         assert not only(comparison).paired
         with pytest.raises(AssertionError, match=reason):
             raise AssertionError(" ".join(comparison.notes))
+
+
+def test_families_are_paired_where_their_tasks_have_the_same_examples():
+    first = with_tasks("abcdef", values(0, 4), of="families")
+    paired = only(compare_reports({"A": first, "B": with_tasks("abcdef", values(1, 4), of="families")}))
+    assert paired.paired
+    assert paired.df == 3
+    for second, reason in (
+        (with_tasks("abxdef", values(1, 4), of="families"), r"examples of probe tasks differ \(task 2\)"),
+        (with_tasks("abcdef", values(1, 6)), "over families in one and over tasks in the other"),
+    ):
+        comparison = compare_reports({"A": first, "B": second})
+        assert not only(comparison).paired
+        assert any(re.search(reason, note) for note in comparison.notes)
 
 
 def without_influences(one):

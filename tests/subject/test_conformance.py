@@ -419,6 +419,15 @@ class Plain:
         handle.remove()
         return (seen[0] if seen else z)[0]
 
+    @torch.no_grad()
+    def normalised(self, x):
+        """What the encoder reads, before ``b_dec`` is taken off."""
+        if self.sae.cfg.normalize_activations == "layer_norm":
+            return (x - x.mean()) / (x.std() + 1e-5)
+        if self.sae.cfg.normalize_activations == "constant_norm_rescale":
+            return x * len(x) ** 0.5 / x.norm()
+        return x
+
     def logits(self, row, y=None, where=None):
         """Of a run of the whole model on one sequence, with another activation at some positions of the output."""
 
@@ -715,7 +724,7 @@ def test_probe(case, pooling, monkeypatch):
     for text in itertools.compress(task.texts, fit):
         x = plain.x(torch.tensor([BOS, *(int(word[1:]) for word in text.split())]))
         latents.append(POOLED[pooling](torch.stack([plain.read_by_a_probe(each) for each in x])).numpy())
-        channels.append(POOLED[pooling](x).numpy())
+        channels.append(POOLED[pooling](torch.stack([plain.normalised(each) for each in x])).numpy())
     assert len(channels[0]) == subject.d_in  # what is read, also where a transcoder writes something else
     for kind, values, index in (("", latents, "latent"), ("channels_", channels, "channels_index")):
         losses = plain_probe_losses(np.stack(values), y.numpy()[fit])

@@ -261,7 +261,7 @@ def test_an_offline_wandb_run_has_every_metric_and_every_log_of_saelens(model, d
     for step in evaluated:
         logged = {key: value for key, value in lines[step].items() if key in steps[step]}
         assert logged == pytest.approx({key: steps[step][key] for key in logged})
-        assert {"shrinkage/ratio", "shrinkage/ratio_stderr", "probe/loss", "n2g/f1", "sanity/loss_recovered"} <= set(logged)
+        assert {"shrinkage/ratio", "shrinkage/ratio_stderr", "probe/held_out_loss", "n2g/f1", "sanity/loss_recovered"} <= set(logged)
         of_all = sum("/" in key for key in lines[step])  # the metrics file has every number, W&B those to be followed, and all at the end
         assert len(logged) == of_all if step == 12 else 20 < len(logged) < 50 < of_all
         rows = json.loads(logged_file(folder, steps[step], "probe/tasks").read_text())

@@ -31,16 +31,19 @@ def probe(context: MetricContext) -> MetricResult:
     - ``held_out_loss``, ``held_out_accuracy``, ``held_out_auc``: of the same latents on the other half of each task. Log-odds are limited
       to ±log(n + 1) there, n being the examples fitted on: where those are separable, the best probe is infinitely steep.
     - ``channels_…``, ``random_…``, ``shuffled_…``: the same for the activation's channels, for as many random unit directions as there
-      are latents, and for the latents with shuffled labels.
-    - ``loss_minus_channels``, ``loss_minus_random``, ``loss_minus_shuffled``: paired differences; negative where latents are better.
+      are latents, and for the latents with shuffled labels. Channels and directions are of the activation as the SAE normalises it.
+    - ``dense_held_out_…``: of a logistic probe on all channels at once with a quadratic penalty chosen by cross-validation, the ceiling.
+    - ``loss_minus_…``, ``held_out_loss_minus_…``: paired differences; negative where latents are better.
+    - ``family_correlation``: how alike the losses of tasks of one family are.
 
     What the minimum over so many candidates gives by luck can be read from the shuffled labels: nothing can be known about them, so how
     far ``shuffled_loss`` is below the entropy is luck alone (random directions with shuffled labels are about as lucky), and
-    ``shuffled_held_out_loss`` is at the entropy or above.
+    ``shuffled_held_out_loss`` is at the entropy or above. Whole groups are shuffled where all texts of a group have one label.
 
     The paper does not say which token it probes. ``probe.pooling`` is "last" by default, never the first position, which is BOS or acts
     like it; "mean" and "max" are of a candidate's values over all tokens but the first. Texts that share a group stay on one side of the
-    split. The table "families" has the means of the families of tasks. The standard errors are over tasks.
+    split. The table "families" has the means of the families of tasks. The standard errors are over families of tasks, and over tasks
+    where all are of one family. Texts without a token after the first are left out.
 
     Args:
         context: The run: subject, text and settings; the generator draws what is random.
@@ -48,7 +51,8 @@ def probe(context: MetricContext) -> MetricResult:
     Note:
         The model runs once on each text. Of the latents and the random directions only a chunk is in memory, as large as ``memory_gb``
         allows. For "max" (and for "mean" of an SAE whose pre-activations are no affine map) the activations of all tokens are kept
-        while a task is probed; where half a task's take more than a quarter of ``memory_gb`` the model runs again for each chunk.
+        while a task is probed; where half a task's take more than a quarter of ``memory_gb`` the model runs again for each chunk. The
+        probe on all channels takes some 30 bytes for each text fitted on and channel, beyond ``memory_gb``.
 
     Raises:
         ConfigError: If a task is unknown, or ``memory_gb`` is too little.
@@ -83,19 +87,33 @@ def probe(context: MetricContext) -> MetricResult:
 def _probe_task(
     subject: Subject, task: ProbeTask, config: MetricsConfig, dictionaries: Dictionaries, memory: Memory, generator: torch.Generator
 ) -> Row:
+    asked = len(task.texts)
+    task, tokens = _with_tokens_to_probe(task, tokenize(subject, task.texts, config.probe.max_tokens))
     try:
         split = Split.of(task, generator)
     except ProbeInputError as error:
         raise TaskError(f"The probe task {task.name!r} cannot be used: {error}.") from error
-    tokens = tokenize(subject, task.texts, config.probe.max_tokens)
-    short = [i for i, ids in enumerate(tokens) if len(ids) < 2]
-    if short:
-        raise TaskError(
-            f"The probe task {task.name!r} has {len(short)} texts without a token after the first, as {task.texts[short[0]]!r}."
-        )
     fit, test = (
         text_activations(subject, half, config.probe.pooling, batch_size=config.batch_size, keep_bytes=memory.activations)
         for half in split.halves(tokens)
     )
-    identity: Row = {"task": task.name, "family": task.family, "fingerprint": task.fingerprint}
+    identity: Row = {"task": task.name, "family": task.family, "fingerprint": task.fingerprint, "left_out": asked - len(tokens)}
     return identity | probe_activations(split, fit, test, dictionaries, memory.columns(fit, test, subject.d_in))
+
+
+def _with_tokens_to_probe(task: ProbeTask, tokens: list[list[int]]) -> tuple[ProbeTask, list[list[int]]]:
+    """The task without texts of a single token, whose only position is the first one; and the tokens of what is left.
+
+    Raises:
+        TaskError: If too little is left.
+    """
+    kept = [i for i, ids in enumerate(tokens) if len(ids) > 1]
+    if len(kept) == len(tokens):
+        return task, tokens
+    groups = None if task.groups is None else tuple(task.groups[i] for i in kept)
+    try:
+        left = replace(task, texts=tuple(task.texts[i] for i in kept), labels=tuple(task.labels[i] for i in kept), groups=groups)
+    except TaskError as error:
+        short = len(tokens) - len(kept)
+        raise TaskError(f"Without {short} texts that have no token after the first: {error}") from error
+    return left, [tokens[i] for i in kept]

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import ConfigError
-from sae_lens_metrics.functional.best_probe import BestProbe, best_probes, held_out
+from sae_lens_metrics.functional.best_probe import BestProbe, HeldOutScores, best_probes, held_out, held_out_scores
+from sae_lens_metrics.functional.dense_probe import fit_dense_probe
 from sae_lens_metrics.functional.probing import label_entropy
 from sae_lens_metrics.functional.random_directions import RandomDirections
-from sae_lens_metrics.functional.splitting import fit_half, shuffled_within
+from sae_lens_metrics.functional.splitting import fit_half, fold_numbers, shuffled_within
 from sae_lens_metrics.metrics.probe.tasks import ProbeTask
 from sae_lens_metrics.metrics.probe.text_activations import BLOCK, Batch, Dictionary, TextActivations
 from sae_lens_metrics.results import Row
@@ -21,8 +22,8 @@ __all__ = ["CANDIDATES", "Dictionaries", "Memory", "Split", "probe_activations"]
 
 CANDIDATES = {
     "latents": "the SAE's latents",
-    "channels": "the channels of the activation itself",
-    "random": "as many random unit directions as latents",
+    "channels": "the channels of the activation, as the SAE normalises it",
+    "random": "as many random unit directions of the same as there are latents",
     "shuffled": "the SAE's latents, with shuffled labels",
 }
 """What probes are fitted on, and what it is."""
@@ -84,21 +85,20 @@ class Dictionaries(NamedTuple):
     latents: Dictionary
     """Latents before their activation function."""
     channels: Dictionary
-    """Channels of the activation."""
+    """Channels of the activation, normalised where the SAE normalises it."""
     random: Dictionary
-    """Random unit directions, as many as latents."""
+    """Random unit directions of the same, as many as latents."""
 
     @classmethod
     def of(cls, subject: Subject, seed: int, memory: Memory) -> "Dictionaries":
         """Those of an SAE; the random directions are the same for every task, and the first of them for every SAE."""
 
         def affine(batch: Batch, latents: slice) -> Tensor:
-            assert batch.encoder_input is not None, "the SAE has an affine encoder"
-            return subject.dictionary.pre_activations_given(batch.encoder_input, latents)
+            return subject.dictionary.pre_activations_given(batch.sae_input, latents)
 
         def whole(batch: Batch, latents: slice) -> Tensor:
             # an encoder makes about four tensors of all latents
-            return subject.dictionary.pre_activations(batch.x, latents, at_once=max(1, memory.encoding // (16 * subject.d_sae)))
+            return subject.dictionary.pre_activations(batch.sae_input, latents, at_once=max(1, memory.encoding // (16 * subject.d_sae)))
 
         has_affine = subject.dictionary.capabilities.affine_encoder is not None
         latents = Dictionary(subject.d_sae, affine if has_affine else whole, whole=not has_affine)
@@ -125,6 +125,8 @@ class Split:
     """The labels of the two halves."""
     shuffled: tuple[Bool[Tensor, "fit"], Bool[Tensor, "test"]]
     """The same in random order."""
+    folds: Int[Tensor, "fit"]
+    """Folds of the half to fit on."""
 
     @classmethod
     def of(cls, task: ProbeTask, generator: torch.Generator) -> "Split":
@@ -135,8 +137,9 @@ class Split:
         """
         y = torch.tensor(task.labels)
         fit = fit_half(y, task.groups, generator)
-        shuffled = shuffled_within(y, fit, generator)
-        return cls(fit, (y[fit], y[~fit]), (shuffled[fit], shuffled[~fit]))
+        shuffled = shuffled_within(y, fit, task.groups, generator)
+        groups = None if task.groups is None else torch.tensor(task.groups)[fit].tolist()
+        return cls(fit, (y[fit], y[~fit]), (shuffled[fit], shuffled[~fit]), fold_numbers(y[fit], groups, generator))
 
     def halves(self, texts: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
         """Splits what there is one of for each example."""
@@ -155,8 +158,8 @@ def probe_activations(split: Split, fit: TextActivations, test: TextActivations,
         at_once: Candidates in memory at once.
 
     Returns:
-        Numbers of examples, the entropy of the labels fitted on in nats, and of each kind of candidates the best one's index, loss, and
-        held-out loss, accuracy and AUC.
+        Numbers of examples, the entropy of the labels fitted on in nats, of each kind of candidates the best one's index, loss, and
+        held-out loss, accuracy and AUC, and the latter three of the probe on all channels.
 
     Raises:
         ProbeInputError: If a value is not finite.
@@ -170,10 +173,25 @@ def probe_activations(split: Split, fit: TextActivations, test: TextActivations,
             scores[kind] = _tested(best, test, of, asked[kind][1], fit.n)
     row: Row = {"fitted_on": fit.n, "tested_on": test.n, "entropy": float(label_entropy(split.y[0]))}
     row |= {"latent" if key == "index" else key: value for key, value in scores.pop("latents").items()}
-    return row | {f"{kind}_{key}": scores[kind][key] for kind in CANDIDATES if kind in scores for key in scores[kind]}
+    row |= {f"{kind}_{key}": scores[kind][key] for kind in CANDIDATES if kind in scores for key in scores[kind]}
+    return row | {f"dense_{key}": value for key, value in _dense(split, fit, test, dictionaries.channels, at_once).items()}
 
 
 def _tested(best: BestProbe, test: TextActivations, candidates: Dictionary, y: Tensor, fitted_on: int) -> Row:
     z = test.columns(candidates, slice(best.index, best.index + 1))[:, 0]
-    scores = held_out(best, z, y, fitted_on)
-    return {"loss": best.loss} | {f"held_out_{key}": value for key, value in scores._asdict().items()} | {"index": best.index}
+    return {"loss": best.loss} | _held_out(held_out(best, z, y, fitted_on)) | {"index": best.index}
+
+
+def _dense(split: Split, fit: TextActivations, test: TextActivations, channels: Dictionary, at_once: int) -> Row:
+    """The probe on all channels at once, which is the ceiling of what one latent can know."""
+
+    def every(half: TextActivations) -> Float[Tensor, "n d_in"]:
+        chunks = range(0, channels.count, at_once)
+        return torch.cat([half.columns(channels, slice(start, min(start + at_once, channels.count))) for start in chunks], 1)
+
+    probe = fit_dense_probe(every(fit), split.y[0], split.folds)
+    return _held_out(held_out_scores(probe.log_odds(every(test)), split.y[1], fit.n)) | {"penalty": probe.penalty}
+
+
+def _held_out(scores: HeldOutScores) -> Row:
+    return {f"held_out_{key}": value for key, value in scores._asdict().items()}

@@ -42,16 +42,19 @@ class ProbeConfig:
 
 
 _CANDIDATES = {
-    "": "one latent",
     "channels_": "a channel of the activation",
     "random_": "a random direction",
     "shuffled_": "one latent, labels shuffled",
+    "dense_": "all channels at once, the ceiling",
 }
 _BASELINES = {
     "channels_loss": ("channels", "baseline: the activation's channels"),
     "random_loss": ("random directions", "baseline: random directions"),
     "shuffled_loss": ("shuffled labels", "baseline: shuffled labels, what luck gives"),
+    "dense_held_out_loss": ("", "ceiling: a regularised probe on all channels at once, on held-out text"),
+    "dense_held_out_accuracy": ("", "… its accuracy there"),
 }
+"""Baselines that are shown, with what they are called beside the headline, if it is comparable, and what they mean."""
 _MEASURES: dict[str, tuple[str, str, Better]] = {
     "loss": ("loss of the best 1d probe, nats", "nats", "lower"),
     "held_out_loss": ("held-out loss, nats", "nats", "lower"),
@@ -64,52 +67,74 @@ _MEANINGS = {
     "held_out_accuracy": "… their accuracy there",
     "held_out_auc": "… the area under their ROC curve there",
 }
-
-
+_DIFFERENCES = {
+    ("loss", "channels"): "paired difference over tasks; below 0: latents are better",
+    ("loss", "random"): "… to random directions",
+    ("loss", "shuffled"): "… to shuffled labels",
+    ("held_out_loss", "random"): "paired difference to random directions on held-out text",
+    ("held_out_loss", "dense"): "… to the ceiling: what one latent lacks",
+}
+_OTHERS = {
+    "channels": "channels",
+    "random": "random directions",
+    "shuffled": "shuffled labels",
+    "dense": "all channels at once",
+}
+_HIDDEN = ("held_out_auc", "loss_minus_shuffled")
+_FOLLOWED = ("held_out_loss", "held_out_loss_minus_random")
 _LUCK = "the best of more latents is better by luck alone"
 
 
 def _numbers() -> Iterator[tuple[str, Number]]:
-    for name, (label, unit, better) in _MEASURES.items():
-        followed, overview = name in ("loss", "held_out_loss"), name == "held_out_loss"
-        number = Number(label, unit, better, _MEANINGS[name], shown=name != "held_out_auc", followed=followed, overview=overview)
-        yield name, replace(number, depends_on_size=_LUCK, instead="held_out_loss") if name == "loss" else number
-    for prefix, what in list(_CANDIDATES.items())[1:]:
-        for name, (label, unit, _) in _MEASURES.items():
-            called, meaning = _BASELINES.get(prefix + name, ("", f"the same of {what}"))
-            yield (
-                prefix + name,
-                Number(
-                    f"{label}: {what}",
-                    unit,
-                    meaning=meaning,
-                    shown=bool(called),
-                    baseline_of=name,
-                    baseline=called,
-                    of_the_sae=prefix == "shuffled_",
-                ),
-            )
-    for other, label in (
-        ("channels", "channels"),
-        ("random", "random directions"),
-        ("shuffled", "shuffled labels"),
-    ):
-        meaning = {"channels": "paired difference over tasks; below 0: latents are better", "random": "… to random directions"}
-        yield (
-            f"loss_minus_{other}",
-            Number(
-                f"loss minus that of {label}, nats",
-                "nats",
-                "lower",
-                meaning.get(other, "… to shuffled labels"),
-                shown=other in meaning,
-                followed=other == "random",
-                difference_of=("loss", f"{other}_loss"),
-                same_given=("loss", f"{other}_loss") if other != "shuffled" else None,
-                depends_on_size=_LUCK if other == "channels" else "",  # the others are of as many candidates, and as lucky
-                instead="held_out_loss" if other == "channels" else "",
-            ),
-        )
+    yield from ((name, _own(name)) for name in _MEASURES)
+    yield "family_correlation", _FAMILY_CORRELATION
+    for prefix, what in _CANDIDATES.items():
+        fitted = prefix != "dense_"  # which separates whatever it is fitted on
+        yield from ((prefix + name, _baseline(prefix, what, name)) for name in _MEASURES if fitted or name != "loss")
+    yield from ((f"{name}_minus_{other}", _difference(name, other)) for name, other in _DIFFERENCES)
+
+
+def _own(name: str) -> Number:
+    label, unit, better = _MEASURES[name]
+    shown, followed, overview = name not in _HIDDEN, name in _FOLLOWED, name == "held_out_loss"
+    number = Number(label, unit, better, _MEANINGS[name], shown=shown, followed=followed, overview=overview)
+    return _lucky(number) if name == "loss" else number
+
+
+def _baseline(prefix: str, what: str, of: str) -> Number:
+    label, unit, _ = _MEASURES[of]
+    called, meaning = _BASELINES.get(prefix + of, ("", f"the same of {what}"))
+    shown = prefix + of in _BASELINES
+    label = f"{label}: {what}"
+    return Number(label, unit, meaning=meaning, shown=shown, baseline_of=of, baseline=called, of_the_sae=prefix == "shuffled_")
+
+
+def _difference(name: str, other: str) -> Number:
+    pair, key = (name, f"{other}_{name}"), f"{name}_minus_{other}"
+    number = Number(
+        f"{'held-out ' if name.startswith('held_out') else ''}loss minus that of {_OTHERS[other]}, nats",
+        "nats",
+        "lower",
+        _DIFFERENCES[name, other],
+        shown=key not in _HIDDEN,
+        followed=key in _FOLLOWED,
+        difference_of=pair,
+        same_given=None if other == "shuffled" else pair,
+    )
+    return _lucky(number) if key == "loss_minus_channels" else number  # the others are of as many candidates, and as lucky
+
+
+def _lucky(number: Number) -> Number:
+    """A number that is better where there are more candidates."""
+    return replace(number, depends_on_size=_LUCK, instead="held_out_loss")
+
+
+_FAMILY_CORRELATION = Number(
+    "correlation of the losses of two tasks of one family",
+    "",
+    meaning="how alike the losses of tasks of one family are; the more, the wider errors over families are than over tasks",
+    qualifies="loss",
+)
 
 
 def _cost(settings: ProbeConfig, scale: Scale, others: Mapping[str, Any]) -> float:
@@ -138,9 +163,11 @@ SPEC = MetricSpec(
     summary="does one latent tell a known feature: 1d logistic probes",
     meaning="How well one latent tells a known feature: the loss of the best 1d logistic probe, mean over tasks; 0.693 is chance.",
     trust="Quite noisy by its authors' own words, and a minimum over thousands of latents is low by luck alone: judge an SAE by the "
-    "paired differences to channels and random directions, and by the held-out loss.",
+    "paired differences to channels and random directions, and by the held-out loss. Errors are over families of tasks, as tasks of one "
+    "family are alike; with few families they are wide.",
     paper="4.2",
     headline="loss",
+    leading="held_out_loss",
     numbers=dict(_numbers()),
     settings=ProbeConfig,
     presets={"train": {"examples": 200, "max_tokens": 64}, "paper": {"tasks": ["all"]}},
@@ -148,7 +175,8 @@ SPEC = MetricSpec(
     given=(),
     count_units=_tasks,
     files=_files,
-    units=Units(of="tasks", table="tasks", key="task", fingerprint="fingerprint", called="probe tasks"),
+    version=2,
+    units=Units(of=("families", "tasks"), table="tasks", key="task", fingerprint="fingerprint", called="probe tasks"),
     figures=(
         NumbersFigure(
             "loss",

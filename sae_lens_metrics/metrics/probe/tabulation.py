@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_lens_metrics.functional.statistics import mean_with_error, ratio_influence
+from sae_lens_metrics.functional.statistics import mean_with_error
+from sae_lens_metrics.metrics.probe.sampled_tasks import SampledTasks
 from sae_lens_metrics.metrics.probe.search import CANDIDATES
-from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+from sae_lens_metrics.metrics.probe.spec import SPEC, ProbeConfig
 from sae_lens_metrics.metrics.probe.tasks import LoadedTasks
 from sae_lens_metrics.results import Estimate, MetricResult, Row
 
@@ -16,7 +17,8 @@ __all__ = ["probe_result"]
 
 _SCORES = ("loss", "held_out_loss", "held_out_accuracy", "held_out_auc")
 _COLUMNS = [("" if name == "latents" else f"{name}_") + score for name in CANDIDATES for score in _SCORES]
-_COMPARED = [name for name in CANDIDATES if name != "latents"]
+_COLUMNS += [f"dense_{score}" for score in _SCORES if score != "loss"]
+_DIFFERENCES = {name: number.difference_of for name, number in SPEC.numbers.items() if number.difference_of is not None}
 _POOLED = {
     "last": "the last token of each text",
     "mean": "the mean over all tokens of each text but the first position",
@@ -40,7 +42,7 @@ def probe_result(
     notes = [f"{name}: {what}" for name, what in CANDIDATES.items()]
     if not has_pre_activations:
         notes.append("the SAE has no pre-activations: probes read the latents themselves, which say nothing where they are zero")
-    notes += [f"what a probe reads: {_POOLED[config.pooling]}", *_missing(loaded, len(rows), config)]
+    notes += [f"what a probe reads: {_POOLED[config.pooling]}", *_missing(loaded, len(rows), config), *_left_out(rows), *_of_one(rows)]
     return MetricResult(_estimates(rows), tables={"tasks": rows, "families": _families(rows)}, notes=notes)
 
 
@@ -53,19 +55,13 @@ def _with_address(row: Row, neuronpedia_id: str | None) -> Row:
 
 
 def _estimates(rows: list[Row]) -> dict[str, Estimate]:
-    differences = [f"loss_minus_{name}" for name in _COMPARED]
     if not rows:
-        return {key: Estimate.absent("no probe task could be used", of="tasks") for key in [*_COLUMNS, *differences]}
+        keys = [*_COLUMNS, *_DIFFERENCES, "family_correlation"]
+        return {key: Estimate.absent("no probe task could be used", of="families") for key in keys}
     columns = {key: _column(rows, key) for key in _COLUMNS}
-    columns |= {key: columns["loss"] - columns[f"{name}_loss"] for key, name in zip(differences, _COMPARED, strict=True)}
-    return {key: _over_tasks(values) for key, values in columns.items()}
-
-
-def _over_tasks(values: Float[Tensor, "tasks"]) -> Estimate:
-    value, stderr = mean_with_error(values)
-    if stderr is None:
-        return Estimate(value, None, 1, "tasks", "one task has no standard error")
-    return Estimate(value, stderr, len(values), "tasks", influence=ratio_influence(values, torch.ones_like(values)).tolist())
+    columns |= {key: columns[first] - columns[second] for key, (first, second) in _DIFFERENCES.items()}
+    units = SampledTasks([str(row["family"]) for row in rows])
+    return {key: units.mean(values) for key, values in columns.items()} | {"family_correlation": units.correlation(columns["loss"])}
 
 
 def _families(rows: list[Row]) -> list[Row]:
@@ -83,6 +79,20 @@ def _families(rows: list[Row]) -> list[Row]:
 
 def _column(rows: list[Row], key: str) -> Float[Tensor, "tasks"]:
     return torch.tensor([row[key] for row in rows], dtype=torch.float64)
+
+
+def _left_out(rows: list[Row]) -> list[str]:
+    """How many texts of which tasks could not be probed."""
+    short = [f"{row['left_out']} of {row['task']}" for row in rows if row["left_out"]]
+    return [f"texts are left out that have no token after the first: {', '.join(short)}"] if short else []
+
+
+def _of_one(rows: list[Row]) -> list[str]:
+    """A warning where errors are over tasks that may be alike."""
+    families = {str(row["family"]) for row in rows}
+    if len(rows) < 2 or len(families) > 1:
+        return []
+    return [f"all tasks are of the family {families.pop()}: errors are over tasks as if they were unrelated, which makes them too small"]
 
 
 def _missing(loaded: LoadedTasks, probed: int, config: ProbeConfig) -> list[str]:

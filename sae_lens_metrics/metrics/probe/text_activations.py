@@ -27,16 +27,16 @@ class Batch:
     texts: Int[Tensor, "batch"] | slice
     """Which texts they are; a slice where it is all of them, in order, which saves time."""
     x: Float[Tensor, "batch pos d_in"]
-    """The model's activations."""
-    encoder_input: Float[Tensor, "batch pos d_in"] | None
-    """What the SAE's encoder applies its affine map to, if it has one."""
+    """The model's activations, normalised where the SAE normalises them."""
+    sae_input: Float[Tensor, "batch pos d_in"]
+    """What latents are computed from: what the SAE's encoder applies its affine map to, or where none is known the model's activations."""
     counted: Bool[Tensor, "batch pos"]
     """Positions that count, at least one in each text: no padding, and never the first position of a text."""
 
     @property
     def nbytes(self) -> int:
         """Memory of the activations."""
-        return sum(tensor.nbytes for tensor in (self.x, self.encoder_input) if tensor is not None)
+        return self.x.nbytes + (0 if self.sae_input is self.x else self.sae_input.nbytes)
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,9 @@ class TextActivations:
     """Most tokens in one batch."""
 
     @classmethod
-    def of_vectors(cls, x: Float[Tensor, "n d_in"], encoder_input: Float[Tensor, "n d_in"] | None) -> "TextActivations":
+    def of_vectors(cls, x: Float[Tensor, "n d_in"], sae_input: Float[Tensor, "n d_in"]) -> "TextActivations":
         """One vector for each text: its last token's, or the mean."""
-        one = None if encoder_input is None else encoder_input[:, None]
-        batch = Batch(slice(None), x[:, None], one, torch.ones(len(x), 1, dtype=torch.bool, device=x.device))
+        batch = Batch(slice(None), x[:, None], sae_input[:, None], torch.ones(len(x), 1, dtype=torch.bool, device=x.device))
         return cls(len(x), lambda: [batch], "last", True, batch.nbytes, len(x))
 
     def columns(self, dictionary: Dictionary, candidates: slice) -> Float[Tensor, "n candidates"]:
@@ -133,7 +132,7 @@ def text_activations(
     if pooling == "last" or (pooling == "mean" and subject.dictionary.capabilities.affine_encoder is not None):
         return _of_vectors(subject, run(), pooling, len(tokens))
     rows = [len(texts) * len(tokens[texts[-1]]) for texts in chosen]
-    nbytes = sum(rows) * subject.d_in * 4 * (2 if subject.dictionary.capabilities.affine_encoder is not None else 1)
+    nbytes = sum(rows) * subject.d_in * 4 * 2
     if nbytes > keep_bytes:
         return TextActivations(len(tokens), run, pooling, False, 0, max(rows))
     batches = list(run())
@@ -146,19 +145,19 @@ def _run(subject: Subject, tokens: Sequence[Sequence[int]], texts: list[int]) ->
     x = subject.site.activations(subject.site.prefix(padded))
     position, lengths = torch.arange(x.shape[1], device=x.device), torch.tensor([len(tokens[i]) for i in texts], device=x.device)
     counted = (position > 0) & (position < lengths[:, None])
-    return Batch(torch.tensor(texts, device=x.device), x, subject.dictionary.encoder_input(x), counted)
+    given = subject.dictionary.encoder_input(x)
+    return Batch(torch.tensor(texts, device=x.device), subject.dictionary.normalised(x), x if given is None else given, counted)
 
 
 def _of_vectors(subject: Subject, batches: Iterable[Batch], pooling: Pooling, n: int) -> TextActivations:
     x, given = torch.empty(n, subject.d_in, device=subject.device), None
     for batch in batches:
         x[batch.texts] = _pool(batch.x, batch.counted, pooling)
-        if batch.encoder_input is None:
-            continue
         # a mean is taken in float32, while one token's input stays as the SAE would have it
-        pooled = _pool(batch.encoder_input if pooling == "last" else batch.encoder_input.float(), batch.counted, pooling)
+        pooled = _pool(batch.sae_input if pooling == "last" else batch.sae_input.float(), batch.counted, pooling)
         given = pooled.new_empty(n, subject.d_in) if given is None else given
         given[batch.texts] = pooled
+    assert given is not None, "there is at least one text"
     return TextActivations.of_vectors(x, given)
 
 

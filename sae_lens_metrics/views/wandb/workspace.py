@@ -136,15 +136,14 @@ def _by_architecture() -> Iterator["PanelTypes"]:
 
 
 def _over_training(spec: MetricSpec) -> Iterator["PanelTypes"]:
-    """How to read a metric, its main number with what to compare it with, then each other number."""
+    """How to read a metric, the number to look at during training, its main number with what to compare it with, then each other number."""
     from wandb_workspaces.reports import v2 as panels
 
     yield panels.MarkdownPanel(markdown=f"**{spec.title}**\n\n{spec.meaning}\n\n{spec.trust}")
     first = [spec.headline, *spec.baselines()]
-    yield panels.LinePlot(title=_title(spec.full(spec.headline)), y=[spec.full(name) for name in first])
-    for name in spec.shown():
-        if name not in first:
-            yield panels.LinePlot(title=_title(spec.full(name)), y=[spec.full(name)])
+    headline = panels.LinePlot(title=_title(spec.full(spec.headline)), y=[spec.full(name) for name in first])
+    others = {name: panels.LinePlot(title=_title(spec.full(name)), y=[spec.full(name)]) for name in spec.shown() if name not in first}
+    yield from filter(None, [others.pop(spec.leading, None), headline, *others.values()])
 
 
 def _title(key: str) -> str:

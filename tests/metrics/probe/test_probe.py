@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import math
+import re
 import zlib
 from itertools import pairwise
 
@@ -13,7 +14,8 @@ from contexts import context_of
 from resident import peak_bytes
 from saes import D_IN, D_SAE, HOOK, SUPPORTED, training_sae, without_affine_encoder
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.preprocessing import StandardScaler
 
 from sae_lens_metrics import MetricsConfig, Subject
 from sae_lens_metrics.errors import ConfigError, SubjectError
@@ -22,7 +24,7 @@ from sae_lens_metrics.functional.random_directions import RandomDirections
 from sae_lens_metrics.functional.splitting import fit_half
 from sae_lens_metrics.metrics.probe import search as probe_search
 from sae_lens_metrics.metrics.probe.compute import probe
-from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+from sae_lens_metrics.metrics.probe.spec import SPEC, ProbeConfig
 from sae_lens_metrics.metrics.probe.tasks import LoadedTasks, ProbeTask, generate_task
 from sae_lens_metrics.metrics.probe.tasks.task import TaskError
 from sae_lens_metrics.metrics.probe.text_activations import TextActivations, text_activations, tokenize
@@ -66,6 +68,11 @@ def on_text(model, tokens):
     return model.run_with_cache(tokens, names_filter=[HOOK])[1][HOOK][0]
 
 
+def layer_norm(x):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (x.std(-1, keepdim=True) + 1e-5)
+
+
 def assert_same_rows(ours, expected, rel=1e-5):
     for row, reference in zip(ours, expected, strict=True):
         assert row.keys() == reference.keys()
@@ -83,17 +90,20 @@ def test_the_mean_over_tasks_and_families_and_its_error(model):
     assert all(row["fitted_on"] + row["tested_on"] == 80 for row in rows)
     assert all(40 <= row["fitted_on"] < 60 for row in rows)  # whole files of the standard library are in one half
     assert all(0 <= row["loss"] <= row["entropy"] <= np.log(2) + 1e-9 for row in rows)
-    for key in ("loss", "held_out_auc", "channels_held_out_loss", "random_held_out_accuracy", "shuffled_loss"):
-        values = torch.tensor([row[key] for row in rows], dtype=torch.float64)
-        estimate = result.estimates[key]
+    pairs = {name: number.difference_of for name, number in SPEC.numbers.items() if number.difference_of is not None}
+    assert len(pairs) == 5
+    for key, estimate in result.estimates.items():
+        if key == "family_correlation":
+            continue
+        first, second = pairs.get(key, (key, None))
+        values = torch.tensor([row[first] - (row[second] if second else 0) for row in rows], dtype=torch.float64)
         assert estimate.value == pytest.approx(values.mean().item())
-        assert estimate.stderr == pytest.approx(values.std().item() / 3**0.5)
-        assert (estimate.n, estimate.of) == (3, "tasks")
-    for kind in ("channels", "random", "shuffled"):
-        differences = torch.tensor([row["loss"] - row[f"{kind}_loss"] for row in rows], dtype=torch.float64)
-        estimate = result.estimates[f"loss_minus_{kind}"]
-        assert estimate.value == pytest.approx(differences.mean().item())
-        assert estimate.stderr == pytest.approx(differences.std().item() / 3**0.5)
+        assert (estimate.n, estimate.of, len(estimate.influence)) == (2, "families", 2)  # base64; the two of code
+        shares, means = torch.tensor([1 / 3, 2 / 3]).double(), torch.stack([values[0], values[1:].mean()])
+        variances = 1 - 2 * shares + shares.square().sum()
+        expected = (shares.square() * (means - values.mean()).square() / variances).sum().sqrt()
+        assert estimate.stderr == pytest.approx(float(expected), rel=1e-4)
+        assert estimate.degrees_of_freedom == 1  # the least
     (one, two) = result.tables["families"]
     assert (one["family"], one["tasks"], one["loss"], one["loss_stderr"]) == ("format", 1, rows[0]["loss"], None)
     assert (two["family"], two["tasks"]) == ("code", 2)
@@ -151,16 +161,46 @@ def task_of(texts, labels, groups=None):
     [
         (task_of([f"text {i}" for i in range(20)], [i == 0 for i in range(20)]), "cannot be split"),
         (task_of([f"text {i}" for i in range(20)], [i < 10 for i in range(20)], (0,) * 10 + (1,) * 10), "cannot be split"),
-        (task_of(["", *(f"text {i}" for i in range(19))], [i < 10 for i in range(20)]), "without a token after the first"),
+        (task_of(["", *(f"text {i}" for i in range(19))], [i < 10 for i in range(20)]), "no token after the first: .*has 19 examples"),
     ],
 )
 def test_a_task_that_cannot_be_used_is_named_or_an_error(task, message, model, monkeypatch):
     given_tasks(monkeypatch, [task, generate_task("base64", 80, 0)])
     result = probed(subject_of(model))
     assert result.estimates["loss"].n == 1
-    assert any("own" in note and message in note for note in result.notes)
+    assert any("own" in note and re.search(message, note) for note in result.notes)
     with pytest.raises(TaskError, match=message):
         probed(subject_of(model), strict=True)
+
+
+def test_a_text_without_a_token_to_probe_is_left_out_and_its_task_is_not(model, monkeypatch):
+    """Without BOS a text of one token has none after the first position, which acts like BOS."""
+    whole = generate_task("inside_string", 80, 0)
+    short = ("a", "b")  # a token each
+    groups = tuple(range(82)) if whole.groups is None else (*whole.groups, 1000, 1001)
+    given_tasks(monkeypatch, [task_of((*whole.texts, *short), (*whole.labels, True, False), groups), generate_task("base64", 80, 0)])
+    subject = Subject(model, training_sae("topk"), prepend_bos=False)
+    result = probed(subject)
+    first, second = result.tables["tasks"]
+    assert (first["left_out"], second["left_out"]) == (2, 0)
+    assert first["fitted_on"] + first["tested_on"] == 80
+    assert "texts are left out that have no token after the first: 2 of own" in result.notes
+    given_tasks(monkeypatch, [dataclasses.replace(whole, name="own", family="own")])  # as if they had never been there
+    (alone,) = probed(subject).tables["tasks"]
+    assert alone | {"left_out": 2} == first
+    with_bos = probed(subject_of(model))
+    assert not any("left out" in note for note in with_bos.notes)
+
+
+def test_errors_are_over_tasks_where_all_are_of_one_family(model):
+    result = probed(subject_of(model), tasks=["inside_string", "inside_comment", "camel_case"][:2])
+    losses = torch.tensor([row["loss"] for row in result.tables["tasks"]], dtype=torch.float64)
+    estimate = result.estimates["loss"]
+    assert (estimate.n, estimate.of) == (2, "tasks")
+    assert estimate.stderr == pytest.approx(float(losses.std()) / 2**0.5)
+    assert any("all tasks are of the family code: errors are over tasks" in note for note in result.notes)
+    assert result.estimates["family_correlation"].value is None
+    assert "two families" in result.estimates["family_correlation"].reason
 
 
 def test_a_model_without_tokenizer(model, monkeypatch):
@@ -320,6 +360,47 @@ def test_what_the_minimum_gives_by_luck(model):
     assert luck == pytest.approx(random_luck, rel=0.5)
 
 
+# --- baselines -----------------------------------------------------------------------------------------------------------------
+
+
+def test_baselines_read_what_the_encoder_of_a_layer_norm_sae_reads(model):
+    """Random directions and channels of LN(x), by hand; and not of x, which the latents do not see."""
+    sae = training_sae("topk", normalize="layer_norm")
+    task = generate_task("inside_string", 80, 0)
+    (row,) = rows_of(Subject(model, sae), tasks=["inside_string"], seed=9)
+    x = torch.stack([on_text(model, tokens)[-1] for tokens in sequences(model, task.texts, 63)])
+    y, fit = (
+        torch.tensor(task.labels),
+        fit_half(torch.tensor(task.labels), task.groups, torch.Generator().manual_seed(9 ^ zlib.crc32(b"inside_string"))),
+    )
+    directions = RandomDirections(D_IN, 9, torch.device("cpu")).columns(slice(0, D_SAE))
+
+    def best(z):
+        return best_probes(lambda wanted: z[fit][:, wanted], z.shape[1], [y[fit]], at_once=1000)[0].loss
+
+    assert row["random_loss"] == pytest.approx(best(layer_norm(x) @ directions), abs=1e-5)
+    assert row["channels_loss"] == pytest.approx(best(layer_norm(x)), abs=1e-5)
+    assert abs(row["random_loss"] - best(x @ directions)) > 1e-4
+    plain = rows_of(subject_of(model), tasks=["inside_string"], seed=9)[0]
+    assert plain["random_loss"] == pytest.approx(best(x @ directions), abs=1e-5)
+
+
+def test_the_ceiling_is_scikit_learns_with_the_penalty_that_was_chosen(model):
+    task = generate_task("inside_string", 160, 0)
+    (row,) = rows_of(subject_of(model), tasks=["inside_string"], examples=160, seed=9)
+    x = torch.stack([on_text(model, tokens)[-1] for tokens in sequences(model, task.texts, 63)]).double()
+    y = torch.tensor(task.labels).numpy()
+    fit = fit_half(torch.tensor(task.labels), task.groups, torch.Generator().manual_seed(9 ^ zlib.crc32(b"inside_string"))).numpy()
+    z = StandardScaler().fit(x.numpy()[fit]).transform(x.numpy())
+    fitted = LogisticRegression(C=1 / row["dense_penalty"], tol=1e-9, max_iter=10_000).fit(z[fit], y[fit])
+    certain = 1 / (fit.sum() + 2)
+    probability = fitted.predict_proba(z[~fit]).clip(certain, 1 - certain)
+    assert row["dense_held_out_loss"] == pytest.approx(log_loss(y[~fit], probability), abs=1e-2)
+    assert row["dense_held_out_accuracy"] == pytest.approx(fitted.score(z[~fit], y[~fit]), abs=0.013)  # one text on the edge
+    assert row["dense_held_out_auc"] == pytest.approx(roc_auc_score(y[~fit], fitted.decision_function(z[~fit])), abs=1e-3)
+    assert row["dense_held_out_loss"] < min(row["held_out_loss"], row["channels_held_out_loss"], row["random_held_out_loss"])
+
+
 @pytest.mark.slow
 def test_trained_saes_know_more_than_luck(trained):
     for subject in trained.values():
@@ -352,10 +433,11 @@ def test_pooling_equals_a_loop_over_texts(normalize, pooling, affine, keep_bytes
     )
     for i, sequence in enumerate(sequences(model, texts, 23)):
         assert tokens[i] == sequence[0].tolist()
-        x = on_text(model, sequence)[1:]
+        activations_of_text = on_text(model, sequence)[1:]
+        x = activations_of_text if normalize == "none" else layer_norm(activations_of_text)  # what the SAE's encoder reads
         torch.testing.assert_close(channels[i], pool(x), rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(random[i], pool(x @ directions)[3:], rtol=1e-3, atol=1e-3)
-        torch.testing.assert_close(latents[i], pool(subject.dictionary.pre_activations(x))[10:50], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(latents[i], pool(subject.dictionary.pre_activations(activations_of_text))[10:50], rtol=1e-3, atol=1e-3)
 
 
 def test_the_model_runs_once_on_each_text(model, monkeypatch):
