@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sae_lens_metrics.evaluation.check_metric import check_metric
     from sae_lens_metrics.evaluation.evaluate import evaluate
     from sae_lens_metrics.evaluation.order import Overrides
+    from sae_lens_metrics.evaluation.reseeding import audit
     from sae_lens_metrics.evaluation.run_evals import run_evals
     from sae_lens_metrics.evaluation.sweep import sweep
     from sae_lens_metrics.functional.ngram_building import build_explanation
@@ -66,6 +67,7 @@ __all__ = [
     "ShrinkageConfig",
     "Subject",
     "attach_metrics",
+    "audit",
     "build_explanation",
     "check_metric",
     "compare_reports",
@@ -93,6 +95,7 @@ _HOMES = {
     "evaluation.check_metric": ("check_metric",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.order": ("Overrides",),
+    "evaluation.reseeding": ("audit",),
     "evaluation.run_evals": ("run_evals",),
     "evaluation.sweep": ("sweep",),
     "functional.ngram_building": ("build_explanation",),

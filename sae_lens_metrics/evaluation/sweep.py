@@ -25,7 +25,7 @@ from sae_lens_metrics.text.datasets import load_text_dataset
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Outcome", "Sweep", "evaluate_target", "require_dataset", "sweep", "sweep_jobs"]
+__all__ = ["Outcome", "Sweep", "evaluate_target", "prepare", "require_dataset", "sweep", "sweep_jobs"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -204,6 +204,31 @@ def _evaluate(
     job: Job, shared: SharedLoads, output: Path, *, overwrite: bool, on_error: Callable[[str, Exception], None] | None = None
 ) -> Outcome:
     """Evaluates one SAE, unless its result is there, and writes its file."""
+    run, path = prepare(job, shared, output)
+    kept = None if overwrite else finished(path)
+    if kept is not None:
+        return Outcome(kept, path, was_there=True)
+    report = run.report(on_error=on_error)
+    report = report.with_warnings(*job.info.remarks, first=True)
+    if job.info.moment is not None:
+        report = report.with_provenance(training=job.info.moment)
+    return Outcome(report, report.save(path))
+
+
+def prepare(job: Job, shared: SharedLoads, output: Path) -> tuple[EvaluationRun, Path]:
+    """Loads an SAE and its text.
+
+    Args:
+        job: The SAE.
+        shared: What it has in common with others.
+        output: Folder for its result.
+
+    Returns:
+        The evaluation, of which nothing is computed yet, and the file that its result belongs in.
+
+    Raises:
+        MetricsError: If the SAE, its model or its text cannot be loaded, or do not fit together.
+    """
     subject = shared.subject(job)
     dataset = shared.config.dataset or subject.dictionary.sae.cfg.metadata.dataset_path
     if not dataset:
@@ -211,14 +236,7 @@ def _evaluate(
     config = replace(shared.config, dataset=dataset)
     corpus = shared.corpus(subject, dataset)
     path = result_path(output, job.target.name, identity(subject, corpus, config))
-    kept = None if overwrite else finished(path)
-    if kept is not None:
-        return Outcome(kept, path, was_there=True)
-    report = EvaluationRun(subject, corpus, config).report(on_error=on_error)
-    report = report.with_warnings(*job.info.remarks, first=True)
-    if job.info.moment is not None:
-        report = report.with_provenance(training=job.info.moment)
-    return Outcome(report, report.save(path))
+    return EvaluationRun(subject, corpus, config), path
 
 
 def _keep(failed: dict[str, str], metric: str, error: Exception) -> None:

@@ -6,7 +6,7 @@ The protocol is that of "Are Sparse Autoencoder Benchmarks Reliable?" (arXiv 260
 import math
 from itertools import combinations
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.special import chdtri, stdtrit
 from torch import Tensor
 
@@ -125,8 +125,7 @@ def same_top(worth: Float[Tensor, "repetitions saes"]) -> float:
     Args:
         worth: How good each is, more is better, [repetitions, saes]; at least two repetitions.
     """
-    best: Int[Tensor, repetitions] = worth.argmax(dim=1)
-    pairs = list(combinations(best.tolist(), 2))
+    pairs = list(combinations(worth.argmax(dim=1).tolist(), 2))
     return sum(one == other for one, other in pairs) / len(pairs)
 
 
