@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sae_lens_metrics.functional.reliability import error_ratio_interval, smallest_difference
 from sae_lens_metrics.results import Estimate
 
-__all__ = ["ErrorRatio", "Noise", "error_ratio", "noise_of"]
+__all__ = ["ErrorRatio", "Noise", "by_number", "error_ratio", "noise_of"]
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,9 @@ def error_ratio(s: float, reported: Sequence[float], df: int) -> ErrorRatio | No
 def _without_error(estimates: Sequence[Estimate], reported: Sequence[float]) -> str | None:
     if any(reported):
         return None
-    return (
-        next((each.reason for each in estimates if each.reason), None) or "the reported error is 0"
-        if reported
-        else "it has no standard error"
-    )
+    if reported:
+        return "the reported error is 0"
+    return next((each.reason for each in estimates if each.reason), None) or "it has no standard error"
 
 
 def by_number(estimates: Sequence[Mapping[str, Estimate]]) -> dict[str, list[Estimate]]:

@@ -10,7 +10,7 @@ from rich.text import Text
 from sae_lens_metrics.comparison.audit import CAVEAT, Audit
 from sae_lens_metrics.comparison.noise import ErrorRatio, Noise
 from sae_lens_metrics.comparison.resolution import Need
-from sae_lens_metrics.comparison.separation import Separation
+from sae_lens_metrics.comparison.separation import Pair, Separation
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results.in_words import printable, with_error
 
@@ -20,6 +20,8 @@ _WIDE = 110
 """Columns of a terminal on which everything fits."""
 _FEW = 4
 """SAEs whose noise is printed one by one; of more there are only the main numbers."""
+_FEW_PAIRS = 3
+"""Pairs of SAEs that are printed one by one."""
 _STYLES = {"fits": "", "too small": "red", "too large": "yellow"}
 
 
@@ -37,6 +39,9 @@ def print_audit(audit: Audit, console: Console | None = None, *, everything: boo
     console.print(_noise_table([each for each in audit.numbers if each.number in shown], wide=wide, several=len(audit.names) > 1))
     if audit.separations:
         console.print(_separation_table(audit, [each for each in audit.separations if each.number in shown], wide=wide))
+    for first, second in _few_pairs(audit):
+        pairs = [each for each in audit.pairs if (each.first, each.second) == (first, second) and each.number in shown]
+        console.print(_pair_table(first, second, pairs, wide=wide))
     for text in [*_needs([each for each in audit.needs if each.headline or each.source == "given"]), *_remarks(audit)]:
         console.print(_plain(text))
 
@@ -78,17 +83,15 @@ def _noise_cells(each: Noise, *, wide: bool) -> Iterator[Text]:
     yield _plain(_short(each.one_seed))
     if wide:
         yield _plain(_short(each.three_seeds))
-    yield _verdict(each)
+    yield _verdict(each.errors)
 
 
 def _ratio(errors: ErrorRatio | None) -> Text:
     return _plain("-" if errors is None else f"{errors.ratio:.2f} [{errors.low:.2f}, {errors.high:.2f}]")
 
 
-def _verdict(each: Noise) -> Text:
-    if each.errors is None:
-        return _plain("none", style="dim")
-    return _plain(each.errors.verdict, style=_STYLES[each.errors.verdict])
+def _verdict(errors: ErrorRatio | None) -> Text:
+    return _plain("none", style="dim") if errors is None else _plain(errors.verdict, style=_STYLES[errors.verdict])
 
 
 def _separation_table(audit: Audit, separations: Sequence[Separation], *, wide: bool) -> Table:
@@ -111,6 +114,34 @@ def _separation_cells(audit: Audit, each: Separation, *, wide: bool) -> Iterator
         yield _plain(_short(each.nearest))
     pairs = [pair for pair in audit.pairs if pair.number == each.number]
     yield _plain(f"{sum(pair.told_apart for pair in pairs)} of {len(pairs)}" if pairs else "-")
+
+
+def _few_pairs(audit: Audit) -> list[tuple[str, str]]:
+    """The pairs of SAEs, if they are few enough to print them one by one."""
+    pairs = list(dict.fromkeys((each.first, each.second) for each in audit.pairs))
+    return pairs if len(pairs) <= _FEW_PAIRS else []
+
+
+def _pair_table(first: str, second: str, pairs: Sequence[Pair], *, wide: bool) -> Table:
+    title = f"compare, seed by seed: {printable(second)} minus {printable(first)}"
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=Text(title), title_justify="left")
+    table.add_column("", overflow="fold")
+    for heading in ("difference", "s", *(("error",) if wide else ()), "s / error", "higher", "lower", "undecided"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("the error", no_wrap=True)
+    for each in pairs:
+        table.add_row(_plain(each.number, style="bold" if each.headline else ""), *_pair_cells(each, wide=wide))
+    return table
+
+
+def _pair_cells(each: Pair, *, wide: bool) -> Iterator[Text]:
+    yield _plain(("+" if each.difference > 0 else "") + with_error(each.difference, each.s, shown=False))
+    yield _plain(_short(each.s))
+    if wide:
+        yield _plain(_short(None if each.errors is None else each.errors.reported))
+    yield _ratio(each.errors)
+    yield from (_plain(str(seeds or "")) for seeds in (each.higher, each.lower, each.undecided))
+    yield _verdict(each.errors)
 
 
 def _needs(needs: Sequence[Need]) -> Iterator[str]:
