@@ -54,25 +54,24 @@ def run_audit(arguments: Sequence[str]) -> int:
     targets = named_targets(options)
     labels = given_names(options.names, [target.name for target in targets])
 
-    from sae_lens_metrics.evaluation.reseeding import audit  # after the options: --help and mistakes must not wait for torch
+    from sae_lens_metrics.comparison.resolution import check_wanted  # after the options: --help and mistakes must not wait for torch
+    from sae_lens_metrics.evaluation.reseeding import audit_of, reseed
     from sae_lens_metrics.views.audit_table import print_audit
 
-    found = audit(
-        list(targets),
-        config,
-        output,
-        seeds=options.seeds,
-        disjoint=options.disjoint,
-        wanted_s=dict(options.wanted_s),
-        overrides=targets,
-        overwrite=options.overwrite,
-        names=labels,
-    )
-    print_audit(found, everything=options.all)
+    wanted, known = dict(options.wanted_s), {"overrides": targets, "overwrite": options.overwrite}
+    check_wanted(wanted)
+    found = reseed(list(targets), config, output, seeds=options.seeds, disjoint=options.disjoint, **known)
+    audit = audit_of(found, output, wanted_s=wanted, names=labels)
+    print_audit(audit, everything=options.all)
     print(f"written to {output / 'audit.json'} and audit.csv; the results of each seed are in {output}/seed-*")
-    if found.failed:
-        print(f"sae-lens-metrics: {len(found.failed)} evaluations failed, start again to try them again", file=sys.stderr)
-    return _SOME_FAILED if found.failed else 0
+    if options.report:
+        from sae_lens_metrics.views.page import offer_page
+
+        files = next(each for each in found.files(labels).values() if each)
+        print(offer_page(files, output / "audit.html", audit=audit, title="SAEs audited"))
+    if audit.failed:
+        print(f"sae-lens-metrics: {len(audit.failed)} evaluations failed, start again to try them again", file=sys.stderr)
+    return _SOME_FAILED if audit.failed else 0
 
 
 def audit_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, MetricsConfig]:
@@ -111,6 +110,8 @@ def _add_own(parser: SettingsParser) -> None:
     wanted = "the s that a number should have, such as ablation/sparsity=.0008: tells how much more to sample; may be repeated "
     wanted += "(by default the s that lets one seed tell the two nearest SAEs apart)"
     parser.add_argument("--wanted-s", "--wanted_s", metavar="NUMBER=S", type=_wanted, action="append", default=[], help=wanted)
+    page = "write the audit as a page to read, too, beside the results of the first seed"
+    parser.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help=page)
     parser.add_argument("--all", action="store_true", help="show baselines and numbers that tables leave out, too")
 
 

@@ -3,11 +3,14 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sae_lens_metrics.functional.reliability import error_ratio_interval, smallest_difference
 from sae_lens_metrics.results import Estimate
 
-__all__ = ["ErrorRatio", "Noise", "by_number", "error_ratio", "noise_of"]
+__all__ = ["ErrorRatio", "Fit", "Noise", "by_number", "error_ratio", "noise_of"]
+
+Fit = Literal["fits", "too small", "too large"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,8 @@ class ErrorRatio:
     """Lower limit of the ratio's 95 % interval (chi², seeds minus one degrees of freedom)."""
     high: float
     """Its upper limit."""
-
-    @property
-    def verdict(self) -> str:
-        """Whether the reported error can be what seeds move: 1 is inside the interval, or the error is too small or too large."""
-        return "too small" if self.low > 1 else "too large" if self.high < 1 else "fits"
+    verdict: Fit
+    """Whether the reported error can be what seeds move: it fits if 1 is inside the interval."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,10 @@ def error_ratio(s: float, reported: Sequence[float], df: int) -> ErrorRatio | No
         The ratio, or ``None`` where nothing, or nothing but 0, was reported.
     """
     error = statistics.fmean(reported) if reported else 0.0
-    return ErrorRatio(error, s / error, *error_ratio_interval(s / error, df)) if error else None
+    if not error:
+        return None
+    low, high = error_ratio_interval(s / error, df)
+    return ErrorRatio(error, s / error, low, high, "too small" if low > 1 else "too large" if high < 1 else "fits")
 
 
 def _without_error(estimates: Sequence[Estimate], reported: Sequence[float]) -> str | None:

@@ -66,18 +66,10 @@ class Pair:
     """Seeds with which it finds it lower."""
     undecided: int
     """Seeds with which it finds no difference beyond noise."""
+    told_apart: bool
+    """Whether every seed by itself tells the two apart, the same way."""
     headline: bool = False
     """Whether it is its metric's main number."""
-
-    @property
-    def seeds(self) -> int:
-        """Seeds with which the number was tested."""
-        return self.higher + self.lower + self.undecided
-
-    @property
-    def told_apart(self) -> bool:
-        """Whether every seed by itself tells the two apart, the same way."""
-        return self.seeds in (self.higher, self.lower)
 
 
 def separation_of(number: str, noises: Sequence[Noise], seeds: int, spec: Number) -> Separation | None:
@@ -144,6 +136,7 @@ def _pair(number: str, first: str, second: str, found: Sequence[Difference]) -> 
     differences, df = [each.difference for each in found], len(found) - 1
     s = statistics.stdev(differences)
     verdicts = [each.verdict for each in found]
+    higher, lower = verdicts.count("higher"), verdicts.count("lower")
     return Pair(
         number,
         first,
@@ -152,8 +145,9 @@ def _pair(number: str, first: str, second: str, found: Sequence[Difference]) -> 
         s,
         smallest_difference(2, df) * s,  # s is that of a difference, which has the variance of two runs already
         error_ratio(s, [each.stderr for each in found if each.stderr is not None], df),
-        verdicts.count("higher"),
-        verdicts.count("lower"),
-        verdicts.count("no difference beyond noise"),
+        higher,
+        lower,
+        len(found) - higher - lower,
+        len(found) in (higher, lower),
         found[0].headline,
     )

@@ -25,7 +25,7 @@ from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.text.fingerprints import share_in_common
 from sae_lens_metrics.text.parts import Part
 
-__all__ = ["SEEDS", "Reseeded", "audit", "reseed"]
+__all__ = ["SEEDS", "Reseeded", "audit", "audit_of", "reseed"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -39,6 +39,8 @@ class Reseeded:
 
     sweeps: dict[int, Sweep]
     """What came of each seed."""
+    disjoint: bool = False
+    """Whether each seed drew from rows of its own."""
     texts: dict[int, dict[Any, Corpus]] = field(default_factory=dict, repr=False)
     """The texts of each seed, by data set and form."""
 
@@ -101,10 +103,33 @@ def audit(
     """
     check_wanted(wanted_s or {})
     found = reseed(targets, config, output, seeds=seeds, disjoint=disjoint, overrides=overrides, overwrite=overwrite)
-    files = found.files(names or short_names([target.name for target in targets]))
-    failed = [f"{name}: {text}" for name, text in found.errors.items()]
-    about = {"disjoint": disjoint, "overlap": found.overlap, "notes": list(_warnings(found)), "failed": failed}
-    result = audit_files(files, wanted_s=wanted_s, **about)
+    return audit_of(found, output, wanted_s=wanted_s, names=names)
+
+
+def audit_of(
+    found: Reseeded, output: str | Path, *, wanted_s: Mapping[str, float] | None = None, names: Mapping[str, str] | None = None
+) -> Audit:
+    """Audits what ``reseed`` has evaluated, and writes ``audit.json`` and ``audit.csv``.
+
+    Args:
+        found: What was evaluated.
+        output: The folder.
+        wanted_s: Standard deviations that are wanted, by full names of numbers.
+        names: What to call the SAEs; default the shortest names that differ.
+
+    Raises:
+        ResultError: If no SAE has results of two seeds.
+        OSError: If the folder cannot be written.
+    """
+    files = found.files(names or short_names(next(iter(found.sweeps.values())).names))
+    result = audit_files(
+        files,
+        wanted_s=wanted_s,
+        disjoint=found.disjoint,
+        overlap=found.overlap,
+        notes=list(_warnings(found)),
+        failed=[f"{name}: {text}" for name, text in found.errors.items()],
+    )
     for name in ("audit.json", "audit.csv"):
         result.save(Path(output) / name)
     return result
@@ -130,7 +155,7 @@ def reseed(
     parts = {seed: Part(i, len(seeds)) if disjoint else None for i, seed in enumerate(seeds)}
     require_dataset(config)
     jobs = plan(targets, overrides or Overrides())
-    found = Reseeded({seed: Sweep([target.name for target in targets]) for seed in seeds})
+    found = Reseeded({seed: Sweep([target.name for target in targets]) for seed in seeds}, disjoint)
     shared = SharedLoads(configs[seeds[0]], jobs, parts[seeds[0]])
     clock = Clock(len(jobs) * len(seeds))
     _announce(jobs, len(seeds), shared, _folder(output, seeds[0]))

@@ -133,7 +133,7 @@ def test_an_sae_that_failed_with_a_seed_is_told_of():
     assert found.notes == ["B has results of 4 of 5 seeds"]
     assert [len(each.values) for each in found.numbers] == [5, 4]
     assert found.separations == []
-    assert only(found.pairs).seeds == 4
+    assert only(found.pairs).undecided == 4
 
 
 # --- several SAEs ------------------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_pairs_are_those_of_compare_seed_by_seed():
     assert found.one_seed == pytest.approx(stats.t.ppf(0.975, 4) * found.s)
     assert found.errors.ratio == pytest.approx(found.s / np.mean(errors))
     assert found.higher == sum(each.verdict == "higher" for each in compared)
-    assert found.seeds == 5
+    assert found.higher + found.lower + found.undecided == 5
     assert not found.told_apart
     assert only(audit_reports({seed: paired(seed, 1.0, rng) for seed in SEEDS}).pairs).told_apart
 

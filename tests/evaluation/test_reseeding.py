@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_parts import parts_of
 
 import sae_lens_metrics
 from sae_lens_metrics import MetricsConfig, Report, find_targets
@@ -177,6 +178,7 @@ def test_the_command(texts, tmp_path, capsys, monkeypatch, caplog):
     ):
         assert expected in out
     assert "so that s is that of other text each time" in out
+    assert json.loads(parts_of(tmp_path / "audit.html")["audit"]) == json.loads((tmp_path / "audit.json").read_text())
     assert any("4 evaluations: 2 SAEs with 2 seeds each, less than a minute" in record.message for record in caplog.records)
 
 
