@@ -11,7 +11,14 @@ from sae_lens_metrics.comparison.comparison import Difference, compare_reports
 from sae_lens_metrics.comparison.judgement import worth
 from sae_lens_metrics.comparison.noise import ErrorRatio, Noise, error_ratio
 from sae_lens_metrics.errors import ResultError
-from sae_lens_metrics.functional.reliability import mean_rank_agreement, pooled_deviation, same_top, signal_to_noise, smallest_difference
+from sae_lens_metrics.functional.reliability import (
+    mean_rank_agreement,
+    pooled_deviation,
+    same_top,
+    signal_to_noise,
+    smallest_difference,
+    times_as_many,
+)
 from sae_lens_metrics.metrics.spec import Number
 from sae_lens_metrics.results import Report
 
@@ -58,6 +65,9 @@ class Pair:
     """Standard deviation of that over seeds: what one paired comparison is off by."""
     one_seed: float
     """Smallest difference that one paired comparison can show: t(.025, seeds - 1) s."""
+    times: float | None
+    """How many times as many sampled units let one paired comparison show this difference, if s falls with one over the root of their
+    number; at most 1 is enough already. ``None`` where there is no difference."""
     errors: ErrorRatio | None
     """s beside the standard errors that ``compare`` reports; ``None`` where they are 0."""
     higher: int
@@ -134,16 +144,18 @@ class PairedDifferences:
 
 def _pair(number: str, first: str, second: str, found: Sequence[Difference]) -> Pair:
     differences, df = [each.difference for each in found], len(found) - 1
-    s = statistics.stdev(differences)
+    s, difference = statistics.stdev(differences), statistics.fmean(differences)
+    one_seed = smallest_difference(2, df) * s  # s is that of a difference, which has the variance of two runs already
     verdicts = [each.verdict for each in found]
     higher, lower = verdicts.count("higher"), verdicts.count("lower")
     return Pair(
         number,
         first,
         second,
-        statistics.fmean(differences),
+        difference,
         s,
-        smallest_difference(2, df) * s,  # s is that of a difference, which has the variance of two runs already
+        one_seed,
+        times_as_many(one_seed, abs(difference)) if difference else None,
         error_ratio(s, [each.stderr for each in found if each.stderr is not None], df),
         higher,
         lower,

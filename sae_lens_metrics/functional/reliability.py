@@ -16,7 +16,6 @@ __all__ = [
     "mean_rank_agreement",
     "pooled_deviation",
     "same_top",
-    "scaling_exponent",
     "signal_to_noise",
     "smallest_difference",
     "times_as_many",
@@ -129,26 +128,13 @@ def same_top(worth: Float[Tensor, "repetitions saes"]) -> float:
     return sum(one == other for one, other in pairs) / len(pairs)
 
 
-def times_as_many(deviation: float, wanted: float, exponent: float = 0.5) -> float:
-    """How many times as many sampled units bring a standard deviation down to a wanted one: (s / wanted)^(1 / exponent).
+def times_as_many(deviation: float, wanted: float) -> float:
+    """How many times as many sampled units bring a standard deviation down to a wanted one: (s / wanted)², as s falls with their root.
+
+    That root is no setting here: the exponent of a power law between n and 4 n units, from five seeds each, has a 95 % interval of ± 0.8.
 
     Args:
         deviation: s as it is.
         wanted: s as it should be, above 0.
-        exponent: How s falls with the number of units n, as n^-exponent; one half where units are independent. Above 0.
     """
-    return (deviation / wanted) ** (1 / exponent)
-
-
-def scaling_exponent(small: float, large: float, times: float) -> float | None:
-    """The e of s ~ n^-e, from the standard deviations at two sizes: log(s_small / s_large) / log(times).
-
-    Args:
-        small: s with few units.
-        large: s with so many times as many.
-        times: That factor, above 1.
-
-    Returns:
-        e, one half for independent units; ``None`` where either s is 0.
-    """
-    return math.log(small / large) / math.log(times) if small > 0 and large > 0 else None
+    return (deviation / wanted) ** 2

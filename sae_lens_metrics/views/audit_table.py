@@ -126,7 +126,16 @@ def _pair_table(first: str, second: str, pairs: Sequence[Pair], *, wide: bool) -
     title = f"compare, seed by seed: {printable(second)} minus {printable(first)}"
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=Text(title), title_justify="left")
     table.add_column("", overflow="fold")
-    for heading in ("difference", "s", *(("error",) if wide else ()), "s / error", "higher", "lower", "undecided"):
+    for heading in (
+        "difference",
+        "s",
+        *(("error",) if wide else ()),
+        "s / error",
+        "higher",
+        "lower",
+        "undecided",
+        *(("takes times",) if wide else ()),
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("the error", no_wrap=True)
     for each in pairs:
@@ -141,13 +150,15 @@ def _pair_cells(each: Pair, *, wide: bool) -> Iterator[Text]:
         yield _plain(_short(None if each.errors is None else each.errors.reported))
     yield _ratio(each.errors)
     yield from (_plain(str(seeds or "")) for seeds in (each.higher, each.lower, each.undecided))
+    if wide:
+        yield _plain("-" if each.times is None else _times(each.times))
     yield _verdict(each.errors)
 
 
 def _needs(needs: Sequence[Need]) -> Iterator[str]:
     """What numbers would take, each in a sentence."""
     for each in needs:
-        why = "wanted" if each.source == "given" else "which lets one seed tell the two nearest SAEs apart"
+        why = "wanted" if each.source == "given" else "which lets one seed of each tell the two nearest SAEs apart, unpaired"
         sampled = ", ".join(f"{name} = {value}" for name, value in each.settings.items())
         yield (
             f"{each.number}: s is {_short(each.s)}, more than {_short(each.wanted_s)}, {why}. "
@@ -158,7 +169,7 @@ def _needs(needs: Sequence[Need]) -> Iterator[str]:
 
 
 def _times(times: float) -> str:
-    return f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
+    return f"{times:,.0f}" if times >= 10 else f"{times:.1f}" if times >= 0.05 else "0"
 
 
 def _remarks(audit: Audit) -> Iterator[str]:
@@ -168,6 +179,8 @@ def _remarks(audit: Audit) -> Iterator[str]:
             "SNR: spread of the SAEs' means over s; above 2 is comfortable, 1 is a coin flip. tau: agreement of the seeds' rankings. "
             "same best: share of pairs of seeds with the same best SAE. pairs told apart: by compare, with each seed by itself."
         )
+    if audit.pairs:
+        yield "takes times: so many times as many sampled units let one paired comparison show this difference; up to 1 is enough."
     yield (
         "one seed, three seeds: smallest difference of two SAEs that so many seeds of each show, unpaired. "
         "Sampled units: s is taken to fall as one over the root of their number."

@@ -184,6 +184,7 @@ def test_pairs_are_those_of_compare_seed_by_seed():
     assert (found.first, found.second, found.number) == ("A", "B", "toy/score")
     assert (found.difference, found.s) == pytest.approx((np.mean(differences), np.std(differences, ddof=1)))
     assert found.one_seed == pytest.approx(stats.t.ppf(0.975, 4) * found.s)
+    assert found.times == pytest.approx((found.one_seed / found.difference) ** 2)
     assert found.errors.ratio == pytest.approx(found.s / np.mean(errors))
     assert found.higher == sum(each.verdict == "higher" for each in compared)
     assert found.higher + found.lower + found.undecided == 5

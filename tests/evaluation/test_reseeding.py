@@ -197,7 +197,6 @@ def test_help_teaches(capsys):
         (["x", "--seed", "3"], "give --seeds, not --seed"),
         (["x", "--seeds", "1,b"], "is no list of seeds"),
         (["x", "--wanted-s", "ratio"], "is no NUMBER=S"),
-        (["x", "--disjont"], "did you mean --disjoint?"),
     ],
 )
 def test_mistakes_take_two_lines(arguments, said, capsys):

@@ -70,7 +70,8 @@ const auditView = (() => {
       { key: "difference", label: "Second minus first", numeric: true, cell: (each) => format.parts(each.difference, each.s).value },
       plain("s", "s", "standard deviation of the difference over seeds"),
       ...fit,
-      ...["higher", "lower", "undecided"].map((key) => plain(key, key, `seeds with which compare says so`)),
+      ...["higher", "lower", "undecided"].map((key) => plain(key, key, "seeds with which compare says so")),
+      plain("times", "Takes times", "as many sampled units for one paired comparison to show this difference; up to 1 is enough"),
     ];
     return tables.sortable(columns, found, { label: "Pairs of SAEs" });
   }
