@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sae_lens_metrics.comparison.comparison import compare_reports
+    from sae_lens_metrics.evaluation.auditing import audit
     from sae_lens_metrics.evaluation.check_metric import check_metric
     from sae_lens_metrics.evaluation.evaluate import evaluate
     from sae_lens_metrics.evaluation.order import Overrides
-    from sae_lens_metrics.evaluation.reseeding import audit
     from sae_lens_metrics.evaluation.run_evals import run_evals
     from sae_lens_metrics.evaluation.sweep import sweep
     from sae_lens_metrics.functional.ngram_building import build_explanation
@@ -92,10 +92,10 @@ __all__ = [
 # imported on first use: reading a result file or asking for --help need not wait for torch and SAELens
 _HOMES = {
     "comparison.comparison": ("compare_reports",),
+    "evaluation.auditing": ("audit",),
     "evaluation.check_metric": ("check_metric",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.order": ("Overrides",),
-    "evaluation.reseeding": ("audit",),
     "evaluation.run_evals": ("run_evals",),
     "evaluation.sweep": ("sweep",),
     "functional.ngram_building": ("build_explanation",),

@@ -55,7 +55,8 @@ def run_audit(arguments: Sequence[str]) -> int:
     labels = given_names(options.names, [target.name for target in targets])
 
     from sae_lens_metrics.comparison.resolution import check_wanted  # after the options: --help and mistakes must not wait for torch
-    from sae_lens_metrics.evaluation.reseeding import audit_of, reseed
+    from sae_lens_metrics.evaluation.auditing import audit_of
+    from sae_lens_metrics.evaluation.reseeding import reseed
     from sae_lens_metrics.views.audit_table import print_audit
 
     wanted, known = dict(options.wanted_s), {"overrides": targets, "overwrite": options.overwrite}

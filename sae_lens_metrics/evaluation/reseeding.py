@@ -8,8 +8,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sae_lens_metrics.comparison.audit import Audit, audit_files
-from sae_lens_metrics.comparison.resolution import check_wanted
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation.clock import Clock, time_in_words
 from sae_lens_metrics.evaluation.costs import expected_seconds
@@ -20,12 +18,11 @@ from sae_lens_metrics.evaluation.sweep import Sweep, prepare, require_dataset, s
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.loading.targets import Target
 from sae_lens_metrics.metrics.config import MetricsConfig
-from sae_lens_metrics.results.sae_names import short_names
 from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.text.fingerprints import share_in_common
 from sae_lens_metrics.text.parts import Part
 
-__all__ = ["SEEDS", "Reseeded", "audit", "audit_of", "reseed"]
+__all__ = ["SEEDS", "Reseeded", "reseed"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -67,74 +64,6 @@ class Reseeded:
         return fmean(shares) if shares else None
 
 
-def audit(
-    targets: Sequence[Target],
-    config: MetricsConfig,
-    output: str | Path,
-    *,
-    seeds: Sequence[int] = SEEDS,
-    disjoint: bool = False,
-    wanted_s: Mapping[str, float] | None = None,
-    overrides: Overrides | Mapping[Target, Overrides] | None = None,
-    overwrite: bool = False,
-    names: Mapping[str, str] | None = None,
-) -> Audit:
-    """Evaluates SAEs with several seeds, and tells how noisy their numbers are and what those can tell apart.
-
-    Args:
-        targets: The SAEs, as ``find_targets`` finds them.
-        config: What to compute; its seed is not used.
-        output: Folder: a folder of results for each seed, ``audit.json`` and ``audit.csv``. Results that are there are not made again.
-        seeds: At least two. They move the text, what metrics sample of it, and splits.
-        disjoint: Draws the text of each seed from rows of the data set of its own, as standard errors are about other text each time.
-        wanted_s: Standard deviations that are wanted, by full names of numbers.
-        overrides: What is known better than by the SAEs' metadata; the same for all, or by target.
-        overwrite: Whether results that are there are made again.
-        names: What to call the SAEs; default the shortest names that differ.
-
-    Returns:
-        What was found.
-
-    Raises:
-        ConfigError: If there are fewer than two seeds, two are the same, one is out of range, or a number that is wanted does not exist.
-        CorpusError: If the data set in ``config`` cannot be loaded.
-        ResultError: If no SAE has results of two seeds.
-        OSError: If the folder cannot be written.
-    """
-    check_wanted(wanted_s or {})
-    found = reseed(targets, config, output, seeds=seeds, disjoint=disjoint, overrides=overrides, overwrite=overwrite)
-    return audit_of(found, output, wanted_s=wanted_s, names=names)
-
-
-def audit_of(
-    found: Reseeded, output: str | Path, *, wanted_s: Mapping[str, float] | None = None, names: Mapping[str, str] | None = None
-) -> Audit:
-    """Audits what ``reseed`` has evaluated, and writes ``audit.json`` and ``audit.csv``.
-
-    Args:
-        found: What was evaluated.
-        output: The folder.
-        wanted_s: Standard deviations that are wanted, by full names of numbers.
-        names: What to call the SAEs; default the shortest names that differ.
-
-    Raises:
-        ResultError: If no SAE has results of two seeds.
-        OSError: If the folder cannot be written.
-    """
-    files = found.files(names or short_names(next(iter(found.sweeps.values())).names))
-    result = audit_files(
-        files,
-        wanted_s=wanted_s,
-        disjoint=found.disjoint,
-        overlap=found.overlap,
-        notes=list(_warnings(found)),
-        failed=[f"{name}: {text}" for name, text in found.errors.items()],
-    )
-    for name in ("audit.json", "audit.csv"):
-        result.save(Path(output) / name)
-    return result
-
-
 def reseed(
     targets: Sequence[Target],
     config: MetricsConfig,
@@ -147,30 +76,54 @@ def reseed(
 ) -> Reseeded:
     """Evaluates SAEs with several seeds; each model is loaded once, and what was evaluated already is not evaluated again.
 
-    Args and errors are as in ``audit``. The results of seed 42 are in the folder ``seed-42``, as those of a sweep.
+    The results of seed 42 are in the folder ``seed-42``, as those of a sweep.
+
+    Args:
+        targets: The SAEs, as ``find_targets`` finds them.
+        config: What to compute; its seed is not used.
+        output: Folder for the folders of the seeds.
+        seeds: At least two.
+        disjoint: Draws the text of each seed from rows of the data set of its own.
+        overrides: What is known better than by the SAEs' metadata; the same for all, or by target.
+        overwrite: Whether results that are there are made again.
+
+    Raises:
+        ConfigError: If there are fewer than two seeds, two are the same, or one is out of range.
+        CorpusError: If the data set in ``config`` cannot be loaded.
+        OSError: If a folder cannot be written.
     """
-    if len(seeds) < 2 or len({*seeds}) < len(seeds):
-        raise ConfigError(f"an audit takes two or more different seeds, not {', '.join(map(str, seeds)) or 'none'}")
-    configs = {seed: replace(config, seed=seed) for seed in seeds}
-    parts = {seed: Part(i, len(seeds)) if disjoint else None for i, seed in enumerate(seeds)}
+    turns = _turns(config, Path(output), seeds, disjoint=disjoint)
     require_dataset(config)
     jobs = plan(targets, overrides or Overrides())
-    found = Reseeded({seed: Sweep([target.name for target in targets]) for seed in seeds}, disjoint)
-    shared = SharedLoads(configs[seeds[0]], jobs, parts[seeds[0]])
-    clock = Clock(len(jobs) * len(seeds))
-    _announce(jobs, len(seeds), shared, _folder(output, seeds[0]))
+    found = Reseeded({seed: Sweep([target.name for target in targets]) for seed in turns}, disjoint)
+    first = turns[seeds[0]]
+    shared, clock = SharedLoads(first.config, jobs, first.part), Clock(len(jobs) * len(turns))
+    _announce(jobs, len(turns), shared, first.output)
     for _, of_model in groupby(jobs, key=_model):
         those = list(of_model)
-        for seed in seeds:
+        for seed, turn in turns.items():
             logger.info("seed %d", seed)
-            shared.reconfigure(configs[seed], parts[seed])
-            sweep_jobs(those, shared, found.sweeps[seed], _folder(output, seed), clock, overwrite=overwrite)
+            shared.reconfigure(turn.config, turn.part)
+            sweep_jobs(those, shared, found.sweeps[seed], turn.output, clock, overwrite=overwrite)
             found.texts.setdefault(seed, {}).update(shared.texts())
     return found
 
 
-def _folder(output: str | Path, seed: int) -> Path:
-    return Path(output) / f"seed-{seed}"
+@dataclass(frozen=True)
+class _Turn:
+    """What is different with one seed."""
+
+    config: MetricsConfig
+    part: Part | None
+    output: Path
+
+
+def _turns(config: MetricsConfig, output: Path, seeds: Sequence[int], *, disjoint: bool) -> dict[int, _Turn]:
+    if len(seeds) < 2 or len({*seeds}) < len(seeds):
+        raise ConfigError(f"an audit takes two or more different seeds, not {', '.join(map(str, seeds)) or 'none'}")
+    parts = [Part(i, len(seeds)) if disjoint else None for i in range(len(seeds))]
+    each = zip(seeds, parts, strict=True)
+    return {seed: _Turn(replace(config, seed=seed), part, output / f"seed-{seed}") for seed, part in each}
 
 
 def _model(job: Job) -> Any:
@@ -206,12 +159,3 @@ def _shares(one: Mapping[Any, Corpus], other: Mapping[Any, Corpus]) -> Iterator[
         first, second = one[key].fingerprints, other[key].fingerprints
         if first and second:
             yield share_in_common(first, second)
-
-
-def _warnings(found: Reseeded) -> Iterator[str]:
-    """What the texts warn of, as of being too short, each with the seeds that it is about."""
-    seeds: dict[str, list[str]] = {}
-    for seed, texts in found.texts.items():
-        for warning in {text for corpus in texts.values() for text in corpus.warnings}:
-            seeds.setdefault(warning, []).append(str(seed))
-    return (f"{warning} (seed {', '.join(which)})" for warning, which in seeds.items())

@@ -16,8 +16,9 @@ from sae_lens_metrics.cli.audit import audit_options
 from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.evaluation import shared_loads
+from sae_lens_metrics.evaluation.auditing import audit
 from sae_lens_metrics.evaluation.order import Overrides
-from sae_lens_metrics.evaluation.reseeding import SEEDS, audit, reseed
+from sae_lens_metrics.evaluation.reseeding import SEEDS, reseed
 from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.text.standard_library import standard_library_documents
