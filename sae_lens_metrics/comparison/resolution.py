@@ -8,10 +8,11 @@ from sae_lens_metrics.comparison.separation import Separation
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.functional.reliability import smallest_difference, times_as_many
 from sae_lens_metrics.metrics.registry import metric_spec
+from sae_lens_metrics.metrics.spec import MetricSpec
 
 __all__ = ["Need", "check_wanted", "need_of", "sampled_settings"]
 
-TEXT = "tokens"
+_TEXT = "tokens"
 """The setting of all metrics that says how much text there is."""
 
 
@@ -77,17 +78,25 @@ def need_of(
 
 
 def sampled_settings(metric: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that say how much a metric samples, by what its spec says they do, and the length of the text.
+    """The settings that say how much a metric samples, and the metrics that it needs, by what specs say they do; and the text's length.
 
     Args:
         metric: A metric.
         config: The configuration in a result file.
     """
+    sampled: dict[str, Any] = {}
+    for spec in _with_needed(metric):
+        own = config.get(spec.name)
+        values = own if isinstance(own, Mapping) else {}
+        effects = {name: effect for name, effect in spec.effects().items() if name in values}
+        sampled |= {f"{spec.name}.{name}": values[name] for name, effect in effects.items() if effect in ("sample", "units")}
+    return sampled | ({_TEXT: config[_TEXT]} if _TEXT in config else {})
+
+
+def _with_needed(metric: str) -> list[MetricSpec]:
+    """A metric and those that it needs; none where it is not installed here."""
     try:
-        effects = metric_spec(metric).effects()
-    except ConfigError:  # a metric that is not installed here
-        effects = {}
-    own = config.get(metric)
-    values = own if isinstance(own, Mapping) else {}
-    sampled = {f"{metric}.{name}": values[name] for name, effect in effects.items() if effect in ("sample", "units") and name in values}
-    return {**sampled, **({TEXT: config[TEXT]} if TEXT in config else {})}
+        spec = metric_spec(metric)
+        return [spec, *map(metric_spec, spec.needs)]
+    except ConfigError:
+        return []

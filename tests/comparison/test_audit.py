@@ -13,6 +13,7 @@ from scipy import stats
 
 from sae_lens_metrics import Estimate, MetricsConfig, Number, Report, compare_reports, register_metric, unregister_metric
 from sae_lens_metrics.comparison.audit import audit_files, audit_reports
+from sae_lens_metrics.comparison.resolution import sampled_settings
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.metrics.spec import moves_nothing, moves_sample
 from sae_lens_metrics.results import MetricResult
@@ -217,6 +218,16 @@ def test_a_wanted_deviation_takes_the_square_of_the_ratio():
     assert (need.s, need.times, need.source) == (pytest.approx(s), pytest.approx((s / 0.001) ** 2), "given")
     assert need.settings == {"toy.draws": 64, "tokens": MetricsConfig().tokens}
     assert audited(values).needs == [], "of one SAE nothing is wanted by itself"
+
+
+def test_what_a_metric_samples_is_also_what_those_sample_that_it_needs():
+    config = configuration() | {"toy": {"draws": 3, "folder": "x", "kind": "plain"}, "other": {"draws": 5}}
+    register_metric("other", lambda context: MetricResult({}), settings=ToyConfig, needs=("toy",))
+    try:
+        assert sampled_settings("other", config) == {"other.draws": 5, "toy.draws": 3, "tokens": config["tokens"]}
+    finally:
+        unregister_metric("other")
+    assert sampled_settings("not_installed", config) == {"tokens": config["tokens"]}
 
 
 def test_what_lets_one_seed_tell_the_two_nearest_apart():
