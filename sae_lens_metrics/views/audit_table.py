@@ -22,6 +22,8 @@ _FEW = 4
 """SAEs whose noise is printed one by one; of more there are only the main numbers."""
 _FEW_PAIRS = 3
 """Pairs of SAEs that are printed one by one."""
+_NEGLIGIBLE = 0.01
+"""Share of documents in common that changes nothing; data sets hold some documents twice."""
 _STYLES = {"fits": "", "too small": "red", "too large": "yellow"}
 
 
@@ -193,9 +195,9 @@ def _remarks(audit: Audit) -> Iterator[str]:
 def _overlap(audit: Audit) -> str:
     if audit.overlap is None:
         return "It is not known how much the texts of two seeds have in common."
+    if audit.overlap < _NEGLIGIBLE:
+        return "The texts of two seeds have hardly a document in common, so that s is that of other text each time."
     shared = f"The texts of two seeds have {audit.overlap:.0%} of their documents in common"
-    if not audit.overlap:
-        return f"{shared}, so that s is that of other text each time."
     how = "" if audit.disjoint else " (--disjoint keeps them apart)"
     return f"{shared}{how}: with other text each time s would be larger, and an error that seems too large here may fit."
 

@@ -296,6 +296,20 @@ def test_the_table_says_what_was_found(width):
     assert max(len(line) for line in printed(audited(values), width).splitlines()) <= width
 
 
+@pytest.mark.parametrize(
+    ("overlap", "disjoint", "said"),
+    [
+        (None, False, "It is not known how much the texts of two seeds have in common."),
+        (0.0, True, "hardly a document in common, so that s is that of other text each time"),
+        (0.004, True, "hardly a document in common, so that s is that of other text each time"),
+        (0.5, False, "50% of their documents in common (--disjoint keeps them apart): with other text each time s would be larger"),
+        (0.5, True, "50% of their documents in common: with other text each time s would be larger"),
+    ],
+)
+def test_what_texts_have_in_common_is_said(overlap, disjoint, said):
+    assert said in " ".join(printed(audited([0.4, 0.5], overlap=overlap, disjoint=disjoint)).split())
+
+
 def test_of_many_saes_the_table_is_short():
     values = np.random.default_rng(8).normal(size=(5, 6))
     found = audited(values, number="cost")
