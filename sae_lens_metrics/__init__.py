@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sae_lens_metrics.comparison.comparison import compare_reports
+    from sae_lens_metrics.evaluation.auditing import audit
     from sae_lens_metrics.evaluation.check_metric import check_metric
     from sae_lens_metrics.evaluation.evaluate import evaluate
     from sae_lens_metrics.evaluation.order import Overrides
@@ -66,6 +67,7 @@ __all__ = [
     "ShrinkageConfig",
     "Subject",
     "attach_metrics",
+    "audit",
     "build_explanation",
     "check_metric",
     "compare_reports",
@@ -90,6 +92,7 @@ __all__ = [
 # imported on first use: reading a result file or asking for --help need not wait for torch and SAELens
 _HOMES = {
     "comparison.comparison": ("compare_reports",),
+    "evaluation.auditing": ("audit",),
     "evaluation.check_metric": ("check_metric",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.order": ("Overrides",),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser, writable, writable_folders
-from sae_lens_metrics.cli.overrides import add_overrides, overrides_of, read_list
+from sae_lens_metrics.cli.overrides import add_overrides
+from sae_lens_metrics.cli.targets import add_targets, named_targets, require_targets
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results.sae_names import given_names
@@ -43,12 +44,8 @@ def run_evaluate(arguments: Sequence[str]) -> int:
     output = writable(Path(options.output))
     writable_folders(config)
 
-    from sae_lens_metrics.loading.targets import find_targets  # after the options: --help and mistakes must not wait for torch
-
     config.require_known()
-    overrides = dict.fromkeys(find_targets(options.targets) if options.targets else [], overrides_of(options))
-    if options.list:
-        overrides = {**overrides, **read_list(options.list, options)}
+    overrides = named_targets(options)
     targets = list(overrides)
     if options.compare and len(targets) < 2:
         raise ConfigError(f"--compare takes two SAEs at least, but {targets[0].name} is the only one: name another, or leave it out")
@@ -71,33 +68,19 @@ def evaluate_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, Metr
         ConfigError: A setting is out of range.
     """
     parser = settings_parser("evaluate", _DESCRIPTION, usage="RELEASE SAE_ID | FOLDER ... | --list FILE  [flags]")
-    _add_targets(parser)
+    add_targets(parser)
     _add_output(parser)
     add_overrides(parser)
     metrics = MetricOptions(parser, "--preset", "default", arguments, short=True)
     options = parser.read(metrics.rest)
-    if not (options.targets or options.list):
-        parser.error("nothing to evaluate: give RELEASE SAE_ID, folders, or --list FILE")
+    require_targets(parser, options)
     return options, metrics.config(options)
 
 
-def _add_targets(parser: SettingsParser) -> None:
-    parser.add_argument(
-        "targets",
-        metavar="TARGET",
-        nargs="*",
-        help="RELEASE (of SAELens's directory, or a hub repository) and SAE_ID, or folders with SAEs",
-    )
-    listed = "more targets, one a line: RELEASE SAE_ID, or a folder, with flags such as --model for these alone; # begins a comment"
-    parser.add_argument("--list", metavar="FILE", help=listed)
+def _add_output(parser: SettingsParser) -> None:
     parser.add_argument(
         "--compare", action="store_true", help="say which numbers of several SAEs differ from the first one's, as compare does"
     )
-    parser.add_argument("--names", metavar="NAME,NAME", help="what SAEs are called in tables and pages (default: the shortest that differ)")
-    parser.add_argument("--overwrite", action="store_true", help="evaluate again what was evaluated already")
-
-
-def _add_output(parser: SettingsParser) -> None:
     parser.add_argument("--output", default="sae-metrics", metavar="DIR", help="folder for the result file (default: %(default)s)")
     parser.add_argument(
         "--format", choices=("json", "saebench"), default="json", help="saebench: write files that SAEBench's tools load, too"

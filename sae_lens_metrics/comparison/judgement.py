@@ -5,7 +5,7 @@ from typing import Literal
 
 from sae_lens_metrics.metrics.spec import Number
 
-__all__ = ["Judgement", "in_words", "judgement"]
+__all__ = ["Judgement", "in_words", "judgement", "worth"]
 
 Judgement = Literal["better", "worse", "neither"]
 
@@ -20,8 +20,19 @@ def judgement(number: Number, first: float, second: float) -> Judgement:
     """
     if number.better is None:
         return "neither"
-    worth = {"one": lambda value: -abs(value - 1), "higher": lambda value: value, "lower": lambda value: -value}[number.better]
-    return "better" if worth(second) > worth(first) else "worse"
+    return "better" if worth(number, second) > worth(number, first) else "worse"
+
+
+def worth(number: Number, value: float) -> float:
+    """A value on a scale on which more is better; the value itself where no direction is.
+
+    Args:
+        number: What the number's spec says.
+        value: Its value.
+    """
+    if number.better == "one":
+        return -abs(value - 1)
+    return -value if number.better == "lower" else value
 
 
 def in_words(first: str, second: str, judged: Mapping[str, Judgement | None]) -> str:

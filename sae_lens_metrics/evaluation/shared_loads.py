@@ -14,6 +14,7 @@ from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.subject.shared_prefixes import SharedPrefixes
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
+from sae_lens_metrics.text.parts import Part
 from sae_lens_metrics.text.tokenization import Tokenization
 
 __all__ = ["SharedLoads", "free_memory"]
@@ -22,8 +23,8 @@ __all__ = ["SharedLoads", "free_memory"]
 class SharedLoads:
     """The model and the texts that the SAEs at hand have in common; what cannot be loaded is not tried again for each of them."""
 
-    def __init__(self, config: MetricsConfig, jobs: Sequence[Job]) -> None:
-        self.config = config
+    def __init__(self, config: MetricsConfig, jobs: Sequence[Job], part: Part | None = None) -> None:
+        self.config, self._part = config, part
         places = [job.place for job in jobs]
         self._at_place = {place: places.count(place) for place in places}
         self._kept: dict[Any, Any] = {}
@@ -50,9 +51,23 @@ class SharedLoads:
         config = self.config
 
         def draw() -> Corpus:
-            return Corpus.from_dataset(dataset, subject, tokens=config.tokens, seed=config.seed, split=config.split)
+            return Corpus.from_dataset(dataset, subject, tokens=config.tokens, seed=config.seed, split=config.split, part=self._part)
 
         return self._once((Tokenization.of_subject(subject), dataset), lambda: with_retries(draw, f"the data set {dataset!r}"))
+
+    def texts(self) -> dict[Any, Corpus]:
+        """The texts that were drawn so far, by data set and form."""
+        return {key: kept for key, kept in self._kept.items() if isinstance(kept, Corpus)}
+
+    def reconfigure(self, config: MetricsConfig, part: Part | None = None) -> None:
+        """Goes on with another configuration, such as another seed: the model stays, texts and runs on them go.
+
+        Args:
+            config: The configuration.
+            part: Which rows of data sets may be drawn from; all by default.
+        """
+        self.config, self._part = config, part
+        self._kept = {key: kept for key, kept in self._kept.items() if key == self._model}
 
     def _runs(self, place: Place) -> SharedPrefixes:
         if place not in self._kept:

@@ -25,7 +25,7 @@ from sae_lens_metrics.text.datasets import load_text_dataset
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Outcome", "Sweep", "evaluate_target", "sweep"]
+__all__ = ["Outcome", "Sweep", "evaluate_target", "prepare", "require_dataset", "sweep", "sweep_jobs"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -99,23 +99,58 @@ def sweep(
         CorpusError: If the data set in ``config`` cannot be loaded.
         OSError: If the folder cannot be written.
     """
-    if config.dataset:
-        dataset = config.dataset  # a mistake here would fail every SAE, each after its download
-        with_retries(lambda: load_text_dataset(dataset, config.split), f"the data set {dataset!r}")
+    require_dataset(config)
     found = Sweep([target.name for target in targets])
     jobs = plan(targets, overrides or Overrides())
     shared = SharedLoads(config, jobs)
-    clock = Clock(len(jobs))
     in_wandb = SweepInWandb(wandb_project, jobs)
-    for job in jobs:
-        clock.announce(job.target.name)
-        outcome = _attempt(job, shared, found, Path(output), overwrite=overwrite)
-        clock.count(outcome is not None and not outcome.was_there)
-        if outcome is not None and not outcome.was_there:
-            in_wandb.log(job.target.name, outcome.report, outcome.path)
-        _record(found, Path(output))
+    sweep_jobs(jobs, shared, found, Path(output), Clock(len(jobs)), overwrite=overwrite, on_new=in_wandb.log)
     in_wandb.finish(found.reports)
     return found
+
+
+def require_dataset(config: MetricsConfig) -> None:
+    """Makes sure of the data set that the configuration names: a mistake there would fail every SAE, each after its download.
+
+    Raises:
+        CorpusError: If it cannot be loaded.
+    """
+    if dataset := config.dataset:
+        with_retries(lambda: load_text_dataset(dataset, config.split), f"the data set {dataset!r}")
+
+
+def sweep_jobs(
+    jobs: Sequence[Job],
+    shared: SharedLoads,
+    found: Sweep,
+    output: Path,
+    clock: Clock,
+    *,
+    overwrite: bool = False,
+    on_new: Callable[[str, Report, Path], None] | None = None,
+) -> None:
+    """Evaluates SAEs in the order that ``plan`` gave them, and notes in ``found`` and in the folder what came of each.
+
+    Args:
+        jobs: The SAEs.
+        shared: What they have in common.
+        found: What is known; may hold others already.
+        output: Folder for the results.
+        clock: Counts all that there is to do.
+        overwrite: Whether results that are there are made again.
+        on_new: Told the name, report and file of each new result.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    for job in jobs:
+        clock.announce(job.target.name)
+        outcome = _attempt(job, shared, found, output, overwrite=overwrite)
+        is_new = outcome is not None and not outcome.was_there
+        clock.count(is_new)
+        if outcome is not None and is_new and on_new is not None:
+            on_new(job.target.name, outcome.report, outcome.path)
+        _record(found, output)
 
 
 def evaluate_target(target: Target, config: MetricsConfig, output: str | Path, *, overrides: Overrides | None = None) -> Outcome:
@@ -169,6 +204,31 @@ def _evaluate(
     job: Job, shared: SharedLoads, output: Path, *, overwrite: bool, on_error: Callable[[str, Exception], None] | None = None
 ) -> Outcome:
     """Evaluates one SAE, unless its result is there, and writes its file."""
+    run, path = prepare(job, shared, output)
+    kept = None if overwrite else finished(path)
+    if kept is not None:
+        return Outcome(kept, path, was_there=True)
+    report = run.report(on_error=on_error)
+    report = report.with_warnings(*job.info.remarks, first=True)
+    if job.info.moment is not None:
+        report = report.with_provenance(training=job.info.moment)
+    return Outcome(report, report.save(path))
+
+
+def prepare(job: Job, shared: SharedLoads, output: Path) -> tuple[EvaluationRun, Path]:
+    """Loads an SAE and its text.
+
+    Args:
+        job: The SAE.
+        shared: What it has in common with others.
+        output: Folder for its result.
+
+    Returns:
+        The evaluation, of which nothing is computed yet, and the file that its result belongs in.
+
+    Raises:
+        MetricsError: If the SAE, its model or its text cannot be loaded, or do not fit together.
+    """
     subject = shared.subject(job)
     dataset = shared.config.dataset or subject.dictionary.sae.cfg.metadata.dataset_path
     if not dataset:
@@ -176,14 +236,7 @@ def _evaluate(
     config = replace(shared.config, dataset=dataset)
     corpus = shared.corpus(subject, dataset)
     path = result_path(output, job.target.name, identity(subject, corpus, config))
-    kept = None if overwrite else finished(path)
-    if kept is not None:
-        return Outcome(kept, path, was_there=True)
-    report = EvaluationRun(subject, corpus, config).report(on_error=on_error)
-    report = report.with_warnings(*job.info.remarks, first=True)
-    if job.info.moment is not None:
-        report = report.with_provenance(training=job.info.moment)
-    return Outcome(report, report.save(path))
+    return EvaluationRun(subject, corpus, config), path
 
 
 def _keep(failed: dict[str, str], metric: str, error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -14,12 +14,12 @@ from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch, activation_batches
 from sae_lens_metrics.text.datasets import load_text_dataset
+from sae_lens_metrics.text.fingerprints import noting_rows
+from sae_lens_metrics.text.parts import Part, shuffled
 from sae_lens_metrics.text.reserve import Reserve, draw_with_reserve
 from sae_lens_metrics.text.tokenization import Tokenization, shortfall
 
 __all__ = ["Corpus"]
-
-_SHUFFLE_BUFFER = 1_000
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Corpus:
     """What a sampling unit is called: a document, or a longer sequence of which these are pieces; "sequences" where each is one."""
     reserve: Reserve | None = field(default=None, repr=False, compare=False)
     """Where ``more`` text of the same source comes from, if there is any."""
+    fingerprints: frozenset[int] | None = field(default=None, repr=False)
+    """Hashes of the documents, by which texts of different seeds can be asked what they have in common; of a whole corpus only."""
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 2 or self.tokens.shape[1] < 2:
@@ -63,7 +65,14 @@ class Corpus:
 
     @classmethod
     def from_dataset(
-        cls, dataset: "str | Dataset | IterableDataset", subject: Subject, *, tokens: int = 65_536, seed: int = 0, split: str = "train"
+        cls,
+        dataset: "str | Dataset | IterableDataset",
+        subject: Subject,
+        *,
+        tokens: int = 65_536,
+        seed: int = 0,
+        split: str = "train",
+        part: Part | None = None,
     ) -> "Corpus":
         """Tokenises text as SAELens does for the subject's SAE: same context, same BOS, same separators.
 
@@ -73,18 +82,20 @@ class Corpus:
             tokens: How many tokens; whole sequences, at least two.
             seed: Which rows: the data set is shuffled with it (a stream within a buffer).
             split: Split, where ``dataset`` is a name.
+            part: Which rows may be drawn from, where texts must not share any; all by default.
 
         Raises:
             CorpusError: If the data set is empty, too short, or has no column of text.
         """
         rows = load_text_dataset(dataset, split) if isinstance(dataset, str) else dataset
-        rows = rows.shuffle(seed=seed) if isinstance(rows, Dataset) else rows.shuffle(seed=seed, buffer_size=_SHUFFLE_BUFFER)
+        rows, fingerprints = noting_rows(shuffled(rows, seed, part))
         tokenization = Tokenization.of_subject(subject)
         wanted = max(2, tokens // tokenization.context_size)
         drawn, reserve = draw_with_reserve(rows, subject.site.model, tokenization, wanted, seed=seed)
         name = dataset if isinstance(dataset, str) else str(getattr(dataset.info, "dataset_name", None) or "in memory")
-        source = {"kind": "dataset", "name": name, "split": split, "seed": seed}
-        return cls(drawn.tokens, source, shortfall(drawn, wanted), drawn.documents, reserve=reserve)
+        source = {"kind": "dataset", "name": name, "split": split, "seed": seed, **({} if part is None else {"part": asdict(part)})}
+        read = fingerprints(drawn.documents.unique().tolist())
+        return cls(drawn.tokens, source, shortfall(drawn, wanted), drawn.documents, reserve=reserve, fingerprints=read)
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -16,6 +16,7 @@ WRONG_FLAGS = {
     "evaluate": ("--datset", "--dataset"),
     "train": ("--metrics.tokns", "--metrics.tokens"),
     "compare": ("--aplha", "--alpha"),
+    "audit": ("--disjont", "--disjoint"),
     "report": ("--titel", "--title"),
     "dashboard": ("--entty", "--entity"),
     "tasks": ("--sohw", "--show"),

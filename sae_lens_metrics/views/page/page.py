@@ -17,6 +17,7 @@ from sae_lens_metrics.views.page.data import SAEParts, guides, histories_value, 
 from sae_lens_metrics.views.page.parts import Part, encode
 
 if TYPE_CHECKING:
+    from sae_lens_metrics.comparison.audit import Audit
     from sae_lens_metrics.comparison.comparison import Comparison
 
 __all__ = ["SCRIPTS", "STYLES", "write_report"]
@@ -41,6 +42,7 @@ SCRIPTS = (
     "download",
     "plots",
     "comparison_view",
+    "audit_view",
     "findings",
     "overview_view",
     "figures_view",
@@ -59,6 +61,7 @@ def write_report(
     *,
     histories: Mapping[str, History] | None = None,
     comparison: "Comparison | None" = None,
+    audit: "Audit | None" = None,
     title: str = TITLE,
     folder: bool = False,
 ) -> Path:
@@ -69,6 +72,7 @@ def write_report(
         path: The page; with ``folder`` the folder for it.
         histories: Evaluations during training, by the names of runs; reports of checkpoints make some by themselves.
         comparison: What ``compare_reports`` said about the reports.
+        audit: What evaluating the SAEs with several seeds has shown.
         title: What the page is called.
         folder: Whether to write a folder with ``index.html`` and the data beside it, which are loaded when they are looked at: for SAEs
             of so many latents that one file gets too large to open, from some 100 MB on. Such a page opens from disk too.
@@ -83,7 +87,7 @@ def write_report(
     histories = histories or {}
     if not reports and not histories:
         raise ResultError("a report takes at least one result or training history")
-    data = _Data(reports, histories, comparison, title)
+    data = _Data(reports, histories, comparison, audit, title)
     path = Path(path)
     if folder:
         for part in data.parts():
@@ -102,6 +106,7 @@ class _Data:
     reports: Mapping[str, Report]
     histories: Mapping[str, History]
     comparison: "Comparison | None"
+    audit: "Audit | None"
     title: str
 
     def __post_init__(self) -> None:
@@ -117,6 +122,7 @@ class _Data:
         yield Part.of("figures", _figures(self._drawn, self.histories))
         yield Part.of("histories", histories_value(self.histories))
         yield Part.of("comparison", None if self.comparison is None else self.comparison.to_dict())
+        yield Part.of("audit", None if self.audit is None else self.audit.to_dict())
         for sae in self._saes:
             yield from sae_parts(sae, self.reports[sae.name])
         yield Part("plotly", encode(_plotly()))
@@ -128,6 +134,7 @@ class _Data:
             "saes": [sae.contents() for sae in self._saes],
             "histories": list(self.histories),
             "compared": self.comparison is not None,
+            "audited": self.audit is not None,
             "guides": guides(self._drawn.values()),
         }
 

@@ -10,6 +10,7 @@ from browser import LAPTOP, PHONE
 from report_data import HOSTILE, LONG, hostile_report, make_history, make_report
 from slow import slow_but
 
+from sae_lens_metrics.comparison.audit import audit_reports
 from sae_lens_metrics.comparison.comparison import compare_reports
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.views.page import write_report
@@ -104,6 +105,27 @@ def test_saes_of_other_sizes_and_tasks_are_told_apart(reader, tmp_path):
     assert "probe/held_out_loss in place of probe/loss" in said
     numbers = tab.locator("#metric-probe .value").all_inner_texts()
     assert {"0.400 ± 0.010 n=49", "0.400 ± 0.010 n=61"} <= {*numbers}
+
+
+def test_an_audit_says_how_noisy_numbers_are_and_what_they_tell_apart(reader, reports, tmp_path):
+    """The made-up reports know no seed of text, so that pairs are unpaired; each is audited with three."""
+    seeds = {seed: {name: make_report(120, seed=seed + i) for i, name in enumerate(reports)} for seed in (1, 2, 3)}
+    audit = audit_reports(seeds, wanted_s={"n2g/f1": 1e-4}, overlap=0.25, notes=["a note"], failed=["an SAE: it broke"])
+    tab = reader(write_report(reports, tmp_path / "report.html", audit=audit)).open("#/audit")
+    assert "Audit" in tab.locator("#nav").inner_text()
+    rows = {name: tab.locator(f"#audit-{name} tbody tr").count() for name in ("noise", "apart", "pairs", "needs")}
+    assert rows == {"noise": len(audit.numbers), "apart": len(audit.separations), "pairs": len(audit.pairs), "needs": len(audit.needs)}
+    verdicts = [text for text in tab.locator("#audit-noise .judged").all_inner_texts() if text]
+    assert verdicts == [each.errors.verdict for each in audit.numbers if each.errors]
+    said = tab.locator("#main").inner_text()
+    for expected in ("seeds 1, 2, 3", "25 % of documents", "a note", "it broke", "wanted"):
+        assert expected in said
+
+
+def test_without_an_audit_there_is_no_such_view(reader, page):
+    tab = reader(page).open("#/audit")
+    assert "No audit" in tab.locator("#main").inner_text()
+    assert "Audit" not in tab.locator("#nav").inner_text()
 
 
 @pytest.mark.parametrize("form", ["file", "folder"])

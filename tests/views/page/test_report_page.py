@@ -15,6 +15,7 @@ from page_parts import parts_of
 from plotly.offline import get_plotlyjs
 from report_data import HOSTILE, hostile_report, make_history, make_report
 
+from sae_lens_metrics.comparison.audit import audit_reports
 from sae_lens_metrics.comparison.comparison import compare_reports
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results import Estimate, FiringExample, MetricResult, Report
@@ -208,6 +209,15 @@ def test_a_comparison_and_figures_come_with_it(tmp_path):
     figures = json.loads(parts["figures"])
     assert {figure["name"].split("/")[0] for figure in figures} >= {"probe", "training"}
     assert all(figure["plotly"]["data"] for figure in figures)
+
+
+def test_an_audit_comes_with_it(tmp_path):
+    audit = audit_reports({seed: {name: make_report(4, seed=seed + i) for i, name in enumerate("ab")} for seed in (1, 2, 3)})
+    parts = parts_of(write_report({"a": make_report(4)}, tmp_path / "report.html", audit=audit))
+    assert json.loads(parts["audit"]) == json.loads(json.dumps(audit.to_dict()))
+    assert json.loads(parts["contents"])["audited"]
+    alone = parts_of(write_report({"a": make_report(4)}, tmp_path / "report.html"))
+    assert (json.loads(alone["audit"]), json.loads(alone["contents"])["audited"]) == (None, False)
 
 
 def test_a_result_of_an_older_format(tmp_path):
