@@ -12,6 +12,7 @@ from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.metrics.spec import Number
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.results.in_words import with_error
+from sae_lens_metrics.views.controls_table import print_controls
 
 __all__ = ["print_reports", "print_sweep"]
 
@@ -71,7 +72,7 @@ def _width(names: Iterable[str]) -> int:
 
 
 def print_reports(reports: Mapping[str, Report], console: Console | None = None) -> None:
-    """Prints one or several reports side by side, a row per number with its standard error; then their warnings.
+    """Prints one or several reports side by side, a row per number with its standard error; then their controls and warnings.
 
     Bars show shares of a whole, and how a metric's main number stands to its baselines.
 
@@ -99,6 +100,8 @@ def print_reports(reports: Mapping[str, Report], console: Console | None = None)
             table.add_row(*row.cells(bars=bars, explain=explain), style=row.style)
             shown.append(row)
     console.print(table)
+    for name, report in reports.items():
+        print_controls(name, report, console)
     for text in _below(reports, [] if explain else shown):
         console.print(text, highlight=False)
 

@@ -111,6 +111,7 @@ SPEC = MetricSpec(
         "paper": {"sequences": 4_096, "positions": 32},
     },
     cost=_cost,
+    controls={"permuted_decoder": "beaten", "frozen_decoder": "beaten", "random": "beaten"},
     figures=(
         NumbersFigure(
             "sparsity",

@@ -122,6 +122,7 @@ SPEC = MetricSpec(
     left_out_of=("train",),
     needs=("n2g",),
     cost=_cost,
+    controls={"permuted_decoder": "beaten", "frozen_decoder": "beaten", "random": "beaten"},
     figures=(
         LadderFigure(
             "losses",

@@ -107,6 +107,8 @@ SPEC = MetricSpec(
     settings=N2GConfig,
     presets={"train": {"latents": 32, "max_length": 16}},
     cost=_cost,
+    # latents are read, nothing is decoded
+    controls={"permuted_decoder": "unmoved", "frozen_decoder": "beaten", "random": "beaten"},
     figures=(
         NumbersFigure(
             "precision_recall",

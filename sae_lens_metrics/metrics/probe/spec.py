@@ -142,6 +142,8 @@ SPEC = MetricSpec(
     count_units=_tasks,
     files=_files,
     units=Units(of="tasks", table="tasks", key="task", fingerprint="fingerprint", called="probe tasks"),
+    # latents are read, nothing is decoded
+    controls={"permuted_decoder": "unmoved", "frozen_decoder": "beaten", "random": "beaten"},
     figures=(
         NumbersFigure(
             "loss",

@@ -55,6 +55,7 @@ SPEC = MetricSpec(
             same_given=("ce_reconstructed", "ce_clean"),
         ),
     },
+    controls={"permuted_decoder": "beaten", "frozen_decoder": "beaten", "random": "beaten"},
     compute="sae_lens_metrics.metrics.sanity.compute:sanity",
 )
 
