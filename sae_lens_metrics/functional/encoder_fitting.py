@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.functional.firing_thresholds import overall_threshold
@@ -17,7 +17,7 @@ _RIDGE = 1e-4
 
 @dataclass(frozen=True)
 class FittedEncoder:
-    """Latents z = a if a > threshold, else 0, with a = x @ weight + bias; the target is near z @ decoder + target_mean."""
+    """Latents z = a if a > threshold, else 0, with a = x @ weight + bias; what is reconstructed is z @ decoder + decoder_bias."""
 
     weight: Float[Tensor, "d_in d_sae"]
     """Columns that read the input."""
@@ -25,8 +25,8 @@ class FittedEncoder:
     """Added to what they read."""
     threshold: float
     """One for all latents, 0 or more."""
-    target_mean: Float[Tensor, "d_out"]
-    """The mean target."""
+    decoder_bias: Float[Tensor, "d_out"]
+    """Added to what the latents add."""
 
 
 def fit_encoder(
@@ -39,7 +39,7 @@ def fit_encoder(
     steps: int = 500,
     batch: int = 512,
 ) -> FittedEncoder:
-    """Fits an encoder by stochastic gradients on E|y - ŷ|², while the decoder stays as it is.
+    """Fits an encoder by stochastic gradients on E|y - ŷ|², while the directions of the decoder stay as they are.
 
     Of each batch the largest l0 · batch latents are kept (BatchTopK, Bussmann et al. 2024), which fits any mean L0, not only whole ones;
     afterwards one threshold takes their place, above which just as many latents of all of the text are. Such an SAE with random decoder
@@ -58,13 +58,15 @@ def fit_encoder(
         The encoder, in the units of x and y, whose mean L0 on x is l0.
     """
     inputs, targets = _Standard.of(x), _Standard.of(y)
-    weight = _linear_map(inputs(x), targets(y)) @ decoder.T
-    weight, bias = _descend(inputs(x), targets(y), decoder, weight, l0, generator, steps, batch)
-    unit = targets.scale / inputs.scale
-    weight, bias = weight * unit, bias * targets.scale - inputs.mean @ weight * unit
+    fit = _Descent.begin(inputs(x), targets(y), decoder, l0)
+    fit.descend(generator, steps, batch)
+    weight, bias, decoder_bias = (each.detach() for each in fit.fitted)
+    weight = weight * (targets.scale / inputs.scale)
+    bias = bias * targets.scale - inputs.mean @ weight
     rows = max(1, 2**26 // len(decoder))
     threshold = overall_threshold((part @ weight + bias for part in x.split(rows)), max(1, round(l0 * len(x))))
-    return FittedEncoder(weight, bias, max(threshold, 0.0), targets.mean)
+    # a threshold below 0 would let latents be negative: they are raised by as much instead
+    return FittedEncoder(weight, bias + max(-threshold, 0.0), max(threshold, 0.0), targets.mean + targets.scale * decoder_bias)
 
 
 @dataclass(frozen=True)
@@ -83,34 +85,44 @@ class _Standard:
         return (values - self.mean) / self.scale
 
 
+@dataclass(frozen=True)
+class _Descent:
+    """What is fitted, on standardised activations."""
+
+    x: Float[Tensor, "n d_in"]
+    y: Float[Tensor, "n d_out"]
+    decoder: Float[Tensor, "d_sae d_out"]
+    l0: float
+    fitted: tuple[Tensor, Tensor, Tensor]
+    """Weight, bias and the decoder's bias."""
+
+    @classmethod
+    def begin(cls, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], decoder: Float[Tensor, "d_sae d_out"], l0: float) -> "_Descent":
+        weight, bias, decoder_bias = _linear_map(x, y) @ decoder.T, x.new_zeros(len(decoder)), x.new_zeros(y.shape[-1])
+        return cls(x, y, decoder, l0, (weight.requires_grad_(), bias.requires_grad_(), decoder_bias.requires_grad_()))
+
+    @torch.enable_grad()
+    def descend(self, generator: torch.Generator, steps: int, batch: int) -> None:
+        """Makes steps of Adam."""
+        optimizer = torch.optim.Adam(self.fitted, lr=_LEARNING_RATE)
+        for step in range(steps):
+            rows = torch.randint(len(self.x), (batch,), generator=generator).to(self.x.device)
+            optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 - step / steps)
+            optimizer.zero_grad()
+            self._loss(rows).backward()
+            optimizer.step()
+
+    def _loss(self, rows: Int[Tensor, "batch"]) -> Float[Tensor, ""]:
+        weight, bias, decoder_bias = self.fitted
+        latents = _largest((self.x[rows] @ weight + bias).relu(), round(self.l0 * len(rows)))
+        return (latents @ self.decoder + decoder_bias - self.y[rows]).square().mean()
+
+
 def _linear_map(x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> Float[Tensor, "d_in d_out"]:
     """The linear map from one to the other with the least squared error, by ridge regression; the identity where both are the same."""
     moments = x.T @ x
     ridge = _RIDGE * float(moments.diagonal().mean()) + torch.finfo(x.dtype).tiny
     return torch.linalg.solve(moments + ridge * torch.eye(len(moments), dtype=x.dtype, device=x.device), x.T @ y)
-
-
-def _descend(
-    x: Float[Tensor, "n d_in"],
-    y: Float[Tensor, "n d_out"],
-    decoder: Float[Tensor, "d_sae d_out"],
-    weight: Float[Tensor, "d_in d_sae"],
-    l0: float,
-    generator: torch.Generator,
-    steps: int,
-    batch: int,
-) -> tuple[Float[Tensor, "d_in d_sae"], Float[Tensor, "d_sae"]]:
-    with torch.enable_grad():
-        fitted = [weight.clone().requires_grad_(), torch.zeros(len(decoder), dtype=x.dtype, device=x.device, requires_grad=True)]
-        optimizer = torch.optim.Adam(fitted, lr=_LEARNING_RATE)
-        for step in range(steps):
-            rows = torch.randint(len(x), (batch,), generator=generator).to(x.device)
-            latents = _largest((x[rows] @ fitted[0] + fitted[1]).relu(), round(l0 * batch))
-            optimizer.zero_grad()
-            (latents @ decoder - y[rows]).square().mean().backward()
-            optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 - step / steps)
-            optimizer.step()
-    return fitted[0].detach(), fitted[1].detach()
 
 
 def _largest(latents: Float[Tensor, "batch d_sae"], kept: int) -> Float[Tensor, "batch d_sae"]:

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 
 __all__ = ["cyclic_permutation", "permuted_directions"]
 
@@ -32,5 +33,4 @@ def permuted_directions(rows: Float[Tensor, "n d"], permutation: Int[Tensor, "n"
         rows: The rows; one of length 0 stays 0, and what would take its direction becomes 0.
         permutation: For each row, whose direction it takes.
     """
-    lengths = rows.norm(dim=-1, keepdim=True)
-    return rows[permutation] * (lengths / lengths[permutation].clamp_min(torch.finfo(rows.dtype).tiny))
+    return normalize(rows, dim=-1)[permutation] * rows.norm(dim=-1, keepdim=True)

@@ -116,14 +116,24 @@ class Report:
         return replace(self, provenance=_merged(self.provenance, more))
 
     def flat(self) -> dict[str, float]:
-        """The present values by full name, and their standard errors under the same name with ``_stderr``."""
+        """The present values by full name, and their standard errors under the same name with ``_stderr``.
+
+        The main numbers of controls are among them, as ``"overlap/control_random_max_cosine"``.
+        """
         values: dict[str, float] = {}
         for key, estimate in self.estimates():
             if estimate.value is not None:
                 values[key] = estimate.value
             if estimate.stderr is not None:
                 values[f"{key}_stderr"] = estimate.stderr
-        return values
+        return values | dict(self._of_controls())
+
+    def _of_controls(self) -> Iterator[tuple[str, float]]:
+        for name, control in self.controls.items():
+            for metric, verdict in control.verdicts.items():
+                value = control.results[metric].estimates[verdict.number].value
+                if value is not None:
+                    yield f"{metric}/control_{name}_{verdict.number}", value
 
     def to_frame(self) -> "pd.DataFrame":
         """One row per estimate: metric, name, value, stderr, n, of, reason."""

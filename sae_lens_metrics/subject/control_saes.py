@@ -73,7 +73,7 @@ def frozen_decoder(dictionary: Dictionary, text: Activations, generator: torch.G
     l0 = float(_fired(dictionary, text.x).sum()) / len(text.x)
     fitted = fit_encoder(given.x, given.y, decoder, l0, generator)
     threshold = torch.full_like(fitted.bias, fitted.threshold)
-    return blank.sae(W_enc=fitted.weight, b_enc=fitted.bias, threshold=threshold, W_dec=decoder, b_dec=fitted.target_mean)
+    return blank.sae(W_enc=fitted.weight, b_enc=fitted.bias, threshold=threshold, W_dec=decoder, b_dec=fitted.decoder_bias)
 
 
 def random_sae(dictionary: Dictionary, text: Activations, generator: torch.Generator) -> SAE[Any]:

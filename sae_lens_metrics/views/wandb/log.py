@@ -8,7 +8,6 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sae_lens_metrics.comparison.controls import control_findings
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Histogram, MetricResult, Report, Row
@@ -61,7 +60,6 @@ def loggable(
     for metric, result in report.results():
         drawn = {f"{metric}/{name}": attempt(f"{metric}/{name}", draw) for name, draw in _views(result, brief)}
         entries |= {key: value for key, value in drawn.items() if value is not None}
-    entries |= _controls(report)
     if not brief:
         entries |= attempt("figures", partial(_figures, report)) or {}
     return {f"{prefix}{key}": value for key, value in entries.items()}
@@ -72,12 +70,6 @@ def _followed(report: Report) -> dict[str, float]:
     specs = [spec_of_result(metric, result.estimates) for metric, result in report.results()]
     wanted = {key for spec in specs for name in spec.followed() for key in (spec.full(name), f"{spec.full(name)}_stderr")}
     return {key: value for key, value in report.flat().items() if key in wanted}
-
-
-def _controls(report: Report) -> dict[str, float]:
-    """The main numbers of controls, beside the SAE's own."""
-    found = ((f"{each.metric}/control_{each.control}_{each.verdict.number}", each.other.value) for each in control_findings(report))
-    return {key: value for key, value in found if value is not None}
 
 
 def figure_key(name: str) -> str:
