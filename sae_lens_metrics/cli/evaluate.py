@@ -85,14 +85,19 @@ def evaluate_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, Metr
     parser.add_argument("--controls", nargs="?", const=",".join(CONTROLS), metavar="NAME,NAME", help=_CONTROLS)
     metrics = MetricOptions(parser, "--preset", "default", arguments, short=True)
     options = parser.read(metrics.rest)
+    controls = _controls(parser, options.controls)  # first of all, as the flag may have taken the only target for a name
     if not (options.targets or options.list):
         parser.error("nothing to evaluate: give RELEASE SAE_ID, folders, or --list FILE")
-    controls = options.controls.split(",") if options.controls else []
-    for name in controls:
+    return options, replace(metrics.config(options), controls=controls)
+
+
+def _controls(parser: SettingsParser, given: str | None) -> list[str]:
+    names = given.split(",") if given else []
+    for name in names:
         if name not in CONTROLS:
             near = did_you_mean(name, CONTROLS) or f": expected some of {', '.join(CONTROLS)}; targets stand before --controls"
             parser.error(f"there is no control {name!r}{near}")
-    return options, replace(metrics.config(options), controls=controls)
+    return names
 
 
 def _add_targets(parser: SettingsParser) -> None:

@@ -22,7 +22,7 @@ class CommonConfig:
     names: list[str] = field(default_factory=lambda: list(built_in_metrics()), metadata={"cmd": False})
     """Metrics to compute; on the command line this is ``--metrics NAME,NAME``."""
     controls: list[str] = field(default_factory=list, metadata={"cmd": False})
-    """Controls to evaluate besides, which training does not: SAEs that are bad on purpose, "permuted_decoder", "frozen_decoder", "random".
+    """Controls to evaluate besides, but not in training: SAEs that are bad on purpose, "permuted_decoder", "frozen_decoder", "random".
     On the command line this is ``--controls``."""
     tokens: int = _TOKENS["default"]
     """Tokens of evaluation text. Probes have texts of their own: for a quick look take the preset "train"."""

@@ -36,7 +36,10 @@ def print_sweep(
     if len(reports) <= _SIDE_BY_SIDE and _width([labels[name] for name in reports]) <= console.width:
         print_reports({labels[name]: reports[name] for name in labels if name in reports}, console)
     elif reports:
-        _print_overview({labels[name]: reports[name] for name in labels if name in reports}, console)
+        named = {labels[name]: reports[name] for name in labels if name in reports}
+        _print_overview(named, console)
+        for name, report in named.items() if len(named) <= _SIDE_BY_SIDE else ():
+            print_controls(name, report, console)
     for name in (name for name in labels if name in errors):
         console.print(f"[red]failed[/], {escape(name)}: {escape(errors[name])}", highlight=False)
 

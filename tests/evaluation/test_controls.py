@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 
 import pytest
@@ -14,28 +15,40 @@ from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, evaluate
 from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.comparison.controls import control_findings
 from sae_lens_metrics.demo.shipped import load_shipped_subject
+from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation.controls import report_with_controls
 from sae_lens_metrics.evaluation.costs import expected_seconds
 from sae_lens_metrics.evaluation.identity import finished
 from sae_lens_metrics.evaluation.run import EvaluationRun
+from sae_lens_metrics.functional.encoder_fitting import fit_encoder
 from sae_lens_metrics.metrics.controls import CONTROLS
+from sae_lens_metrics.subject import control_saes
 from sae_lens_metrics.subject.control_saes import Activations, random_sae
+from sae_lens_metrics.training.reports import TrainingReports
 from sae_lens_metrics.views.terminal import print_reports
 
 ALL = list(CONTROLS)
 LITTLE = MetricsConfig(
     names=["probe", "n2g", "shrinkage"],
     controls=ALL,
-    tokens=4_096,
-    probe={"tasks": ["quotes"], "examples": 60, "max_tokens": 16},
-    n2g={"latents": 12, "max_length": 8},
+    tokens=2_048,
+    probe={"tasks": ["base64", "inside_string"], "examples": 60, "max_tokens": 16},
+    n2g={"latents": 10, "max_length": 6},
     shrinkage={"tokens": 1_024},
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    """An encoder that is fitted in fewer steps reconstructs nearly as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(control_saes, "fit_encoder", partial(fit_encoder, steps=100))
+        yield
+
+
 @pytest.fixture(scope="module")
 def corpus(tokens):
-    return Corpus.from_tokens(tokens)
+    return Corpus.from_tokens(tokens[:32])
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +104,9 @@ def test_the_same_seed_gives_the_same_controls(subject, corpus, report):
     assert again.controls["random"].results["sanity"].estimates == report.controls["random"].results["sanity"].estimates
 
 
-def test_random_directions_that_pose_as_an_sae_are_flagged(model, subject, corpus):
-    batches = list(corpus.activations(subject, 32, progress="x"))
-    x = torch.cat([batch.x for batch in batches])
+def test_random_directions_that_pose_as_an_sae_are_flagged(model, corpus):
+    subject = Subject(model, training_sae("topk"))
+    x = torch.cat([batch.x for batch in corpus.activations(subject, 32, progress="x")])
     planted = Subject(model, random_sae(subject.dictionary, Activations(x, x), torch.Generator().manual_seed(7)))
     report = evaluate(planted, corpus, replace(LITTLE, names=["n2g"], controls=["frozen_decoder", "random"]))
     outcomes = found(report)
@@ -156,7 +169,7 @@ def test_the_flag_from_the_command_line_to_the_page(model, documents, tmp_path, 
     settings = ["--metrics", "shrinkage", "--tokens", "1024", "--shrinkage.tokens", "512", "--output", str(out)]
     command = ["evaluate", str(saes), "--model", tiny, "--dataset", str(texts), *settings]
     assert main([*command, "--controls", "permuted_decoder,random"]) == 0
-    assert "controls of one" in capsys.readouterr().out
+    assert "controls of one" in capsys.readouterr().out  # also where the terminal is too narrow for all numbers
     reports = [Report.load(path) for path in out.glob("*.json")]
     assert [[*each.controls] for each in reports] == [["permuted_decoder", "random"]] * 2
     assert "sanity/control_random_explained_variance" in (out / "summary.csv").read_text()
@@ -166,6 +179,11 @@ def test_the_flag_from_the_command_line_to_the_page(model, documents, tmp_path, 
     assert "permuted decoder" in shown
     assert main(command) == 0  # without the flag it is another result
     assert len(list(out.glob("*.json"))) == 4
+
+
+def test_training_refuses_them_in_words(model):
+    with pytest.raises(ConfigError, match="not evaluated in training"):
+        TrainingReports(model, LITTLE, {})
 
 
 @pytest.mark.parametrize(
