@@ -96,15 +96,14 @@ def random_sae(dictionary: Dictionary, text: Activations, generator: torch.Gener
     thresholds = _thresholds(given.x - mean, read, _fired(dictionary, text.x))
     # a threshold below 0 would let latents be negative: they are raised by as much instead
     bias, threshold = (-thresholds).relu() - read @ mean, thresholds.relu()
-    weights = {"W_enc": read.T.contiguous(), "b_enc": bias, "threshold": threshold, "b_dec": target_mean}
     parts = zip(given.x.split(dictionary.chunk), given.y.split(dictionary.chunk), strict=True)
     sums = torch.zeros(3, device=given.x.device)
     for x, y in parts:
-        pre = x @ weights["W_enc"] + bias
-        guess, wanted = (pre * (pre > threshold)) @ added, y - target_mean
-        sums += torch.stack([(guess * wanted).sum(), guess.square().sum(), wanted.square().sum()])
-    fit = sums[0] / sums[1] if not blank.is_transcoder else (sums[2] / sums[1]).sqrt()
-    return blank.sae(**weights, W_dec=added * fit.nan_to_num(nan=1.0, posinf=1.0))
+        pre = x @ read.T + bias
+        sums += _products((pre * (pre > threshold)) @ added, y - target_mean)
+    factor = (sums[2] / sums[1]).sqrt() if blank.is_transcoder else sums[0] / sums[1]
+    weights = {"W_enc": read.T.contiguous(), "b_enc": bias, "threshold": threshold, "b_dec": target_mean}
+    return blank.sae(**weights, W_dec=added * factor.nan_to_num(nan=1.0, posinf=1.0))  # not a number where no latent ever fires
 
 
 class _Blank:
@@ -156,6 +155,11 @@ def _directions(n: int, d: int, generator: torch.Generator) -> Float[Tensor, "n 
 def _fired(dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Int[Tensor, "d_sae"]:
     """On how many tokens each latent is active."""
     return torch.stack([(dictionary.encode(part) != 0).sum(0) for part in x.split(dictionary.chunk)]).sum(0)
+
+
+def _products(guess: Float[Tensor, "n d_out"], wanted: Float[Tensor, "n d_out"]) -> Float[Tensor, "3"]:
+    """Sums of the products of a guess with what is wanted, and of either with itself."""
+    return torch.stack([(guess * wanted).sum(), guess.square().sum(), wanted.square().sum()])
 
 
 def _thresholds(x: Float[Tensor, "n d_in"], read: Float[Tensor, "d_sae d_in"], fired: Int[Tensor, "d_sae"]) -> Float[Tensor, "d_sae"]:
