@@ -3,14 +3,17 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sae_lens_metrics.cli.mistakes import did_you_mean
 from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser, writable, writable_folders
 from sae_lens_metrics.cli.overrides import add_overrides
 from sae_lens_metrics.cli.targets import add_targets, named_targets, require_targets
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.controls import CONTROLS
 from sae_lens_metrics.results.sae_names import given_names
 
 if TYPE_CHECKING:
@@ -24,6 +27,11 @@ _DESCRIPTION = (
     "Evaluates SAEs: from the hub (RELEASE SAE_ID, as in SAE.from_pretrained; either may be a regular expression, as in SAELens's "
     "own evaluations), or in folders. Prints a table and writes one JSON file for each, which sae_lens_metrics.Report.load reads. "
     "Of several SAEs, those that were evaluated already are not evaluated again, and summary.csv has them all."
+)
+
+_CONTROLS = (
+    "evaluate SAEs that are bad on purpose, too, and say on which metrics an SAE is no better: "
+    f"some of {', '.join(CONTROLS)} (default with the flag: all); each takes about as long as the SAE's own metrics"
 )
 
 
@@ -71,10 +79,21 @@ def evaluate_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, Metr
     add_targets(parser)
     _add_output(parser)
     add_overrides(parser)
+    parser.add_argument("--controls", nargs="?", const=",".join(CONTROLS), metavar="NAME,NAME", help=_CONTROLS)
     metrics = MetricOptions(parser, "--preset", "default", arguments, short=True)
     options = parser.read(metrics.rest)
+    controls = _controls(parser, options.controls)  # first of all, as the flag may have taken the only target for a name
     require_targets(parser, options)
-    return options, metrics.config(options)
+    return options, replace(metrics.config(options), controls=controls)
+
+
+def _controls(parser: SettingsParser, given: str | None) -> list[str]:
+    names = given.split(",") if given else []
+    for name in names:
+        if name not in CONTROLS:
+            near = did_you_mean(name, CONTROLS) or f": expected some of {', '.join(CONTROLS)}; targets stand before --controls"
+            parser.error(f"there is no control {name!r}{near}")
+    return names
 
 
 def _add_output(parser: SettingsParser) -> None:

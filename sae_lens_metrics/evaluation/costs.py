@@ -13,6 +13,8 @@ __all__ = ["costs_in_words", "expected_seconds"]
 def expected_seconds(config: MetricsConfig, corpus: Corpus, d_sae: int, sanity: float) -> dict[str, float]:
     """How long each metric of a configuration will take, by what its spec says it costs; 0 for one that says nothing.
 
+    Controls, where there are any, stand there too, under ``"controls"``.
+
     Args:
         config: What to compute.
         corpus: The text.
@@ -29,7 +31,14 @@ def expected_seconds(config: MetricsConfig, corpus: Corpus, d_sae: int, sanity: 
         units = spec.count_units(settings) if spec.count_units is not None else 0
         passes = 0.0 if spec.cost is None else spec.cost(settings, Scale(tokens, context, d_sae, units), config.settings)
         seconds[spec.name] = sanity * passes
+    if config.controls:
+        seconds["controls"] = sum(_of_control(config.for_control(name), seconds, sanity) for name in config.controls)
     return seconds
+
+
+def _of_control(config: MetricsConfig, seconds: Mapping[str, float], sanity: float) -> float:
+    """The sanity line takes as long as the SAE's own, as do the metrics; to make the control, about as long as a sanity line."""
+    return 2 * sanity + sum(seconds[name] for name in config.names)
 
 
 def costs_in_words(seconds: Mapping[str, float]) -> str:

@@ -2,9 +2,11 @@
 
 import logging
 
+from sae_lens_metrics.evaluation.controls import report_with_controls
 from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.metrics.config import MetricsConfig, Preset
 from sae_lens_metrics.results import Report
+from sae_lens_metrics.subject.shared_prefixes import SharedPrefixes
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -22,13 +24,17 @@ def evaluate(subject: Subject, corpus: Corpus, config: MetricsConfig | Preset = 
         config: What to compute, or the name of a preset.
 
     Returns:
-        The report: the sanity line, every metric's numbers with standard errors, and all that they depend on.
+        The report: the sanity line, every metric's numbers with standard errors, those of the controls that the configuration names, and
+        all that they depend on.
 
     Raises:
         ConfigError: If a metric or task is unknown.
         SubjectError: If the activations cannot be evaluated.
     """
-    report = EvaluationRun(subject, corpus, MetricsConfig.preset(config) if isinstance(config, str) else config).report()
+    config = MetricsConfig.preset(config) if isinstance(config, str) else config
+    if config.controls:  # which are at the same hook
+        subject = subject.sharing(SharedPrefixes(config.memory_gb * 2**30))
+    report = report_with_controls(EvaluationRun(subject, corpus, config))
     for text in report.warnings:
         logger.warning(text)
     return report

@@ -59,7 +59,7 @@ def result_path(output: Path, name: str, depends_on: dict[str, Any]) -> Path:
 
 
 def finished(path: Path) -> Report | None:
-    """The report in a file, if it is whole and none of its metrics failed."""
+    """The report in a file, if it is whole and none of its metrics failed, on the SAE or on a control."""
     if not path.is_file():
         return None
     try:
@@ -67,7 +67,7 @@ def finished(path: Path) -> Report | None:
     except (ResultError, OSError) as error:
         logger.warning("%s, so it is made again", error)
         return None
-    return None if report.errors else report
+    return None if report.errors or any(control.errors for control in report.controls.values()) else report
 
 
 def _slug(name: str) -> str:

@@ -42,7 +42,7 @@ class SharedLoads:
             self._model = wanted
         model = self._once(wanted, lambda: load_spec(*wanted))
         subject = job.subject(model)
-        if self._at_place[place] > 1:
+        if self._at_place[place] > 1 or self.config.controls:  # which are at the same place too
             subject = subject.sharing(self._runs(place))
         return subject
 

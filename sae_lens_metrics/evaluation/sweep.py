@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sae_lens_metrics.errors import CorpusError, MetricsError
 from sae_lens_metrics.evaluation.clock import Clock
+from sae_lens_metrics.evaluation.controls import report_with_controls
 from sae_lens_metrics.evaluation.identity import finished, identity, result_path
 from sae_lens_metrics.evaluation.order import Job, Overrides, plan
 from sae_lens_metrics.evaluation.run import EvaluationRun
@@ -208,7 +209,7 @@ def _evaluate(
     kept = None if overwrite else finished(path)
     if kept is not None:
         return Outcome(kept, path, was_there=True)
-    report = run.report(on_error=on_error)
+    report = report_with_controls(run, on_error=on_error)
     report = report.with_warnings(*job.info.remarks, first=True)
     if job.info.moment is not None:
         report = report.with_provenance(training=job.info.moment)

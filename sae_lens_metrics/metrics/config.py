@@ -1,10 +1,11 @@
 """What to evaluate and how: what all metrics have in common, the settings of each, and presets. Needs no torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.metrics.controls import CONTROLS
 from sae_lens_metrics.metrics.registry import SANITY, built_in_metrics, metric_names, metric_spec, readable_specs
 
 __all__ = ["CommonConfig", "MetricsConfig", "Preset", "options_dataclass"]
@@ -20,6 +21,9 @@ class CommonConfig:
 
     names: list[str] = field(default_factory=lambda: list(built_in_metrics()), metadata={"cmd": False})
     """Metrics to compute; on the command line this is ``--metrics NAME,NAME``."""
+    controls: list[str] = field(default_factory=list, metadata={"cmd": False})
+    """Controls to evaluate besides, but not in training: SAEs that are bad on purpose, "permuted_decoder", "frozen_decoder", "random".
+    On the command line this is ``--controls``."""
     tokens: int = _TOKENS["default"]
     """Tokens of evaluation text. Probes have texts of their own: for a quick look take the preset "train"."""
     seed: int = 0
@@ -103,6 +107,14 @@ class MetricsConfig(CommonConfig):
         settings = {spec.name: spec.settings(**spec.presets.get(name, {})) for spec in specs if spec.settings is not None}
         return cls(names=[spec.name for spec in specs if name not in spec.left_out_of], tokens=_TOKENS[name], settings=settings)
 
+    def for_control(self, control: str) -> "MetricsConfig":
+        """The same for a control: those metrics to whose headline it must do something.
+
+        Args:
+            control: Name of the control.
+        """
+        return replace(self, names=[name for name in self.names if control in metric_spec(name).controls], controls=[])
+
     def options(self) -> Any:
         """The same as an instance of ``options_dataclass``, for a parser's defaults."""
         common = {each.name: getattr(self, each.name) for each in fields(CommonConfig)}
@@ -121,13 +133,14 @@ class MetricsConfig(CommonConfig):
     def moving_numbers(self) -> dict[str, Any]:
         """What the numbers depend on, as JSON types.
 
-        That is the seed and, of the metrics that are asked for and those that they need, the version and the settings that move numbers;
-        neither memory, folders and batch sizes nor other metrics' settings.
+        That is the seed, the controls and, of the metrics that are asked for and those that they need, the version and the settings that
+        move numbers; neither memory, folders and batch sizes nor other metrics' settings.
         """
         specs = [metric_spec(name) for name in (SANITY, *self.names)]
         needed = dict.fromkeys(name for spec in specs for name in (spec.name, *spec.needs))
         moved = {name: {"version": metric_spec(name).version, **self._moving(name)} for name in needed}
-        return {"names": sorted(self.names), "seed": self.seed, **moved}
+        controls = {"controls": sorted(self.controls)} if self.controls else {}
+        return {"names": sorted(self.names), "seed": self.seed, **controls, **moved}
 
     def _moving(self, name: str) -> dict[str, Any]:
         settings = self.settings.get(name)
@@ -158,8 +171,15 @@ class MetricsConfig(CommonConfig):
             raise ConfigError(f"seed is {self.seed}, expected 0 to {2**31 - 1}")
         if not self.memory_gb > 0:
             raise ConfigError(f"memory_gb is {self.memory_gb}, expected more than 0")
-        if len(set(self.names)) != len(self.names):
-            raise ConfigError(f"a metric is named twice in {self.names}")
+        self._check_names()
+
+    def _check_names(self) -> None:
+        for what, names in (("metric", self.names), ("control", self.controls)):
+            if len(set(names)) != len(names):
+                raise ConfigError(f"a {what} is named twice in {names}")
+        unknown = [name for name in self.controls if name not in CONTROLS]
+        if unknown:
+            raise ConfigError(f"there is no control {unknown[0]!r}: expected some of {', '.join(CONTROLS)}")
 
 
 def options_dataclass() -> type:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.metrics.controls import CONTROLS
 from sae_lens_metrics.metrics.figure_specs import FigureSpec
+from sae_lens_metrics.results import Expectation
 
 __all__ = [
     "Better",
@@ -177,6 +179,9 @@ class MetricSpec:
     same. By default all that there is: a comparison that is left out is a smaller mistake than one that is wrong."""
     cut_by: str = ""
     """Full name of the setting that longer sequences are cut by, such as ``"overlap.context"``: its numbers know no longer context."""
+    controls: Mapping[str, Expectation] = field(default_factory=dict)
+    """What controls must do to its headline, by the control's name: be ``"unmoved"`` or ``"beaten"`` by the SAE, by more than noise. It
+    is not computed on a control of which it says nothing."""
     figures: tuple[FigureSpec, ...] = ()
     """What to draw of it."""
     latents: tuple[LatentColumn, ...] = ()
@@ -189,6 +194,9 @@ class MetricSpec:
     def __post_init__(self) -> None:
         if self.headline and self.headline not in self.numbers:
             raise ConfigError(f"the headline of the metric {self.name!r} is {self.headline!r}, which is none of its numbers")
+        for control in self.controls:
+            if control not in CONTROLS:
+                raise ConfigError(f"the metric {self.name!r} names a control {control!r}, expected some of {', '.join(CONTROLS)}")
         if not self.headline and self.numbers:
             object.__setattr__(self, "headline", next(iter(self.numbers)))
         if self.leading and self.leading not in self.numbers:

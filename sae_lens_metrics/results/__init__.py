@@ -1,5 +1,6 @@
 """What an evaluation returns: estimates with standard errors, their tables, and the report that holds them all."""
 
+from sae_lens_metrics.results.control import Control, ControlVerdict, Expectation, Outcome
 from sae_lens_metrics.results.estimate import Estimate
 from sae_lens_metrics.results.explanation import (
     Explanation,
@@ -15,7 +16,10 @@ from sae_lens_metrics.results.report import Report
 from sae_lens_metrics.results.summary import summary
 
 __all__ = [
+    "Control",
+    "ControlVerdict",
     "Estimate",
+    "Expectation",
     "Explanation",
     "ExplanationNGram",
     "FiringExample",
@@ -25,6 +29,7 @@ __all__ = [
     "MatchingRules",
     "MetricResult",
     "NGramExplanations",
+    "Outcome",
     "Report",
     "Row",
     "TokenChange",

@@ -7,12 +7,13 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from sae_lens_metrics.results.control import Control, ControlVerdict
 from sae_lens_metrics.results.estimate import Estimate
 from sae_lens_metrics.results.explanation import ExplanationNGram, LatentExplanation, MatchingRules, NGramExplanations
 from sae_lens_metrics.results.latent_effects import LatentEffects, TokenChange
 from sae_lens_metrics.results.metric_result import FiringExample, Histogram, MetricResult
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "result_from_dict", "result_to_dict"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "control_from_dict", "control_to_dict", "result_from_dict", "result_to_dict"]
 
 FORMAT = "sae-lens-metrics"
 FORMAT_VERSION = "2.1"
@@ -57,6 +58,35 @@ def result_from_dict(data: Mapping[str, Any]) -> MetricResult:
         notes=data.get("notes", []),
         seconds=data.get("seconds", 0.0),
     )
+
+
+def control_to_dict(control: Control) -> dict[str, Any]:
+    """As JSON types.
+
+    Args:
+        control: The results of a control.
+    """
+    return {
+        **vars(control),
+        "results": {name: result_to_dict(result) for name, result in control.results.items()},
+        "verdicts": {name: dict(vars(verdict)) for name, verdict in control.verdicts.items()},
+    }
+
+
+def control_from_dict(data: Mapping[str, Any]) -> Control:
+    """The inverse of ``control_to_dict``; what it does not know is left out.
+
+    Args:
+        data: JSON types.
+
+    Raises:
+        KeyError: If something is missing.
+        TypeError: If something is of the wrong kind.
+        ValueError: If a number is impossible.
+    """
+    results = {name: result_from_dict(result) for name, result in data["results"].items()}
+    verdicts = {name: _known(ControlVerdict, verdict) for name, verdict in data.get("verdicts", {}).items()}
+    return _known(Control, {**data, "results": results, "verdicts": verdicts})
 
 
 def _explanations_to_dict(explanations: NGramExplanations) -> dict[str, Any]:

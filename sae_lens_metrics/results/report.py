@@ -1,16 +1,25 @@
 """The report: all results of one SAE, with everything that they depend on."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sae_lens_metrics.errors import ResultError
+from sae_lens_metrics.results.control import Control
 from sae_lens_metrics.results.estimate import Estimate
 from sae_lens_metrics.results.explanation import Explanation, explanation_of
 from sae_lens_metrics.results.files import readable_json, write_atomically
-from sae_lens_metrics.results.json_form import FORMAT, FORMAT_VERSION, result_from_dict, result_to_dict
+from sae_lens_metrics.results.json_form import (
+    FORMAT,
+    FORMAT_VERSION,
+    control_from_dict,
+    control_to_dict,
+    result_from_dict,
+    result_to_dict,
+)
 from sae_lens_metrics.results.metric_result import MetricResult
 from sae_lens_metrics.results.older_formats import OLDER_MAJOR, upgraded
 
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Report"]
 
+S = TypeVar("S")
+T = TypeVar("T")
 Part = Literal["influences", "tables", "histograms", "examples", "explanations", "effects"]
 
 _COLUMNS = ("value", "stderr", "n", "of", "reason")
@@ -38,6 +49,8 @@ class Report:
     """What a reader of the numbers must know first."""
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     """Configuration, seeds, versions, the SAE and its weights' hash, the model, the corpus and its hash."""
+    controls: dict[str, Control] = field(default_factory=dict, repr=False)
+    """The results of SAEs that are bad on purpose, by name: whether the numbers above mean anything."""
 
     def results(self) -> Iterator[tuple[str, MetricResult]]:
         """The sanity line, then each metric, with its name."""
@@ -49,6 +62,16 @@ class Report:
         for name, result in self.results():
             for key, estimate in result.estimates.items():
                 yield f"{name}/{key}", estimate
+
+    def control(self, name: str) -> "Report":
+        """The results of a control as a report, to be compared with this one.
+
+        Args:
+            name: The control, one of ``controls``.
+        """
+        control = self.controls[name]
+        metrics = {metric: result for metric, result in control.results.items() if metric != "sanity"}
+        return Report(control.results["sanity"], metrics, control.errors, provenance={**self.provenance, "sae": control.sae})
 
     def explanations(self, latent: int) -> Explanation:
         """What explains a latent: an object that predicts the latent from tokens, and that can be read.
@@ -70,9 +93,9 @@ class Report:
         Args:
             parts: What to leave out.
         """
-        return replace(
-            self, sanity=_without(self.sanity, parts), metrics={name: _without(each, parts) for name, each in self.metrics.items()}
-        )
+        slim = partial(_without, parts=parts)
+        controls = {name: replace(each, results=_each(slim, each.results)) for name, each in self.controls.items()}
+        return replace(self, sanity=slim(self.sanity), metrics=_each(slim, self.metrics), controls=controls)
 
     def with_warnings(self, *texts: str, first: bool = False) -> "Report":
         """The report with further warnings, but for those that it has already.
@@ -108,6 +131,8 @@ class Report:
 
         Where a number is over something else than text (tasks, or some of the latents), over how many stands under its name with ``_n``:
         means over 49 tasks and over 61 are not the same number.
+
+        The main numbers of controls are among them, as ``"overlap/control_random_max_cosine"``.
         """
         values: dict[str, float] = {}
         for key, estimate in self.estimates():
@@ -117,7 +142,14 @@ class Report:
                 values[f"{key}_stderr"] = estimate.stderr
             if estimate.value is not None and not estimate.is_over_text and not self._is_over_all_latents(estimate):
                 values[f"{key}_n"] = estimate.n
-        return values
+        return values | dict(self._of_controls())
+
+    def _of_controls(self) -> Iterator[tuple[str, float]]:
+        for name, control in self.controls.items():
+            for metric, verdict in control.verdicts.items():
+                value = control.results[metric].estimates[verdict.number].value
+                if value is not None:
+                    yield f"{metric}/control_{name}_{verdict.number}", value
 
     def asked(self, metric: str, of: str) -> int | None:
         """Over how many units a number would be if none were missing; ``None`` where nobody says, as for documents.
@@ -142,8 +174,12 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types, with the version of the format."""
-        results = {name: result_to_dict(result) for name, result in self.metrics.items()}
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, **vars(self), "sanity": result_to_dict(self.sanity), "metrics": results}
+        results = {
+            "sanity": result_to_dict(self.sanity),
+            "metrics": _each(result_to_dict, self.metrics),
+            "controls": _each(control_to_dict, self.controls),
+        }
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **vars(self), **results}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Report":
@@ -162,9 +198,10 @@ class Report:
                 raise ResultError(f"this result has format version {version}, this release reads {FORMAT_VERSION}: evaluate again")
             return cls(
                 sanity=result_from_dict(data["sanity"]),
-                metrics={name: result_from_dict(result) for name, result in data["metrics"].items()},
+                metrics=_each(result_from_dict, data["metrics"]),
                 errors=dict(data.get("errors", {})),
                 warnings=list(data.get("warnings", [])),
+                controls=_each(control_from_dict, data.get("controls", {})),
                 provenance=dict(data.get("provenance", {})),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -206,6 +243,10 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         before = merged.get(name)
         merged[name] = _merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def _each(change: Callable[[T], S], values: Mapping[str, T]) -> dict[str, S]:
+    return {name: change(value) for name, value in values.items()}
 
 
 def _without(result: MetricResult, parts: Collection[Part]) -> MetricResult:

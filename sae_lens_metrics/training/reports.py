@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from sae_lens import TrainingSAE
 
+from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.integrations.saelens import ActivationScaler, InterruptedException, PrefetchingIterator
 from sae_lens_metrics.metrics.config import MetricsConfig
@@ -30,9 +31,14 @@ class TrainingReports:
         model: The model.
         config: What to compute.
         options: Passed to ``Subject``.
+
+    Raises:
+        ConfigError: If the configuration names controls.
     """
 
     def __init__(self, model: Any, config: MetricsConfig, options: Mapping[str, Any]) -> None:
+        if config.controls:
+            raise ConfigError("controls are not evaluated in training: leave out controls, and evaluate what was trained with --controls")
         self.model, self.config, self._options = model, config, dict(options)
         self._warned: set[str] = set()
 

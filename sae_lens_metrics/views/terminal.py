@@ -12,6 +12,7 @@ from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.metrics.spec import Number
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.results.in_words import with_error
+from sae_lens_metrics.views.controls_table import print_controls
 from sae_lens_metrics.views.units import units_to_tell
 
 __all__ = ["print_reports", "print_sweep"]
@@ -36,7 +37,10 @@ def print_sweep(
     if len(reports) <= _SIDE_BY_SIDE and _width([labels[name] for name in reports]) <= console.width:
         print_reports({labels[name]: reports[name] for name in labels if name in reports}, console)
     elif reports:
-        _print_overview({labels[name]: reports[name] for name in labels if name in reports}, console)
+        named = {labels[name]: reports[name] for name in labels if name in reports}
+        _print_overview(named, console)
+        for name, report in named.items() if len(named) <= _SIDE_BY_SIDE else ():
+            print_controls(name, report, console)
     for name in (name for name in labels if name in errors):
         console.print(f"[red]failed[/], {escape(name)}: {escape(errors[name])}", highlight=False)
 
@@ -73,7 +77,7 @@ def _width(names: Iterable[str]) -> int:
 
 
 def print_reports(reports: Mapping[str, Report], console: Console | None = None) -> None:
-    """Prints one or several reports side by side, a row per number with its standard error; then their warnings.
+    """Prints one or several reports side by side, a row per number with its standard error; then their controls and warnings.
 
     Bars show shares of a whole, and how a metric's main number stands to its baselines.
 
@@ -101,6 +105,8 @@ def print_reports(reports: Mapping[str, Report], console: Console | None = None)
             shown.append(row)
     table.caption = _caption(row.units for row in shown)
     console.print(table)
+    for name, report in reports.items():
+        print_controls(name, report, console)
     for text in _below(reports, [] if explain else shown):
         console.print(text, highlight=False)
 

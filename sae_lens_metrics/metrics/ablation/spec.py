@@ -115,6 +115,7 @@ SPEC = MetricSpec(
     },
     cost=_cost,
     given=("model", "hook"),
+    controls={"permuted_decoder": "beaten", "frozen_decoder": "beaten", "random": "beaten"},
     figures=(
         NumbersFigure(
             "sparsity",

@@ -129,6 +129,7 @@ SPEC = MetricSpec(
     cost=_cost,
     given=_SHARES,
     cut_by="n2g.context",
+    controls={"permuted_decoder": "beaten", "frozen_decoder": "beaten", "random": "beaten"},
     figures=(
         LadderFigure(
             "losses",

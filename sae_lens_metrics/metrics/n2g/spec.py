@@ -161,6 +161,8 @@ SPEC = MetricSpec(
     cost=_cost,
     given=("model", "context", "text_size"),
     cut_by="n2g.context",
+    # latents are read, nothing is decoded
+    controls={"permuted_decoder": "unmoved", "frozen_decoder": "beaten", "random": "beaten"},
     figures=(
         NumbersFigure(
             "precision_recall",

@@ -177,6 +177,8 @@ SPEC = MetricSpec(
     files=_files,
     version=2,
     units=Units(of=("families", "tasks"), table="tasks", key="task", fingerprint="fingerprint", called="probe tasks"),
+    # latents are read, nothing is decoded
+    controls={"permuted_decoder": "unmoved", "frozen_decoder": "beaten", "random": "beaten"},
     figures=(
         NumbersFigure(
             "loss",

@@ -79,6 +79,7 @@ SPEC = MetricSpec(
         ),
     },
     given=(),
+    controls={"permuted_decoder": "beaten", "frozen_decoder": "beaten", "random": "beaten"},
     compute="sae_lens_metrics.metrics.sanity.compute:sanity",
 )
 

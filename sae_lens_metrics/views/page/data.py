@@ -1,10 +1,12 @@
 """What a page holds of each report, and in which parts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sae_lens_metrics.comparison.comparability import ranked_by
+from sae_lens_metrics.comparison.controls import ControlFinding, control_findings
+from sae_lens_metrics.metrics.controls import CONTROLS
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.metrics.spec import MetricSpec
 from sae_lens_metrics.results import FiringExample, Report, Row
@@ -36,6 +38,8 @@ class SAEParts:
     """By metric, the part with its explanations."""
     effects: dict[str, str] = field(default_factory=dict)
     """By metric, the part with its effects."""
+    controls: list[dict[str, Any]] = field(default_factory=list)
+    """Of each metric and control, the main number, and whether that is as it must be."""
 
     def contents(self) -> dict[str, Any]:
         """As JSON types."""
@@ -49,7 +53,9 @@ def sae_parts(sae: SAEParts, report: Report) -> Iterator[Part]:
         sae: Is filled with where they are.
         report: The report.
     """
-    yield Part.of(f"{sae.key}-overview", report.without("influences", "tables", "examples", "explanations", "effects").to_dict())
+    slim = report.without("influences", "tables", "examples", "explanations", "effects")
+    yield Part.of(f"{sae.key}-overview", replace(slim, controls=report.controls).to_dict())
+    sae.controls = [_control_value(finding) for finding in control_findings(slim)]
     yield Part.of(f"{sae.key}-influences", _influences(report))
     for m, (metric, result) in enumerate(report.results()):
         for t, (table, rows) in enumerate(result.tables.items()):
@@ -89,6 +95,15 @@ def _guide(spec: MetricSpec) -> dict[str, Any]:
         },
         "baselines": spec.baselines(),
         "latents": [asdict(column) for column in spec.latents],
+    }
+
+
+def _control_value(finding: ControlFinding) -> dict[str, Any]:
+    return {
+        **{name: getattr(finding, name) for name in ("metric", "title", "in_words")},
+        **asdict(finding.verdict),
+        "meaning": CONTROLS[finding.control].meaning if finding.control in CONTROLS else "",
+        "estimate": asdict(replace(finding.other, influence=None)),
     }
 
 

@@ -115,6 +115,7 @@ const overviewView = (() => {
     if (guide.meaning) box.append(h("p", { class: "meaning" }, guide.meaning));
     box.append(headline(guide, having));
     if (guide.trust) box.append(h("p", { class: "trust" }, h("strong", {}, "How far to trust it. "), guide.trust));
+    box.append(...having.map(({ sae }) => controls(metric, sae, having.length > 1)).filter(Boolean));
     const names = numbersOf(guide, having);
     if (names.length) box.append(having.length > SIDE_BY_SIDE ? rowsTable(guide, names, having) : columnsTable(guide, names, having));
     box.append(...[absences(names, guide, having), everything(guide, having), notes(having)].filter(Boolean));
@@ -144,6 +145,17 @@ const overviewView = (() => {
     });
     const names = [...new Set(levels.flat().map(([label]) => label))];
     return h("div", { class: "headline-box" }, what, list, names.length ? baselines(names, levels, having) : null);
+  }
+
+  /** What SAEs that are bad on purpose have for the main number, and whether that is as it must be; null if none was evaluated. */
+  function controls(metric, sae, several) {
+    const mine = sae.controls.filter((each) => each.metric === metric);
+    if (!mine.length) return null;
+    const items = mine.map((each) => {
+      const found = h("span", { class: each.outcome === "not as expected" ? "flagged" : null }, each.in_words);
+      return h("li", {}, h("span", { title: each.meaning }, each.title), " ", h("b", {}, value(each.estimate)), ": ", found);
+    });
+    return h("div", { class: "control-saes" }, h("p", {}, several ? ["Controls of ", h("bdi", {}, sae.name)] : "Controls, SAEs that are bad on purpose", ":"), h("ul", {}, items));
   }
 
   /** Baselines by name, with their values where there is one SAE. */
