@@ -48,11 +48,13 @@ def agreement(scores, truth, seed=0):
     if len(both) < LEAST or (np.ptp(values, axis=0) == 0).any():
         return None
     drawn = np.random.default_rng(seed).integers(len(both), size=(RESAMPLES, len(both)))
-    low, high = np.nanpercentile([_spearman(values[rows]) for rows in drawn], [2.5, 97.5])
-    return Agreement(_spearman(values), float(low), float(high), len(both))
+    low, high = np.nanpercentile(_spearman(values[drawn]), [2.5, 97.5])
+    return Agreement(float(_spearman(values)), float(low), float(high), len(both))
 
 
 def _spearman(values):
-    if (np.ptp(values, axis=0) == 0).any():  # a resample of one SAE only
-        return float("nan")
-    return float(np.corrcoef(rankdata(values, axis=0), rowvar=False)[0, 1])
+    """Pearson's correlation of the ranks of [..., n, 2]; NaN where all are the same, as in a resample of one SAE only."""
+    ranks = rankdata(values, axis=-2)
+    a, b = np.moveaxis(ranks - ranks.mean(axis=-2, keepdims=True), -1, 0)
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))

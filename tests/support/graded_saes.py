@@ -29,9 +29,7 @@ ARCHITECTURES = {
     "batchtopk": lambda sparsity, **shape: BatchTopKTrainingSAEConfig(k=sparsity, **shape),
     "l1": lambda sparsity, **shape: StandardTrainingSAEConfig(l1_coefficient=sparsity, l1_warm_up_steps=100, **shape),
     "gated": lambda sparsity, **shape: GatedTrainingSAEConfig(l1_coefficient=sparsity, l1_warm_up_steps=100, **shape),
-    "jumprelu": lambda sparsity, **shape: JumpReLUTrainingSAEConfig(
-        l0_coefficient=sparsity, l0_warm_up_steps=100, **shape
-    ),
+    "jumprelu": lambda sparsity, **shape: JumpReLUTrainingSAEConfig(l0_coefficient=sparsity, l0_warm_up_steps=100, **shape),
 }
 """Training configurations by architecture; ``sparsity`` is k, or the coefficient of the penalty."""
 

@@ -38,7 +38,7 @@ class PlantedStudy:
             probe=ProbeConfig(tasks=[], task_files=files, examples=EXAMPLES),
             n2g=N2GConfig(context=CONTEXT, pad_token=PAD),
             ablation=AblationConfig(sequences=min(128, evaluation), positions=8),
-            shrinkage=ShrinkageConfig(tokens=8_192),
+            shrinkage=ShrinkageConfig(tokens=4_096),
         )
 
     @cached_property
