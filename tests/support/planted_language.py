@@ -6,11 +6,13 @@ and of the one after. Text is drawn from the model itself, so its loss on it is 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 
 import torch
 from planted import PlantedTokenizer, earlier
 from sae_lens.synthetic import FeatureDictionary
+from torch.nn.functional import embedding_bag
 from transformer_lens.hook_points import HookedRootModule, HookPoint
 
 __all__ = ["CONTEXT", "HOOK", "PAD", "VOCABULARY", "PlantedLanguage", "Triggers", "draw_text", "draw_triggers"]
@@ -57,13 +59,25 @@ class Triggers:
         """How many tokens back a feature can depend on."""
         return int(self.pairs[:, 2].max())
 
+    @cached_property
+    def rows(self):
+        """All that fires features, [2 vocabulary + pairs, features]; the padding's row is zero."""
+        return torch.cat([self.here, self.before, self.fired])
+
+    @cached_property
+    def row_of_pair(self):
+        """By distance, first and second token, the pair's row, or the padding's."""
+        first, second, distance = self.pairs.T
+        row = torch.full((self.furthest + 1, VOCABULARY, VOCABULARY), PAD)
+        row[distance, first, second] = 2 * VOCABULARY + torch.arange(len(self.pairs))
+        return row
+
     def activations(self, tokens):
         """The features of each position, [batch, pos, features]."""
-        first, second, distance = self.pairs.T
-        past = torch.stack([earlier(tokens, back) for back in range(self.furthest + 1)], dim=-1)
-        there = (past[..., distance] == first) & (tokens[..., None] == second)
-        after = self.before[past[..., 1].clamp(min=PAD)]  # nothing fires after the padding, and nothing at a beginning
-        return self.here[tokens] + after + there.float() @ self.fired
+        past = [earlier(tokens, distance).clamp(min=PAD) for distance in range(1, self.furthest + 1)]
+        pairs = [self.row_of_pair[distance, before, tokens] for distance, before in enumerate(past, start=1)]
+        rows = torch.stack([tokens, VOCABULARY + past[0], *pairs], dim=-1)
+        return embedding_bag(rows.flatten(0, 1), self.rows, mode="sum").view(*tokens.shape, -1)
 
 
 def zipf():
