@@ -6,26 +6,27 @@ architectures; beside them stand controls: random SAEs, SAEs whose decoder is pe
 
 Run it with `python tests/benchmarks/validity.py --output FOLDER`; it needs about 15 minutes of one core. It writes `validity.json`, with
 every number of every SAE, and the tables as `validity.md`, anew after each SAE. `--quick` takes two minutes, and says less.
+`validity_tables.py` makes the tables anew, and those of the metrics' READMEs.
 """
 
 # ruff: noqa: T201 (its output is what it is for)
 
 import argparse
-import json
 import logging
 import sys
 import time
 import warnings
+from itertools import chain
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from agreement import agreement, directed, judged_numbers
 from graded_saes import Recipe, oracle, permuted, random_sae, train
 from planted_study import PlantedStudy
 from synthetic_study import SyntheticStudy
+from validity_tables import save
 
 LATENTS = 160  # as many as features in both worlds
 LADDERS = [
@@ -48,24 +49,16 @@ VARIANTS = [
 """Other sparsities, widths and architectures."""
 QUICK = [Recipe("topk", 5, LATENTS, (30, 100, 400)), Recipe("l1", 0.5, LATENTS, (100, 400))]
 
-TRUTHS = {
-    "mcc": "cosine of decoder rows and directions",
-    "mcc_activations": "correlation of activations",
-    "mcc_both": "product of the two",
-    "recovery": "best cosine, by frequency",
-}
-
 
 def saes(world, recipes):
     """Trained SAEs, then controls: name, SAE, whether it is a control."""
-    best = None
-    for recipe in recipes:
-        for name, sae in train(recipe, world.x):
-            best = sae if best is None or name.startswith(recipes[0].name) else best
-            yield name, sae, False
+    first = dict(train(recipes[0], world.x))
+    others = (pair for recipe in recipes[1:] for pair in train(recipe, world.x))
+    yield from ((name, sae, False) for name, sae in chain(first.items(), others))
     yield "random, ReLU", random_sae(world.x, LATENTS), True
     yield "random, TopK", random_sae(world.x, LATENTS, k=recipes[0].sparsity), True
-    yield f"permuted decoder of {recipes[0].name}", permuted(best), True
+    name, sae = list(first.items())[-1]
+    yield f"{name}, decoder permuted", permuted(sae), True
     yield "oracle", oracle(*world), True
 
 
@@ -79,111 +72,26 @@ def evaluated(study, recipes):
         yield row
 
 
-def agreements(rows):
-    """For each number, each truth and each set of SAEs: Spearman's rho with its interval."""
-    metrics = dict.fromkeys(name.split("/")[0] for row in rows for name in row["numbers"])
-    result = {}
-    for number, headline in judged_numbers(metrics).items():
-        scores = {row["name"]: directed(number, row["numbers"][number]) for row in rows if number in row["numbers"]}
-        by_truth = {truth: _by_set(scores, rows, truth) for truth in TRUTHS}
-        if any(by_truth["mcc"].values()):
-            result[number] = {"headline": headline, **by_truth}
-    return result
-
-
-def _by_set(scores, rows, truth):
-    known = {row["name"]: row["truth"][truth] for row in rows}
-    trained = {row["name"] for row in rows if not row["control"]}
-    sets = {"trained": {name: score for name, score in scores.items() if name in trained}, "with_controls": scores}
-    found = {name: agreement(members, known) for name, members in sets.items()}
-    return {name: None if each is None else each._asdict() for name, each in found.items()}
-
-
-def shrinkage_agreement(rows):
-    """The refined ratio of trained SAEs against their true one, both as they are."""
-    trained = [row for row in rows if not row["control"]]
-    scores = {row["name"]: row["numbers"].get("shrinkage/ratio") for row in trained}
-    found = agreement(scores, {row["name"]: row["truth"]["true_ratio"] for row in trained})
-    return None if found is None else found._asdict()
-
-
-# --- tables ------------------------------------------------------------------------------------------------------------------
-
-COLUMNS = [("mcc", "trained"), ("mcc", "with_controls"), ("mcc_both", "trained"), ("mcc_both", "with_controls")]
-
-
-def agreement_table(found):
-    """A row for each number: rho and interval for two truths, over trained SAEs and with controls."""
-    titles = ["number", *(f"{truth}, {members.replace('_', ' ')}" for truth, members in COLUMNS)]
-    lines = [_row(titles), _row(["---"] * len(titles))]
-    for number, each in found.items():
-        name = f"**`{number}`**" if each["headline"] else f"`{number}`"
-        lines.append(_row([name, *(_in_words(each[truth][members]) for truth, members in COLUMNS)]))
-    return "\n".join(lines)
-
-
-def sae_table(rows):
-    """A row for each SAE: what is true of it, and every metric's headline."""
-    headlines = [number for number, is_one in judged_numbers(dict.fromkeys(n.split("/")[0] for n in rows[0]["numbers"])).items() if is_one]
-    titles = ["SAE", *rows[0]["truth"], *headlines]
-    lines = [_row(titles), _row(["---"] * len(titles))]
-    for row in rows:
-        values = [*row["truth"].values(), *(row["numbers"].get(number) for number in headlines)]
-        lines.append(_row([row["name"], *("" if value is None else f"{value:.3f}" for value in values)]))
-    return "\n".join(lines)
-
-
-def _in_words(found):
-    return "" if found is None else f"{found['rho']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f}; {found['n']})"
-
-
-def _row(cells):
-    return "| " + " | ".join(cells) + " |"
-
-
-def report(worlds):
-    """Both worlds' tables."""
-    words = [
-        "Spearman's rho with the truth, 1 where better numbers mean better SAEs; in brackets the 95 % bootstrap interval over SAEs, and "
-        "their number. Headlines are bold.",
-        *(f"- `{name}`: {meaning}" for name, meaning in TRUTHS.items()),
-    ]
-    for name, world in worlds.items():
-        ratio = _in_words(world["true_ratio"])
-        words += [f"\n## {name}\n", agreement_table(world["agreement"]), f"\n`shrinkage/ratio` against the true ratio: {ratio}\n"]
-        words.append(sae_table(world["saes"]))
-    return "\n".join(words) + "\n"
-
-
-def write(worlds, folder):
-    """Everything that is known so far."""
-    judged = {
-        name: {"agreement": agreements(rows), "true_ratio": shrinkage_agreement(rows), "saes": rows}
-        for name, rows in worlds.items()
-        if rows
-    }
-    (folder / "validity.json").write_text(json.dumps(judged, indent=1), encoding="utf-8")
-    (folder / "validity.md").write_text(report(judged), encoding="utf-8")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for validity.json and validity.md")
     parser.add_argument("--sequences", type=int, default=1_024, help="sequences of the planted language to evaluate on")
+    parser.add_argument("--world", choices=["synthetic", "language"], help="one of the two only")
     parser.add_argument("--quick", action="store_true", help="few SAEs, evaluated on little text")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     recipes, sequences = (QUICK, 256) if options.quick else ([*LADDERS, *VARIANTS], options.sequences)
     studies = {
-        "Synthetic activations": lambda: SyntheticStudy(training=131_072, evaluation=16_384, tasks=24),
-        "Planted language": lambda: PlantedStudy(options.output / "tasks", training=4_096, evaluation=sequences, tasks=24),
+        "synthetic": lambda: SyntheticStudy(training=131_072, evaluation=16_384, tasks=24),
+        "language": lambda: PlantedStudy(options.output / "tasks", training=4_096, evaluation=sequences, tasks=24),
     }
-    worlds = {name: [] for name in studies}
-    for name, study in studies.items():
-        for row in evaluated(study(), recipes):
+    worlds = {name: [] for name in studies if options.world in (name, None)}
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name in worlds:
+        for row in evaluated(studies[name](), recipes):
             worlds[name].append(row)
-            write(worlds, options.output)
+            save(worlds, options.output)
     print((options.output / "validity.md").read_text(encoding="utf-8"))
 
 
