@@ -99,7 +99,7 @@ class PlantedModel(HookedRootModule):
 
 
 class PlantedTokenizer:
-    """Special tokens, and a name for each token."""
+    """Special tokens, and a name for each token; texts are names with spaces between."""
 
     def __init__(self, bos_token_id=None, pad_token_id=None):
         self.bos_token_id, self.pad_token_id = bos_token_id, pad_token_id
@@ -107,6 +107,13 @@ class PlantedTokenizer:
 
     def decode(self, tokens):
         return "".join(f" t{int(token)}" for token in torch.as_tensor(tokens).flatten())
+
+    def batch_decode(self, sequences, **_):
+        return [self.decode(tokens) for tokens in sequences]
+
+    def __call__(self, texts, add_special_tokens=False):
+        assert not add_special_tokens
+        return {"input_ids": [[int(name.removeprefix("t")) for name in text.split()] for text in texts]}
 
 
 def identity_sae(d, *, context_size, prepend_bos):
