@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sae_lens_metrics.comparison.comparison import read_reports, save_as
+from sae_lens_metrics.comparison.comparison import save_as
 from sae_lens_metrics.comparison.noise import ErrorRatio, Noise, by_number, noise_of
 from sae_lens_metrics.comparison.resolution import Need, check_wanted, need_of, sampled_settings
+from sae_lens_metrics.comparison.result_files import read_reports
 from sae_lens_metrics.comparison.separation import Pair, PairedDifferences, Separation, separation_of
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.metrics.registry import spec_of_result
