@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 from sae_lens_metrics.metrics.config import MetricsConfig
-from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
@@ -41,7 +40,6 @@ def evaluation_config(options: DemoOptions) -> MetricsConfig:
         tokens=tokens,
         probe=ProbeConfig(tasks=[options.tasks], examples=examples),
         n2g=N2GConfig(max_length=8, latents=16 if options.quick else None),
-        explanation=ExplanationConfig(baseline_tokens=2 * tokens),
         ablation=AblationConfig(sequences=sequences, baselines=8),
         shrinkage=ShrinkageConfig(tokens=tokens),
     )

@@ -43,7 +43,7 @@ def _units(config: MetricsConfig) -> dict[str, dict[str, int]]:
     found = {}
     for spec in map(metric_spec, config.names):
         if spec.units is not None and spec.count_units is not None:
-            found[spec.name] = {spec.units.of: spec.count_units(config.settings[spec.name])}
+            found[spec.name] = {spec.units.of[0]: spec.count_units(config.settings[spec.name])}
     return found
 
 

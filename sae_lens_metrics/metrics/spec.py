@@ -109,7 +109,7 @@ class Units:
     """A table with a row for each sampling unit, or each part of one, by which two results show that they are over the same ones."""
 
     of: tuple[str, ...]
-    """What a unit may be, as ``Estimate.of`` says it: what the rows are, or groups of them."""
+    """What a unit may be, as ``Estimate.of`` says it: what the rows are, which comes first, or groups of them."""
     table: str
     """Name of the table."""
     key: str

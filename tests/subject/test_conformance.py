@@ -428,6 +428,26 @@ class Plain:
             return x * len(x) ** 0.5 / x.norm()
         return x
 
+    def scale(self, x):
+        """What decoding multiplies a sum of decoder rows by; a transcoder undoes no normalisation."""
+        kind = "none" if "transcoder" in str(self.sae.cfg.architecture()) else self.sae.cfg.normalize_activations
+        if kind == "layer_norm":
+            return x.std() + 1e-5
+        return x.norm() / len(x) ** 0.5 if kind == "constant_norm_rescale" else torch.tensor(1.0).double()
+
+    def of_nothing(self, x):
+        """What no latent at all decodes to."""
+        return self.decode(torch.zeros(D_SAE).double(), x)
+
+    def lengths(self, x):
+        """How long what one unit of each latent adds is, before normalisation is undone."""
+        nothing = self.of_nothing(x)
+        return torch.stack([(self.decode(unit, x) - nothing).norm() for unit in torch.eye(D_SAE).double()]) / self.scale(x)
+
+    def trained(self, y, x):
+        """The activation as the SAE was trained on it, but for a constant."""
+        return y if "transcoder" in str(self.sae.cfg.architecture()) else (y - self.of_nothing(x)) / self.scale(x)
+
     def logits(self, row, y=None, where=None):
         """Of a run of the whole model on one sequence, with another activation at some positions of the output."""
 
@@ -603,7 +623,8 @@ def test_shrinkage(case):
     ours = get_metric("shrinkage")(context_of("shrinkage", case_built.subject, corpus, MetricsConfig(batch_size=2), 7)).estimates
     plain = case_built.plain
     targets, before, after = [], [], []
-    errors = {"mse_raw": 0.0, "mse_refined": 0.0}
+    errors = {"mse_raw": 0.0, "mse_refined": 0.0, "mse_raw_activation": 0.0, "mse_refined_activation": 0.0}
+    trained = []
     norm = overlap = lost = too_many = 0.0
     for row, x, y, z, recon in over_text(plain, corpus.tokens):
         best_recon, there = recon.clone(), counted(row)
@@ -615,16 +636,21 @@ def test_shrinkage(case):
                 before.append(z[position])
                 after.append(best)
         targets.append(y[there])
-        errors["mse_raw"] += (y - recon)[there].square().sum()
-        errors["mse_refined"] += (y - best_recon)[there].square().sum()
+        scales = torch.stack([plain.scale(each) for each in x])[:, None]
+        trained += [plain.trained(y[position], x[position]) for position in there.nonzero()[:, 0].tolist()]
+        for name, reconstruction in (("raw", recon), ("refined", best_recon)):
+            errors[f"mse_{name}_activation"] += (y - reconstruction)[there].square().sum()
+            errors[f"mse_{name}"] += ((y - reconstruction) / scales)[there].square().sum()
         norm += recon[there].square().sum()
         overlap += (recon * y)[there].sum()
         lost += plain.loss(row, best_recon, there)
     y, raw, best = torch.cat(targets), torch.stack(before), torch.stack(after)
-    spread = (y - y.mean(0)).square().sum()
-    change = (best.abs() - raw.abs())[raw != 0]
-    expected = {name: error / spread for name, error in errors.items()} | {
-        "ratio": best.abs().sum() / raw.abs().sum(),
+    lengths = plain.lengths(x[-1])
+    change = ((best.abs() - raw.abs()) * lengths)[raw != 0]
+    spreads = {name: (each - each.mean(0)).square().sum() for name, each in (("_activation", y), ("", torch.stack(trained)))}
+    expected = {name: error / spreads["_activation" if "activation" in name else ""] for name, error in errors.items()} | {
+        "ratio": (best.abs() * lengths).sum() / (raw.abs() * lengths).sum(),
+        "ratio_mean": (best / raw)[raw != 0].mean(),
         "gamma": norm / overlap,
         "change_mean": change.mean(),
         "change_sd": change.std(correction=0),
@@ -847,10 +873,11 @@ def test_explanation_reconstruction(case, monkeypatch):
 
     by_token, everywhere = {}, []
     for row in text.tokens:
-        for token, y in zip(row.tolist(), plain.y(row), strict=True):
+        for token, x, y in zip(row.tolist(), plain.x(row), plain.y(row), strict=True):
             if token != BOS:
-                by_token.setdefault(token, []).append(y)
-                everywhere.append(y)
+                own = (y - plain.of_nothing(x)) / plain.scale(x)  # without what decoding adds to each token by itself
+                by_token.setdefault(token, []).append(own)
+                everywhere.append(own)
     mean = torch.stack(everywhere).mean(0)
     means = {token: torch.stack(of_token).mean(0) for token, of_token in by_token.items()}
     losses, errors, targets = {}, 0.0, []
@@ -860,9 +887,11 @@ def test_explanation_reconstruction(case, monkeypatch):
             "explanation": recon,
             "reconstruction": recon,
             "explained_latents": recon,
-            "bias": torch.stack([plain.decode(torch.zeros(D_SAE).double(), each) for each in x]),
-            "mean": mean.expand_as(y),
-            "unigram": torch.stack([means.get(token, mean) for token in row.tolist()]),
+            "bias": torch.stack([plain.of_nothing(each) for each in x]),
+            "mean": torch.stack([plain.scale(each) * mean + plain.of_nothing(each) for each in x]),
+            "unigram": torch.stack(
+                [plain.scale(each) * means.get(token, mean) + plain.of_nothing(each) for token, each in zip(row.tolist(), x, strict=True)]
+            ),
         }
         for name, values in placed.items():
             losses[name] = losses.get(name, 0.0) + plain.loss(row, values, there)

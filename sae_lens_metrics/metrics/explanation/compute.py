@@ -56,7 +56,8 @@ def explanation(context: MetricContext) -> MetricResult:
         reason = f"it needs explanations of all {subject.d_sae} latents, n2g.latents asks for {asked} only"
         return MetricResult({"ce_explanation": Estimate.absent(reason, of="sequences")})
     (text, scoring), explanations = context.once(texts_of), context.once(explanations_of)
-    more, note = more_text(context, config.explanation.baseline_tokens)
+    asked = config.explanation.baseline_tokens
+    more, note = more_text(context, 2 * context.corpus.tokens.numel() if asked is None else asked)
     simulation, sums, good = Simulation(explanations, subject), SequenceSums(scoring), _explained_well(context)
     for number, part in enumerate(parts_that_fit(scoring, subject.d_out, config.memory_gb * 2**30 * _SHARE)):
         means = TokenMeans(subject, part)

@@ -17,15 +17,15 @@ class ExplanationConfig:
 
     min_f1: float = 0.5
     """Latents whose explanation has at least this F1 count as explained, for the loss with those alone."""
-    baseline_tokens: int = 131_072
-    """Tokens of further text that the mean activations given one and two tokens are learned from, besides the half of the text that
-    explanations are built from. None of it is of a document on which losses are measured. More make these baselines stronger, and the model
-    runs up to the hook on each; 0 for none."""
+    baseline_tokens: int | None = None
+    """Tokens of further text, by default twice as many as the corpus has, that mean activations given one and two tokens are learned from,
+    besides the half of the text that explanations are built from. None of it is of a document on which losses are measured. More make
+    these baselines stronger, and the model runs up to the hook on each; 0 for none."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_f1 <= 1:
             raise ConfigError(f"explanation.min_f1 is {self.min_f1}, expected 0 to 1")
-        if self.baseline_tokens < 0:
+        if self.baseline_tokens is not None and self.baseline_tokens < 0:
             raise ConfigError(f"explanation.baseline_tokens is {self.baseline_tokens}, expected at least 0")
 
 
@@ -108,7 +108,8 @@ def _numbers() -> Iterator[tuple[str, Number]]:
 
 def _cost(settings: ExplanationConfig, scale: Scale, others: Mapping[str, Any]) -> float:
     """Nine runs from the hook on, over half of the corpus, and one up to it over more text, where all latents are explained."""
-    return 9 / 4 / 2 + settings.baseline_tokens / scale.tokens / 4 if others["n2g"].latents is None else 0.0
+    more = 2 * scale.tokens if settings.baseline_tokens is None else settings.baseline_tokens
+    return 9 / 4 / 2 + more / scale.tokens / 4 if others["n2g"].latents is None else 0.0
 
 
 SPEC = MetricSpec(

@@ -49,7 +49,8 @@ def more_text(context: MetricContext, tokens: int) -> tuple[Corpus | None, str]:
 def sampled_text_of(context: MetricContext) -> Corpus:
     """The text that activations are sampled from: the first of ``texts_of``, and more where ``n2g.tokens`` asks for it; likewise."""
     text, _ = context.once(texts_of)
-    more, _ = more_text(context, max(0, context.config.n2g.tokens - text.tokens.numel()))
+    asked = context.config.n2g.tokens
+    more, _ = more_text(context, max(0, (context.corpus.tokens.numel() if asked is None else asked) - text.tokens.numel()))
     return text if more is None else text.followed_by(more)
 
 

@@ -17,9 +17,9 @@ class N2GConfig:
 
     latents: int | None = field(default=None, metadata=moves_sample(short="--latents"))
     """Explain a random sample of so many latents; all by default."""
-    tokens: int = field(default=131_072, metadata=moves_sample())
-    """Tokens to sample activations from: those of the first half of the corpus, and more of the same data set where it has them. Rare
-    latents need many: the fewer of their examples they have, the lower is their F1."""
+    tokens: int | None = field(default=None, metadata=moves_sample())
+    """Tokens to sample activations from, by default as many as the corpus has: its first half, and more of the same data set. Rare latents
+    need many: the fewer of their examples they have, the lower is their F1."""
     variant: Literal["released", "strict"] = "released"
     """"released" builds and matches as the authors' code does, "strict" mends its weaknesses."""
     examples: int = 16
@@ -53,7 +53,7 @@ class N2GConfig:
 def _cost(settings: N2GConfig, scale: Scale, others: Mapping[str, Any]) -> float:
     """Beside sampling, a latent takes some hundred positions up to the hook, more where n-grams are long, fewer where shared."""
     explaining = min(settings.latents or scale.d_sae, scale.d_sae) * 600
-    return (explaining + max(settings.tokens, scale.tokens / 2)) / 4 / scale.tokens
+    return (explaining + max(settings.tokens or scale.tokens, scale.tokens / 2)) / 4 / scale.tokens
 
 
 _SHARE = "share of latents"

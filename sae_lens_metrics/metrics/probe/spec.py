@@ -87,6 +87,7 @@ _LUCK = "the best of more latents is better by luck alone"
 
 def _numbers() -> Iterator[tuple[str, Number]]:
     yield from ((name, _own(name)) for name in _MEASURES)
+    yield "tasks_probed", Number("tasks that the means are over", "tasks", shown=False)
     yield "family_correlation", _FAMILY_CORRELATION
     for prefix, what in _CANDIDATES.items():
         fitted = prefix != "dense_"  # which separates whatever it is fitted on
@@ -176,7 +177,7 @@ SPEC = MetricSpec(
     count_units=_tasks,
     files=_files,
     version=2,
-    units=Units(of=("families", "tasks"), table="tasks", key="task", fingerprint="fingerprint", called="probe tasks"),
+    units=Units(of=("tasks", "families"), table="tasks", key="task", fingerprint="fingerprint", called="probe tasks"),
     # latents are read, nothing is decoded
     controls={"permuted_decoder": "unmoved", "frozen_decoder": "beaten", "random": "beaten"},
     figures=(

@@ -61,7 +61,9 @@ def _estimates(rows: list[Row]) -> dict[str, Estimate]:
     columns = {key: _column(rows, key) for key in _COLUMNS}
     columns |= {key: columns[first] - columns[second] for key, (first, second) in _DIFFERENCES.items()}
     units = SampledTasks([str(row["family"]) for row in rows])
-    return {key: units.mean(values) for key, values in columns.items()} | {"family_correlation": units.correlation(columns["loss"])}
+    count = Estimate(float(len(rows)), None, len(rows), "tasks", "an exact count")
+    means = {key: units.mean(values) for key, values in columns.items()}
+    return means | {"tasks_probed": count, "family_correlation": units.correlation(columns["loss"])}
 
 
 def _families(rows: list[Row]) -> list[Row]:

@@ -39,7 +39,8 @@ def loggable(
 
     Scalars with their standard errors and numbers of units (``Report.flat``), main numbers of controls
     (``metric/control_random_name``), tables, histograms, highlighted examples (``metric/examples``) and the figures
-    (``metric/figure_name``). Keys are ``metric/name``, so that W&B makes a section of panels for each metric. What must be known besides the numbers is in the section ``report``: ``report/warnings`` is how many warnings there are,
+    (``metric/figure_name``). Keys are ``metric/name``, so that W&B makes a section of panels for each metric. What must be known besides
+    the numbers is in the section ``report``: ``report/warnings`` is how many warnings there are,
     ``report/absent`` the share of numbers that are absent, ``report/warning_texts`` the warnings for a column of a table of runs, and
     ``report/remarks`` a table of them, of reasons why numbers are absent, and of the metrics' notes.
 

@@ -220,12 +220,13 @@ def plain_means(train, test, kept_pairs=None):
 
 
 def ratio(numerators, denominators, documents):
-    """Ratio of sums over sequences, and its standard error over documents (Cochran, section 6.3)."""
+    """Ratio of sums over sequences, and its standard error over documents, without bias where their ratios have one variance."""
     sums = pd.DataFrame({"a": numerators.double(), "b": denominators.double()}).groupby(documents.numpy()).sum()
     value = sums["a"].sum() / sums["b"].sum()
-    residual = sums["a"] - value * sums["b"]
-    n = len(sums)
-    return value, math.sqrt(n / (n - 1) * (residual**2).sum()) / abs(sums["b"].sum())
+    shares = sums["b"] / sums["b"].sum()
+    deviations = np.eye(len(sums)) - shares.to_numpy()  # of each document from the ratio, in terms of all documents' own ratios
+    squares = ((sums["a"] / sums["b"] - value) * shares) ** 2
+    return value, math.sqrt((squares / (deviations**2).sum(1)).sum())
 
 
 @pytest.mark.parametrize(
