@@ -56,7 +56,7 @@ def _with_address(row: Row, neuronpedia_id: str | None) -> Row:
 
 def _estimates(rows: list[Row]) -> dict[str, Estimate]:
     if not rows:
-        keys = [*_COLUMNS, *_DIFFERENCES, "family_correlation"]
+        keys = [*_COLUMNS, *_DIFFERENCES, "tasks_probed", "family_correlation"]
         return {key: Estimate.absent("no probe task could be used", of="families") for key in keys}
     columns = {key: _column(rows, key) for key in _COLUMNS}
     columns |= {key: columns[first] - columns[second] for key, (first, second) in _DIFFERENCES.items()}

@@ -93,7 +93,7 @@ def test_the_mean_over_tasks_and_families_and_its_error(model):
     pairs = {name: number.difference_of for name, number in SPEC.numbers.items() if number.difference_of is not None}
     assert len(pairs) == 5
     for key, estimate in result.estimates.items():
-        if key == "family_correlation":
+        if key in ("family_correlation", "tasks_probed"):
             continue
         first, second = pairs.get(key, (key, None))
         values = torch.tensor([row[first] - (row[second] if second else 0) for row in rows], dtype=torch.float64)
@@ -104,6 +104,7 @@ def test_the_mean_over_tasks_and_families_and_its_error(model):
         expected = (shares.square() * (means - values.mean()).square() / variances).sum().sqrt()
         assert estimate.stderr == pytest.approx(float(expected), rel=1e-4)
         assert estimate.degrees_of_freedom == 1  # the least
+    assert result.estimates["tasks_probed"].value == 3
     (one, two) = result.tables["families"]
     assert (one["family"], one["tasks"], one["loss"], one["loss_stderr"]) == ("format", 1, rows[0]["loss"], None)
     assert (two["family"], two["tasks"]) == ("code", 2)

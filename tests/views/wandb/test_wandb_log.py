@@ -153,7 +153,7 @@ def test_a_report_says_how_many_tasks_were_asked_for_and_of_which_weights_the_mo
 
 def test_followed_numbers_have_their_numbers_of_units_and_the_summary_forgets_old_warnings(report):
     entries = loggable(report, "topk/", brief=True)
-    assert {"topk/probe/loss_n", "topk/n2g/f1_n", "topk/report/remarks"} <= set(entries)
+    assert {"topk/probe/held_out_loss_n", "topk/n2g/f1_n", "topk/report/remarks"} <= set(entries)
     assert "topk/probe/channels_loss_n" not in entries
     assert (entries["topk/report/warnings"], entries["topk/report/warning_texts"]) == (len(report.warnings), " | ".join(report.warnings))
     assert loggable(replace(report, warnings=[]), brief=True)["report/warning_texts"] == ""
