@@ -93,8 +93,10 @@ def test_at_any_moment(name, signum, after, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [0.0, 1.0, 3.0, 5.0, 8.0])
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("signum", "after"),
+    [(signal.SIGINT, 0.0), (signal.SIGINT, 3.0), (signal.SIGINT, 8.0), (signal.SIGTERM, 1.0), (signal.SIGTERM, 5.0)],
+)
 def test_while_it_trains(signum, after, folder, tmp_path):
     """SAELens, which turns signals into an exception of its own then, saves a checkpoint first."""
     result = stopped(["demo", "--quick", "--train", "--output", str(tmp_path / "demo")], signum, after, folder, said="Training L1")

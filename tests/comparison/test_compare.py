@@ -114,14 +114,14 @@ def simulated(rng, *, paired, shift=None, longest=40):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("paired", "longest", "too_many"), [(True, 40, 0), (False, 40, 0), (True, 120, 0.01), (False, 120, 0.01)])
-def test_the_rate_of_false_differences_is_the_level(paired, longest, too_many):
-    """Within binomial error; where documents differ in length, 20 of them are few, and the rate may be a little higher."""
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_rate_of_false_differences_is_the_level(paired):
+    """Within binomial error, although documents are few and differ in length."""
     rng = np.random.default_rng(0)
-    runs = [simulated(rng, paired=paired, longest=longest) for _ in range(PAIRS)]
+    runs = [simulated(rng, paired=paired, longest=120) for _ in range(PAIRS)]
     wrong = np.mean([any(verdict != "no difference beyond noise" for verdict in verdicts) for verdicts in runs])
     error = 3 * (ALPHA * (1 - ALPHA) / PAIRS) ** 0.5
-    assert ALPHA - error < wrong < ALPHA + error + too_many
+    assert ALPHA - error < wrong < ALPHA + error
 
 
 @pytest.mark.slow

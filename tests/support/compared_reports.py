@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sae_lens_metrics import Estimate, MetricsConfig, Report
-from sae_lens_metrics.functional.statistics import ratio_influence, ratio_with_error
+from sae_lens_metrics.functional.statistics import degrees_of_freedom, ratio_influence, ratio_with_error
 from sae_lens_metrics.results import MetricResult
 
 
@@ -13,7 +13,7 @@ def estimate(sums, counts=None, of="documents"):
     a = torch.as_tensor(np.asarray(sums), dtype=torch.float64)
     b = torch.ones_like(a) if counts is None else torch.as_tensor(np.asarray(counts), dtype=torch.float64)
     value, stderr = ratio_with_error(a, b)
-    return Estimate(value, stderr, int((b != 0).sum()), of, influence=ratio_influence(a, b).tolist())
+    return Estimate(value, stderr, int((b != 0).sum()), of, influence=ratio_influence(a, b).tolist(), df=degrees_of_freedom(b))
 
 
 def report(metrics=None, *, text="abc", documents=30, settings=None, **sanity):

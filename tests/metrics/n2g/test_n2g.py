@@ -117,7 +117,7 @@ def test_recall_of_a_latent_with_many_reasons_is_the_chance_of_having_seen_them(
     result, rows = measured(subject, tokens, max_length=3)
     recall, expected = result.estimates["recall"], 1 - (1 - 1 / n) ** 16
     assert len(rows) == recall.n == 100
-    assert recall.stderr < 0.02
+    assert recall.stderr < 0.025
     assert abs(recall.value - expected) < 4 * recall.stderr
     # the other recall is over all of the text: the share of reasons that were seen
     on_text = result.estimates["recall_text"]
