@@ -56,9 +56,10 @@ def dataset(documents):
 @pytest.fixture(scope="session")
 def tokens(model, dataset):
     """Real text, [64 sequences, 64 tokens], each beginning with BOS."""
-    from sae_lens_metrics.text.tokenization import Tokenization, draw_sequences, token_store
+    from sae_lens_metrics.text.tokenization import Tokenization, choose_sequences, read_sequences, token_store
 
-    return draw_sequences(token_store(dataset, model, Tokenization(64, True, False, "bos")), 64, seed=0).tokens
+    store = token_store(dataset, model, Tokenization(64, True, False, "bos"))
+    return choose_sequences(read_sequences(store, 64), 64, seed=0).tokens
 
 
 @pytest.fixture(scope="session")

@@ -42,8 +42,9 @@ def run_compare(arguments: Sequence[str], console: Console | None = None) -> Non
     """
     options = _parser().read(arguments)
 
-    from sae_lens_metrics.comparison.comparison import compare_reports, save_as  # not for --help: SciPy
+    from sae_lens_metrics.comparison.comparison import compare_reports  # not for --help: SciPy
     from sae_lens_metrics.comparison.result_files import read_reports, result_files
+    from sae_lens_metrics.comparison.saving import save_as
     from sae_lens_metrics.views.comparison_table import print_comparison
 
     if options.output is not None:

@@ -1,21 +1,20 @@
 """How noisy are numbers from seed to seed, and what can they tell apart?"""
 
-import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sae_lens_metrics.comparison.comparison import save_as
 from sae_lens_metrics.comparison.noise import ErrorRatio, Noise, by_number, noise_of
 from sae_lens_metrics.comparison.resolution import Need, check_wanted, need_of, sampled_settings
 from sae_lens_metrics.comparison.result_files import read_reports
+from sae_lens_metrics.comparison.saving import write_table
 from sae_lens_metrics.comparison.separation import Pair, PairedDifferences, Separation, separation_of
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.metrics.spec import MetricSpec
-from sae_lens_metrics.results import Estimate, Report, write_atomically
+from sae_lens_metrics.results import Estimate, Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,9 +74,7 @@ class Audit:
             ConfigError: If the name ends in neither.
             OSError: If the folder cannot be written.
         """
-        if save_as(path) == ".csv":
-            return write_atomically(path, self.to_frame().to_csv(index=False))
-        return write_atomically(path, json.dumps(self.to_dict(), indent=1, allow_nan=False))
+        return write_table(path, self)
 
 
 def audit_reports(reports: Mapping[int, Mapping[str, Report]], **about: Any) -> Audit:

@@ -1,6 +1,5 @@
 """Which numbers of two SAEs differ by more than noise?"""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -10,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sae_lens_metrics.comparison.comparability import Common
 from sae_lens_metrics.comparison.judgement import Judgement, in_words, judgement
+from sae_lens_metrics.comparison.saving import write_table
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.functional.significance import holm, student_p, welch_degrees_of_freedom
 from sae_lens_metrics.metrics.registry import spec_of_result
-from sae_lens_metrics.results import Estimate, Report, write_atomically
+from sae_lens_metrics.results import Estimate, Report
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CAVEAT", "Comparison", "Difference", "Verdict", "compare_reports", "save_as"]
+__all__ = ["CAVEAT", "Comparison", "Difference", "Verdict", "compare_reports"]
 
 Verdict = Literal["higher", "lower", "no difference beyond noise", "not tested"]
 
@@ -144,9 +144,7 @@ class Comparison:
             ConfigError: If the name ends in neither.
             OSError: If the folder cannot be written.
         """
-        if save_as(path) == ".csv":
-            return write_atomically(path, self.to_frame().to_csv(index=False))
-        return write_atomically(path, json.dumps(self.to_dict(), indent=1, allow_nan=False))
+        return write_table(path, self)
 
 
 def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Comparison:
@@ -187,18 +185,6 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
         differences += found
         notes += remarks if len(others) == 1 else [f"{name}: {remark}" for remark in remarks]
     return Comparison(list(reports), _judged(differences, alpha), alpha, notes)
-
-
-def save_as(path: str | Path) -> str:
-    """How ``Comparison.save`` writes to a path, ``".json"`` or ``".csv"``.
-
-    Raises:
-        ConfigError: If the name ends in neither.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".json", ".csv"):
-        raise ConfigError(f"a comparison is written as .json or .csv, which {str(path)!r} does not end in: give another name")
-    return suffix
 
 
 # --- one pair of reports -----------------------------------------------------------------------------------------------------

@@ -154,7 +154,11 @@ class Corpus:
         return Corpus(drawn.tokens, self.source, documents=drawn.documents)
 
     def followed_by(self, other: "Corpus") -> "Corpus":
-        """This corpus and more of the same source, in one."""
+        """This corpus and more of the same source, in one.
+
+        Raises:
+            CorpusError: If the documents of either are not known.
+        """
         if self.documents is None or other.documents is None:
             raise CorpusError("corpora can be joined where the documents of both are known")
         tokens, documents = torch.cat([self.tokens, other.tokens]), torch.cat([self.documents, other.documents])

@@ -14,7 +14,7 @@ from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.integrations.progress import progress
 from sae_lens_metrics.subject.subject import Subject
 
-__all__ = ["Sequences", "Tokenization", "choose_sequences", "draw_sequences", "read_sequences", "shortfall", "token_store"]
+__all__ = ["Sequences", "Tokenization", "choose_sequences", "read_sequences", "shortfall", "token_store"]
 
 _POOL, _SMALL_POOL = 8, 4_000_000
 """How many times as many sequences as wanted are read at most, or tokens, whichever is more, to draw from as many documents as possible."""
@@ -107,25 +107,10 @@ def token_store(rows: "Dataset | IterableDataset", model: Any, tokenization: Tok
         raise CorpusError(f"the data set cannot be read as text: {error}") from error
 
 
-def draw_sequences(store: ActivationsStore, n: int, *, seed: int) -> Sequences:
-    """Draws n sequences from as many documents as possible: first one of each document, then a second of each, and so on.
-
-    Neighbouring sequences are about the same things, so that n of them tell much less than n of different documents. The store is read
-    until there are n documents, or enough to choose from, or its data set ends.
-
-    Args:
-        store: A store that stands at the beginning of its data set.
-        n: How many; fewer come back where the data set holds fewer.
-        seed: Chooses the sequences of a document.
-
-    Raises:
-        CorpusError: If the data set does not hold a single sequence, or a row of it is not text.
-    """
-    return choose_sequences(read_sequences(store, n), n, seed=seed)
-
-
 def choose_sequences(pool: Sequences, n: int, *, seed: int) -> Sequences:
-    """Chooses n sequences of as many documents as possible, and leaves them in their order.
+    """Chooses n sequences of as many documents as possible, and leaves them in their order: one of each document, then a second of each.
+
+    Neighbouring sequences are about the same things, so that n of them tell much less than n of different documents.
 
     Args:
         pool: What there is to choose from.

@@ -17,7 +17,7 @@ from sae_lens_metrics.demo.shipped import load_tiny_lm
 from sae_lens_metrics.functional.matching import Matcher
 from sae_lens_metrics.functional.ngrams import NGram, Patterns
 from sae_lens_metrics.text.standard_library import standard_library_documents
-from sae_lens_metrics.text.tokenization import Tokenization, draw_sequences, token_store
+from sae_lens_metrics.text.tokenization import Tokenization, choose_sequences, read_sequences, token_store
 
 CONTEXT, SEQUENCES = 128, 512  # as many tokens to match on, and as many others to cut patterns from
 LATENTS = (1024, 32768)
@@ -33,7 +33,7 @@ def real_text():
     model = load_tiny_lm()
     rows = Dataset.from_dict({"text": list(islice(standard_library_documents("train"), 600))})
     store = token_store(rows, model, Tokenization(CONTEXT, True, False, "bos"))
-    return draw_sequences(store, 2 * SEQUENCES, seed=0).tokens, model.tokenizer.bos_token_id
+    return choose_sequences(read_sequences(store, 2 * SEQUENCES), 2 * SEQUENCES, seed=0).tokens, model.tokenizer.bos_token_id
 
 
 class Cutter:

@@ -12,7 +12,7 @@ from sae_lens_metrics import Corpus, Subject
 from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.text import reserve
 from sae_lens_metrics.text.reserve import _touches
-from sae_lens_metrics.text.tokenization import Tokenization, draw_sequences, token_store
+from sae_lens_metrics.text.tokenization import Tokenization, choose_sequences, read_sequences, token_store
 
 LENGTHS = {"long": [60, 150, 45, 90], "short": [1, 2, 3], "mixed": [1, 200, 2, 30, 3, 70]}
 """How often rows say which they are; a sequence of 64 tokens holds less than ten of that."""
@@ -54,7 +54,8 @@ def test_no_document_of_the_measured_text_is_in_it_and_the_corpus_is_what_it_was
     assert torch.equal(corpus.tokens, before)
     assert corpus.describe() == described
     shuffled = rows.shuffle(seed=3, buffer_size=1_000) if streamed else rows.shuffle(seed=3)
-    plain = draw_sequences(token_store(shuffled, model, Tokenization.of_subject(subject)), 10, seed=3)
+    store = token_store(shuffled, model, Tokenization.of_subject(subject))
+    plain = choose_sequences(read_sequences(store, 10), 10, seed=3)
     assert torch.equal(corpus.tokens, plain.tokens)
 
 

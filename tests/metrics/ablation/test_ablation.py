@@ -15,8 +15,9 @@ from sae_lens_metrics.demo.shipped import load_tiny_lm
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT, effect_sparsity
 from sae_lens_metrics.loading.models import ModelSpec, load_spec
-from sae_lens_metrics.metrics.ablation.compute import SequenceGroup, ablation, positions_to_ablate
+from sae_lens_metrics.metrics.ablation.compute import ablation, positions_to_ablate
 from sae_lens_metrics.metrics.ablation.effects import Effects, joined
+from sae_lens_metrics.metrics.ablation.sequence_groups import SequenceGroup
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 
 T = 8
