@@ -14,6 +14,8 @@ __all__ = ["Stopped", "program"]
 
 _PATIENCE = 1.5
 """Seconds from a signal to the end, whatever other packages or a long tensor operation are doing."""
+_MOMENT = 0.01
+"""Seconds in which Python leaves what lost a signal's exception."""
 _LINE = "sae-lens-metrics: interrupted"
 
 
@@ -34,6 +36,7 @@ def program() -> NoReturn:
     if hasattr(signal, "SIGTERM") and threading.current_thread() is threading.main_thread():
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, _stop)
+        sys.unraisablehook = _once_more
         _watch()
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # other packages' bars, which fill a log with carriage returns; ours are lines there
@@ -48,6 +51,17 @@ def program() -> NoReturn:
 
 def _stop(signum: int, frame: FrameType | None) -> NoReturn:
     raise Stopped(signum)
+
+
+def _once_more(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Sends a signal again whose exception Python would print and forget, such as in an object's `__del__`."""
+    if isinstance(unraisable.exc_value, Stopped):
+        # from another thread, as it would be lost again within this hook
+        again = threading.Timer(_MOMENT, signal.raise_signal, (unraisable.exc_value.signum,))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _interrupted(signum: int) -> int:

@@ -105,25 +105,39 @@ def test_while_it_trains(signum, after, folder, tmp_path):
     assert not (tmp_path / "demo" / "TopK").exists()  # it does not go on to the next one
 
 
-def test_where_the_exception_is_lost(tmp_path):
-    """Such as in a callback, whose exceptions Python prints and forgets; or where a tensor operation takes long."""
-    program = """
-import sys, time, threading
-sys.argv = ["sae-lens-metrics", "schema"]
-import sae_lens_metrics.cli.schema as command
-def run(arguments):
-    print("running", flush=True)
+CAUGHT = """
     for _ in range(100):
         try:
             time.sleep(0.1)
         except KeyboardInterrupt:
             pass
+"""
+DELETED = """
+    class Slow:
+        def __del__(self):
+            time.sleep(0.5)
+    while True:
+        Slow()
+"""
+
+
+@pytest.mark.parametrize("body", [CAUGHT, DELETED], ids=["caught", "deleted"])
+def test_where_the_exception_is_lost(body):
+    """Such as in a callback or where an object ends, whose exceptions Python prints and forgets; or where a tensor operation takes long."""
+    program = f"""
+import sys, time
+sys.argv = ["sae-lens-metrics", "schema"]
+import sae_lens_metrics.cli.schema as command
+def run(arguments):
+    print("running", flush=True)
+{body}
 command.run_schema = run
 from sae_lens_metrics.cli.program import program
 program()
 """
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()
+    time.sleep(0.1)
     begun = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=30)
