@@ -35,12 +35,12 @@ def evaluation_config(options: DemoOptions) -> MetricsConfig:
     Args:
         options: The demo's options.
     """
-    tokens, examples, sequences = (2_048, 40, 8) if options.quick else (12_288, 100, 48)
+    tokens, examples, sequences = (2_048, 40, 16) if options.quick else (12_288, 100, 96)
     return MetricsConfig(
         tokens=tokens,
         probe=ProbeConfig(tasks=[options.tasks], examples=examples),
         n2g=N2GConfig(max_length=8, latents=16 if options.quick else None),
-        ablation=AblationConfig(sequences=sequences, baselines=8),
+        ablation=AblationConfig(sequences=sequences),
         shrinkage=ShrinkageConfig(tokens=tokens),
     )
 

@@ -103,11 +103,11 @@ class Corpus:
     def head(self, tokens: int) -> "Corpus":
         """The first sequences, at least two, with about so many tokens."""
         n = max(2, tokens // self.tokens.shape[1])
-        return self if n >= len(self) else self._some(torch.arange(n))
+        return self if n >= len(self) else self.some(torch.arange(n))
 
     def spread(self, sequences: int) -> "Corpus":
         """So many sequences at equal distances, or all where there are fewer."""
-        return self._some(torch.linspace(0, len(self) - 1, min(sequences, len(self)), dtype=torch.float64).round().long())
+        return self.some(torch.linspace(0, len(self) - 1, min(sequences, len(self)), dtype=torch.float64).round().long())
 
     def halves(self) -> "tuple[Corpus, Corpus]":
         """The first documents and the last ones; where those are too few, the first sequences and the last.
@@ -130,7 +130,7 @@ class Corpus:
         if min(int(first.sum()), int(second.sum())) < 2:
             second = torch.arange(len(self)) >= len(self) // 2
             first = ~second
-        return self._some(first.nonzero()[:, 0]), self._some(second.nonzero()[:, 0])
+        return self.some(first.nonzero()[:, 0]), self.some(second.nonzero()[:, 0])
 
     def more(self, tokens: int, subject: Subject, *, apart_from: "Corpus") -> "Corpus":
         """More text of the same source, of which no sequence is in this corpus; what the corpus itself holds stays the same.
@@ -189,10 +189,14 @@ class Corpus:
         whole = torch.arange(len(self)) if self.documents is None else self.documents
         return Corpus(tokens, self.source, self.warnings, whole.repeat_interleave(pieces), self.unit, self.reserve)
 
-    def _some(self, sequences: Int[Tensor, "n"]) -> "Corpus":
-        """Some of the sequences, by their indices, at least two."""
-        documents = None if self.documents is None else self.documents[sequences]
-        return Corpus(self.tokens[sequences], self.source, self.warnings, documents, self.unit, self.reserve)
+    def some(self, sequences: Int[Tensor, "n"]) -> "Corpus":
+        """Some of the sequences, by their indices, at least two; what comes twice stays one sampling unit."""
+        documents = self.documents
+        if documents is None and len(sequences.unique()) < len(sequences):
+            documents = torch.arange(len(self))
+        return Corpus(
+            self.tokens[sequences], self.source, self.warnings, None if documents is None else documents[sequences], self.unit, self.reserve
+        )
 
     @property
     def units(self) -> Int[Tensor, "sequences"]:

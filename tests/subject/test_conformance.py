@@ -40,7 +40,7 @@ from sae_lens_metrics.errors import SubjectError, UnsupportedSAEError
 from sae_lens_metrics.functional.ngram_building import build_explanation
 from sae_lens_metrics.functional.ngrams import ABSENT
 from sae_lens_metrics.functional.splitting import fit_half
-from sae_lens_metrics.metrics.ablation.compute import positions_to_ablate
+from sae_lens_metrics.metrics.ablation.compute import places_to_ablate
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 from sae_lens_metrics.metrics.explanation.simulation import Latents, Simulation, decode_sparse
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
@@ -679,7 +679,7 @@ def test_ablation(case, reference):
     options = AblationConfig(tokens=T, sequences=4, positions=2, latents=None, baselines=2, reference=reference)
     config = MetricsConfig(batch_size=3, memory_gb=0.5, ablation=options)
     result = get_metric("ablation")(context_of("ablation", case_built.subject, corpus, config, 7))
-    columns = positions_to_ablate(case_built.subject, corpus, options, generator()).tolist()
+    columns = places_to_ablate(case_built.subject, corpus, options, generator())[1].tolist()
     assert max(columns) > 0
     means, by_latent = [], {}
     for (row, x, y, z, recon), column in zip(over_text(plain, corpus.tokens), columns, strict=True):

@@ -19,7 +19,7 @@ from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import check_vocabulary
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["ablation", "positions_to_ablate"]
+__all__ = ["ablation", "places_to_ablate"]
 
 
 def ablation(context: MetricContext) -> MetricResult:
@@ -56,9 +56,7 @@ def ablation(context: MetricContext) -> MetricResult:
         ConfigError: If no position that counts has T tokens left in the context.
     """
     subject, corpus, config, generator = context.subject, context.corpus, context.config, context.generator
-    part = corpus.spread(config.ablation.sequences)
-    check_vocabulary(part.tokens, subject)
-    columns = positions_to_ablate(subject, part, config.ablation, generator)
+    part, columns = places_to_ablate(subject, corpus, config.ablation, generator)
     # a seed for each sequence, so that what is drawn for one depends neither on the SAE's latents in another nor on the batch size
     seeds = torch.randint(2**62, (len(part),), generator=generator).tolist()
     changes, memory, remarks = _precise(subject, config.memory_gb * 2**30)
@@ -86,31 +84,43 @@ def _precise(subject: Subject, memory: float) -> tuple[Changes, float, list[str]
     return wide, memory if wide is own else memory / 2, []
 
 
-def positions_to_ablate(subject: Subject, corpus: Corpus, config: AblationConfig, generator: torch.Generator) -> Int[Tensor, "sequences"]:
-    """The position to ablate in each sequence, -1 where it holds a special token: a few positions over the whole context, in turn.
+def places_to_ablate(
+    subject: Subject, corpus: Corpus, config: AblationConfig, generator: torch.Generator
+) -> tuple[Corpus, Int[Tensor, "places"]]:
+    """The sequences, and the position to ablate in each: a few positions over the whole context, which sequences take in turn.
+
+    Where the corpus has fewer sequences than are wanted, they come again, at positions that they have not been ablated at.
 
     Args:
         subject: Whose special tokens and positions count.
-        corpus: The sequences.
-        config: How many positions, and how many tokens must be left from each on.
+        corpus: The text.
+        config: How many sequences and positions, and how many tokens must be left from each on.
         generator: Draws the positions.
+
+    Returns:
+        The sequences, one for each place, and the positions, -1 where there is a special token.
 
     Raises:
         ConfigError: If no position that counts has so many tokens left.
+        SubjectError: If a token is not in the model's vocabulary.
     """
-    context = corpus.tokens.shape[1]
-    valid = subject.site.valid(corpus.tokens).cpu()
+    part = corpus.spread(config.sequences)
+    check_vocabulary(part.tokens, subject)
+    context = part.tokens.shape[1]
+    valid = subject.site.valid(part.tokens).cpu()
     possible = valid[:, : max(0, context - config.tokens + 1)].any(0).nonzero()[:, 0]
     if not len(possible):
         raise ConfigError(
             f"ablation.tokens is {config.tokens}: no position in sequences of {context} tokens has as many left, expected fewer"
         )
-    n = min(config.positions, len(possible), len(corpus))
+    n = min(config.positions, len(possible), config.sequences)
     # one at random from each of n equal parts of the context
     edges = torch.linspace(0, len(possible), n + 1).round().long()
     within = (torch.rand(n, generator=generator) * edges.diff()).long()
-    columns = possible[edges[:-1] + within][torch.arange(len(corpus)) % n]
-    return columns.where(valid[torch.arange(len(corpus)), columns], -1)
+    place = torch.arange(min(config.sequences, n * len(part)))
+    sequence, again = place % len(part), place // len(part)
+    columns = possible[edges[:-1] + within][(sequence + again) % n]
+    return part.some(sequence), columns.where(valid[sequence, columns], -1)
 
 
 def _groups(columns: Int[Tensor, "sequences"], size: int) -> Iterator[tuple[Int[Tensor, "n"], int]]:

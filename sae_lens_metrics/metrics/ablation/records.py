@@ -111,7 +111,7 @@ class Records:
             more = int((self._active > config.latents).sum())
             notes.append(f"at {more} positions more than {config.latents} latents were active: a random sample of them was ablated")
         if not bool(counted.all()):
-            notes.append(f"{int((~counted).sum())} sequences hold a special token at their position, and were left out")
+            notes.append(f"{int((~counted).sum())} positions hold a special token, and were left out")
         return notes
 
 

@@ -17,13 +17,14 @@ class AblationConfig:
 
     tokens: int = 16
     """Tokens over which effects are measured, from the ablated one on; the paper's T."""
-    sequences: int = field(default=256, metadata=moves_sample())
-    """Sequences of the corpus, each ablated at one position."""
+    sequences: int = field(default=512, metadata=moves_sample())
+    """Sequences of the corpus, each ablated at one position; where it has fewer, they are ablated at several.
+    They vary more than the latents within one, so more of them buy smaller errors than more `latents` do."""
     positions: int = field(default=16, metadata=moves_sample())
     """Different positions, spread over the context; sequences take them in turn, as runs at one position are shared."""
-    latents: int | None = field(default=32, metadata=moves_sample())
+    latents: int | None = field(default=16, metadata=moves_sample())
     """Active latents to ablate at a position: a random sample where there are more. None (in Python) for all of them."""
-    baselines: int = field(default=16, metadata=moves_sample())
+    baselines: int = field(default=8, metadata=moves_sample())
     """Channels to zero, and random directions to subtract, at a position."""
     reference: Literal["activation", "reconstruction"] = "activation"
     """What a latent is subtracted from: "activation" keeps the SAE's error term, "reconstruction" puts the SAE in place first."""
@@ -110,11 +111,12 @@ SPEC = MetricSpec(
     numbers=dict(_numbers()),
     settings=AblationConfig,
     presets={
-        "train": {"sequences": 32, "positions": 4, "latents": 8, "baselines": 4},
-        "paper": {"sequences": 4_096, "positions": 32},
+        "train": {"sequences": 64, "positions": 4, "latents": 4, "baselines": 2},
+        "paper": {"sequences": 8_192, "positions": 32},
     },
     cost=_cost,
     given=("model", "hook"),
+    version=2,
     controls={"permuted_decoder": "beaten", "frozen_decoder": "beaten", "random": "beaten"},
     figures=(
         NumbersFigure(

@@ -15,7 +15,7 @@ from sae_lens_metrics.demo.shipped import load_tiny_lm
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT, effect_sparsity
 from sae_lens_metrics.loading.models import ModelSpec, load_spec
-from sae_lens_metrics.metrics.ablation.compute import ablation, positions_to_ablate
+from sae_lens_metrics.metrics.ablation.compute import ablation, places_to_ablate
 from sae_lens_metrics.metrics.ablation.effects import Effects, joined
 from sae_lens_metrics.metrics.ablation.sequence_groups import SequenceGroup
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
@@ -36,8 +36,8 @@ def run(subject, corpus, config):
 
 def places(subject, corpus, config):
     """The sequences and positions that the metric chooses."""
-    part = corpus.spread(config.ablation.sequences)
-    return part, positions_to_ablate(subject, part, config.ablation, torch.Generator().manual_seed(3)).tolist()
+    part, columns = places_to_ablate(subject, corpus, config.ablation, torch.Generator().manual_seed(3))
+    return part, columns.tolist()
 
 
 def brute_force(subject, tokens, position, activation, change):
@@ -74,9 +74,14 @@ def precise():
     return load_tiny_lm().double()
 
 
-@pytest.mark.parametrize(("name", "reference"), [("L1", "activation"), ("TopK", "reconstruction")])
-def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus):
-    subject, config = Subject(precise, trained[name].dictionary.sae), settings(reference=reference)
+@pytest.mark.parametrize(("name", "reference", "there"), [("L1", "activation", 64), ("TopK", "reconstruction", 3)])
+def test_equals_full_runs_of_the_model(name, reference, there, trained, precise, tokens):
+    """Six sequences, or three twice, at different positions."""
+    subject, config, corpus = (
+        Subject(precise, trained[name].dictionary.sae),
+        settings(reference=reference),
+        Corpus.from_tokens(tokens[:there]),
+    )
     result = run(subject, corpus, config)
     part, columns = places(subject, corpus, config)
     means, weighted, weights, by_latent, strongest, carried, floors = [], 0.0, 0.0, {}, {}, {}, []
@@ -106,7 +111,8 @@ def test_equals_full_runs_of_the_model(name, reference, trained, precise, corpus
     floor = sum(floors) / len(floors)
     assert floor < 1e-3
     assert estimates["sparsity"].value == pytest.approx(float(mean.mean()), rel=floor)
-    assert estimates["sparsity"].stderr == pytest.approx(float(mean.std()) / 6**0.5, rel=10 * floor)
+    units = mean.view(-1, min(6, there)).mean(0)
+    assert estimates["sparsity"].stderr == pytest.approx(float(units.std()) / len(units) ** 0.5, rel=10 * floor)
     assert estimates["sparsity_weighted"].value == pytest.approx(weighted / weights, rel=floor)
     rows = result.tables["latents"]
     assert [row["latent"] for row in rows] == sorted(by_latent)
@@ -174,6 +180,17 @@ def test_few_sequences_are_ablated_all_over_the_context(trained, corpus):
     assert len(set(columns)) == 4
     assert min(columns) < 16
     assert max(columns) >= 40  # of 57
+
+
+def test_where_sequences_are_few_they_come_again_at_other_positions(trained, tokens):
+    """So that long sequences, of which a corpus has few, are not seen at one position each; what is in one stays one sampling unit."""
+    corpus, subject = Corpus.from_tokens(tokens[:4]), trained["TopK"]
+    part, columns = places(subject, corpus, settings(sequences=10, positions=3))
+    assert len(part) == len(columns) == 10
+    assert len({(tuple(row), column) for row, column in zip(part.tokens.tolist(), columns, strict=True)}) == 10
+    assert len(places(subject, corpus, settings(sequences=100, positions=3))[0]) == 12  # at every position already
+    estimate = run(subject, corpus, settings(sequences=12, positions=3)).estimates["sparsity"]
+    assert (estimate.n, estimate.of) == (4, "sequences")
 
 
 def test_errors_are_over_documents(trained, tokens):
@@ -278,7 +295,7 @@ def test_special_tokens_are_not_ablated(model, tokens, trained):
     corpus = Corpus.from_tokens(tokens)
     result = run(trained["TopK"], corpus, settings(sequences=64, latents=1, baselines=1))
     assert result.estimates["inactive"].n == 32
-    assert any("32 sequences hold a special token" in note for note in result.notes)
+    assert any("32 positions hold a special token" in note for note in result.notes)
 
 
 def test_hook_after_the_last_block(model, corpus):
