@@ -25,11 +25,13 @@ class PlantedStudy:
         evaluation: Sequences to evaluate on.
         tasks: Features to probe for, at most.
         seed: Of the language and its texts.
+        text: Of the texts to evaluate on and of what metrics sample, if not the same: no two of them have a text in common.
     """
 
-    def __init__(self, folder, *, training, evaluation, tasks, seed=0):
+    def __init__(self, folder, *, training, evaluation, tasks, seed=0, text=None):
         self.model = PlantedLanguage(seed)
-        self.training = self.world(draw_text(self.model, training, seed=seed + 1))
+        self._training = (training, seed + 1)
+        seed = seed if text is None else text
         self.corpus = Corpus.from_tokens(draw_text(self.model, evaluation, seed=seed + 2))
         text = draw_text(self.model, 2 * evaluation, seed=seed + 3)
         files = write_tasks(Path(folder), text, self.model.triggers.activations(text) > 0, tasks, seed)
@@ -40,6 +42,12 @@ class PlantedStudy:
             ablation=AblationConfig(sequences=min(128, evaluation), positions=8),
             shrinkage=ShrinkageConfig(tokens=4_096),
         )
+
+    @cached_property
+    def training(self):
+        """Activations to train on."""
+        sequences, seed = self._training
+        return self.world(draw_text(self.model, sequences, seed=seed))
 
     @cached_property
     def seen(self):
@@ -53,9 +61,15 @@ class PlantedStudy:
 
     def evaluate(self, sae):
         """What the metrics say of an SAE, and what is true of it."""
-        subject = Subject(self.model, sae, hook_name=HOOK, context_size=CONTEXT, prepend_bos=False)
-        report = evaluate(subject, self.corpus, self.config)
-        return {"numbers": report.flat(), "truth": truths(subject.dictionary, self.seen)}
+        return {"numbers": self.report(sae).flat(), "truth": truths(self.subject(sae).dictionary, self.seen)}
+
+    def report(self, sae):
+        """What the metrics say of an SAE."""
+        return evaluate(self.subject(sae), self.corpus, self.config)
+
+    def subject(self, sae):
+        """An SAE at the language's hook."""
+        return Subject(self.model, sae, hook_name=HOOK, context_size=CONTEXT, prepend_bos=False)
 
 
 def write_tasks(folder, tokens, fires, most, seed):
