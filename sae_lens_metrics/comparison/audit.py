@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sae_lens_metrics.comparison.noise import ErrorRatio, Noise, by_number, noise_of
+from sae_lens_metrics.comparison.noise import NOT_REDRAWN, ErrorRatio, Noise, are_redrawn, by_number, noise_of
 from sae_lens_metrics.comparison.resolution import Need, check_wanted, need_of, sampled_settings
 from sae_lens_metrics.comparison.result_files import read_reports
 from sae_lens_metrics.comparison.saving import write_table
@@ -65,7 +65,7 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """The audit as JSON types."""
-        return {"format": "sae-lens-metrics audit", "format_version": "1.0", "caveat": CAVEAT, **asdict(self)}
+        return {"format": "sae-lens-metrics audit", "format_version": "1.1", "caveat": CAVEAT, "not_redrawn": NOT_REDRAWN, **asdict(self)}
 
     def save(self, path: str | Path) -> Path:
         """Writes the audit: everything as .json, or the numbers as .csv.
@@ -161,7 +161,7 @@ class _Specs:
 def _noises(name: str, estimates: Sequence[Mapping[str, Estimate]], specs: _Specs) -> Iterator[Noise]:
     for number, found in by_number(estimates).items():
         spec, short = specs.of(number)
-        yield noise_of(number, name, found, headline=short == spec.headline)
+        yield noise_of(number, name, found, headline=short == spec.headline, redrawn=are_redrawn(spec, found[0].of))
 
 
 def _separations(numbers: Sequence[Noise], seeds: int, specs: _Specs) -> Iterator[Separation]:

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sae_lens_metrics.functional.reliability import error_ratio_interval, smallest_difference
+from sae_lens_metrics.metrics.spec import MetricSpec
 from sae_lens_metrics.results import Estimate
 
-__all__ = ["ErrorRatio", "Fit", "Noise", "by_number", "error_ratio", "noise_of"]
+__all__ = ["NOT_REDRAWN", "ErrorRatio", "Fit", "Noise", "are_redrawn", "by_number", "error_ratio", "noise_of"]
 
-Fit = Literal["fits", "too small", "too large"]
+Fit = Literal["fits", "too small", "too large", "not redrawn"]
+NOT_REDRAWN = (
+    "not redrawn: the error is about other units of a metric's own, such as other probe tasks, and seeds keep those; they move the texts "
+    "and splits within, so that s is the smaller of the two"
+)
+"""What the verdict means that says nothing about an error."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class ErrorRatio:
     high: float
     """Its upper limit."""
     verdict: Fit
-    """Whether the reported error can be what seeds move: it fits if 1 is inside the interval."""
+    """Whether the reported error can be what seeds move: it fits if 1 is inside the interval. See ``NOT_REDRAWN`` for what cannot be said."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,17 @@ class Noise:
     """Why something is absent."""
 
 
-def noise_of(number: str, name: str, estimates: Sequence[Estimate], *, headline: bool) -> Noise:
+def are_redrawn(spec: MetricSpec, of: str) -> bool:
+    """Whether each seed draws the units anew that an error is over: a text's are, a metric's own, such as probe tasks, are not.
+
+    Args:
+        spec: The metric.
+        of: What the units are called.
+    """
+    return spec.units is None or of not in spec.units.of
+
+
+def noise_of(number: str, name: str, estimates: Sequence[Estimate], *, headline: bool, redrawn: bool = True) -> Noise:
     """The noise of one number of one SAE.
 
     Args:
@@ -65,6 +81,7 @@ def noise_of(number: str, name: str, estimates: Sequence[Estimate], *, headline:
         name: The SAE.
         estimates: The number with each seed.
         headline: Whether it is its metric's main number.
+        redrawn: Whether seeds move what its errors are over.
     """
     values = [each.value for each in estimates if each.value is not None]
     missing = next((each.reason for each in estimates if each.value is None), None)
@@ -83,19 +100,20 @@ def noise_of(number: str, name: str, estimates: Sequence[Estimate], *, headline:
         s / abs(mean) if mean else None,
         smallest_difference(1, df) * s,
         smallest_difference(3, 4) * s,
-        error_ratio(s, reported, df),
+        error_ratio(s, reported, df, redrawn=redrawn),
         headline,
         missing or _without_error(estimates, reported),
     )
 
 
-def error_ratio(s: float, reported: Sequence[float], df: int) -> ErrorRatio | None:
+def error_ratio(s: float, reported: Sequence[float], df: int, *, redrawn: bool) -> ErrorRatio | None:
     """Standard deviation over seeds beside reported standard errors.
 
     Args:
         s: The standard deviation.
         reported: Standard errors, of each seed that has one.
         df: Degrees of freedom of s.
+        redrawn: Whether seeds move what the errors are over.
 
     Returns:
         The ratio, or ``None`` where nothing, or nothing but 0, was reported.
@@ -104,7 +122,8 @@ def error_ratio(s: float, reported: Sequence[float], df: int) -> ErrorRatio | No
     if not error:
         return None
     low, high = error_ratio_interval(s / error, df)
-    return ErrorRatio(error, s / error, low, high, "too small" if low > 1 else "too large" if high < 1 else "fits")
+    verdict: Fit = "not redrawn" if not redrawn else "too small" if low > 1 else "too large" if high < 1 else "fits"
+    return ErrorRatio(error, s / error, low, high, verdict)
 
 
 def _without_error(estimates: Sequence[Estimate], reported: Sequence[float]) -> str | None:

@@ -9,7 +9,7 @@ import torch
 
 from sae_lens_metrics.comparison.comparison import Difference, compare_reports
 from sae_lens_metrics.comparison.judgement import worth
-from sae_lens_metrics.comparison.noise import ErrorRatio, Noise, error_ratio
+from sae_lens_metrics.comparison.noise import ErrorRatio, Noise, are_redrawn, error_ratio
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.functional.reliability import (
     mean_rank_agreement,
@@ -19,6 +19,7 @@ from sae_lens_metrics.functional.reliability import (
     smallest_difference,
     times_as_many,
 )
+from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.metrics.spec import Number
 from sae_lens_metrics.results import Report
 
@@ -118,6 +119,7 @@ class PairedDifferences:
     """Comparisons of all pairs of SAEs, one seed after the other."""
 
     _found: dict[tuple[str, str, str], list[Difference]] = field(default_factory=dict)
+    _of: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """Which pairs cannot be compared, and why."""
 
@@ -127,6 +129,7 @@ class PairedDifferences:
         Args:
             reports: Reports with influences, by name.
         """
+        self._of |= {number: estimate.of for report in reports.values() for number, estimate in report.estimates()}
         for first, second in combinations(reports, 2):
             try:
                 compared = compare_reports({name: reports[name] for name in (first, second)})
@@ -139,10 +142,12 @@ class PairedDifferences:
 
     def pairs(self) -> list[Pair]:
         """What was found; numbers that were tested with one seed alone are left out."""
-        return [_pair(*key, found) for key, found in self._found.items() if len(found) > 1]
+        return [_pair(*key, found, self._of[key[0]]) for key, found in self._found.items() if len(found) > 1]
 
 
-def _pair(number: str, first: str, second: str, found: Sequence[Difference]) -> Pair:
+def _pair(number: str, first: str, second: str, found: Sequence[Difference], of: str) -> Pair:
+    metric, name = number.split("/", 1)
+    redrawn = are_redrawn(spec_of_result(metric, [name]), of)
     differences, df = [each.difference for each in found], len(found) - 1
     s, difference = statistics.stdev(differences), statistics.fmean(differences)
     one_seed = smallest_difference(2, df) * s  # s is that of a difference, which has the variance of two runs already
@@ -156,7 +161,7 @@ def _pair(number: str, first: str, second: str, found: Sequence[Difference]) -> 
         s,
         one_seed,
         times_as_many(one_seed, abs(difference)) if difference else None,
-        error_ratio(s, [each.stderr for each in found if each.stderr is not None], df),
+        error_ratio(s, [each.stderr for each in found if each.stderr is not None], df, redrawn=redrawn),
         higher,
         lower,
         len(found) - higher - lower,

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sae_lens_metrics.comparison.audit import CAVEAT, Audit
-from sae_lens_metrics.comparison.noise import ErrorRatio, Noise
+from sae_lens_metrics.comparison.noise import NOT_REDRAWN, ErrorRatio, Noise
 from sae_lens_metrics.comparison.resolution import Need
 from sae_lens_metrics.comparison.separation import Pair, Separation
 from sae_lens_metrics.metrics.registry import spec_of_result
@@ -24,7 +24,7 @@ _FEW_PAIRS = 3
 """Pairs of SAEs that are printed one by one."""
 _NEGLIGIBLE = 0.01
 """Share of documents in common that changes nothing; data sets hold some documents twice."""
-_STYLES = {"fits": "", "too small": "red", "too large": "yellow"}
+_STYLES = {"fits": "", "too small": "red", "too large": "yellow", "not redrawn": "dim"}
 
 
 def print_audit(audit: Audit, console: Console | None = None, *, everything: bool = False) -> None:
@@ -187,6 +187,8 @@ def _remarks(audit: Audit) -> Iterator[str]:
         "one seed, three seeds: smallest difference of two SAEs that so many seeds of each show, unpaired. "
         "Sampled units: s is taken to fall as one over the root of their number."
     )
+    if any(each.errors is not None and each.errors.verdict == "not redrawn" for each in audit.numbers):
+        yield f"{NOT_REDRAWN}."
     yield CAVEAT
     yield from (f"note: {note}" for note in audit.notes)
     yield from (f"failed: {text}" for text in audit.failed)

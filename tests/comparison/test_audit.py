@@ -111,6 +111,24 @@ def test_whether_the_error_fits(error, verdict):
     assert only(audited([0.40, 0.42, 0.41, 0.39, 0.43], error).numbers).errors.verdict == verdict
 
 
+def test_errors_over_what_seeds_keep_are_not_judged():
+    """Those of probes are over families of tasks, which are the same with every seed."""
+
+    def probed(seed, *losses):
+        made = {}
+        for name, loss in zip("AB", losses, strict=True):
+            of_families = Estimate(loss, 0.1, 4, "families", influence=[0.0, 0.05, 0.05, -0.1])
+            rest = report(seed, score=(loss, 0.1))
+            made[name] = Report(rest.sanity, {**rest.metrics, "probe": MetricResult({"loss": of_families})}, provenance=rest.provenance)
+        return made
+
+    found = audit_reports({seed: probed(seed, 0.4 + i / 1000, 0.6 + i / 500) for i, seed in enumerate(SEEDS)})
+    verdicts = {each.number: each.errors.verdict for each in found.numbers}
+    assert verdicts == {"toy/score": "too large", "probe/loss": "not redrawn"}
+    assert {each.number: each.errors and each.errors.verdict for each in found.pairs}["probe/loss"] in (None, "not redrawn")
+    assert "seeds keep those" in printed(found)
+
+
 def test_what_cannot_be_computed_is_absent_with_a_reason():
     absent = Estimate.absent("no latent fires", of="latents")
     exact = Estimate(3.0, None, 8, "latents", "it is exact")
@@ -271,7 +289,7 @@ def test_files_give_the_same_as_reports(tmp_path):
 def test_json_and_csv_hold_it(tmp_path):
     found = audited(np.random.default_rng(6).normal(size=(5, 3)), overlap=0.5, wanted_s={"toy/score": 0.1})
     data = json.loads(found.save(tmp_path / "audit.json").read_text())
-    assert (data["format"], data["format_version"], data["seeds"]) == ("sae-lens-metrics audit", "1.0", list(SEEDS))
+    assert (data["format"], data["format_version"], data["seeds"]) == ("sae-lens-metrics audit", "1.1", list(SEEDS))
     assert data["numbers"][0]["errors"]["ratio"] == found.numbers[0].errors.ratio
     assert data["needs"][0]["settings"]["toy.draws"] == 64
     frame = pd.read_csv(found.save(tmp_path / "audit.csv"))

@@ -1,6 +1,6 @@
 /** How noisy the numbers are from seed to seed, and what they can tell apart. */
 const auditView = (() => {
-  const FIT = { fits: "", "too small": "worse", "too large": "worse" }; // how a verdict on an error is marked
+  const FIT = { fits: "", "too small": "worse", "too large": "worse", "not redrawn": "" }; // how a verdict on an error is marked
 
   async function render() {
     const audit = saes.contents().audited ? await store.value("audit") : null;
@@ -91,9 +91,10 @@ const auditView = (() => {
 
   const settings = (each) => Object.entries(each.settings).map(([name, value]) => `${name} = ${value === null ? "all" : value}`).join(", ");
 
-  function remarks({ caveat, notes, failed }) {
+  function remarks({ caveat, not_redrawn, numbers, notes, failed }) {
+    const kept = numbers.some((each) => each.errors?.verdict === "not redrawn");
     const items = [...notes.map((note) => h("li", {}, note)), ...failed.map((text) => h("li", { class: "failed" }, h("strong", {}, "Failed: "), text))];
-    return h("section", {}, h("p", { class: "trust" }, caveat), items.length ? h("ul", {}, items) : null);
+    return h("section", {}, kept ? h("p", { class: "trust" }, `${not_redrawn}.`) : null, h("p", { class: "trust" }, caveat), items.length ? h("ul", {}, items) : null);
   }
 
   return { render };
