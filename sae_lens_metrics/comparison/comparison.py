@@ -303,8 +303,8 @@ def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None
     assert first.stderr is not None
     assert second.stderr is not None
     stderr = math.hypot(first.stderr, second.stderr)
-    freedom = (first.degrees_of_freedom, second.degrees_of_freedom)
-    return stderr, welch_degrees_of_freedom(first.stderr, freedom[0], second.stderr, freedom[1]) if stderr else None
+    parts = ((first.stderr, first.degrees_of_freedom), (second.stderr, second.degrees_of_freedom))
+    return stderr, welch_degrees_of_freedom(*parts) if stderr else None
 
 
 def _untested(found: Difference, common: Common) -> str | None:

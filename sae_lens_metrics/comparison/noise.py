@@ -32,7 +32,7 @@ class ErrorRatio:
     high: float
     """Its upper limit."""
     verdict: Fit
-    """Whether the reported error can be what seeds move: it fits if 1 is inside the interval. See ``NOT_REDRAWN`` for what cannot be said."""
+    """Whether the reported error can be what seeds move: it fits if 1 is inside the interval; ``NOT_REDRAWN`` says when not."""
 
 
 @dataclass(frozen=True)

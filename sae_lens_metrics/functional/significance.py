@@ -40,17 +40,14 @@ def student_quantile(level: float, df: float) -> float:
     return float(stdtrit(df, (1 + level) / 2))
 
 
-def welch_degrees_of_freedom(first: float, first_df: float, second: float, second_df: float) -> float:
-    """Degrees of freedom of the difference of two independent estimates: (s² + t²)² / (s⁴ / df_s + t⁴ / df_t) (Welch 1947).
+def welch_degrees_of_freedom(*parts: tuple[float, float]) -> float:
+    """Degrees of freedom of a sum or difference of independent estimates: (Σ s²)² / Σ (s⁴ / df) (Welch 1947).
 
     Args:
-        first: Standard error s of the one.
-        first_df: Its degrees of freedom, such as units minus one.
-        second: Standard error t of the other; they must not both be 0.
-        second_df: Its degrees of freedom.
+        *parts: Standard error s of each, and its degrees of freedom, such as units minus one; one s at least is above 0.
     """
-    share = (first / math.hypot(first, second)) ** 2  # of the variance; s⁴ itself might underflow
-    return 1 / (share**2 / first_df + (1 - share) ** 2 / second_df)
+    whole = math.hypot(*(stderr for stderr, _ in parts))
+    return 1 / math.fsum((stderr / whole) ** 4 / df for stderr, df in parts if stderr)  # s⁴ itself might underflow
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

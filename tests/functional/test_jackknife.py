@@ -35,7 +35,7 @@ def test_intervals_cover_where_sampled_latents_share_documents(shared):
         groups = random_groups(torch.arange(documents), GROUPS, seed=0).numpy()
         spread = stats.sem(scores.mean(1))
         jackknife = jackknife_stderr([float(scores[:, groups != group].mean()) for group in range(GROUPS)])
-        freedom = welch_degrees_of_freedom(spread, latents - 1, jackknife, GROUPS - 1)
+        freedom = welch_degrees_of_freedom((spread, latents - 1), (jackknife, GROUPS - 1))
         covered += abs(scores.mean()) <= student_quantile(0.95, freedom) * math.hypot(spread, jackknife)
         by_spread += abs(scores.mean()) <= 1.96 * spread
     assert 0.93 <= covered / repetitions <= 0.98

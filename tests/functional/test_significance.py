@@ -44,13 +44,13 @@ def test_welch_is_scipys():
     draw = random.Random(0)
     for n, m, spread in itertools.product((3, 8, 40), (2, 25), (0.1, 1, 5)):
         a, b = [draw.gauss(0, 1) for _ in range(n)], [draw.gauss(0.5, spread) for _ in range(m)]
-        df = welch_degrees_of_freedom(stats.sem(a), n - 1, stats.sem(b), m - 1)
+        df = welch_degrees_of_freedom((stats.sem(a), n - 1), (stats.sem(b), m - 1))
         expected = stats.ttest_ind(b, a, equal_var=False)
         assert df == pytest.approx(expected.df)
         t = (sum(b) / m - sum(a) / n) / (stats.sem(a) ** 2 + stats.sem(b) ** 2) ** 0.5
         assert student_p(t, df) == pytest.approx(expected.pvalue)
-    assert welch_degrees_of_freedom(0.0, 3, 1.0, 7) == 7
-    assert welch_degrees_of_freedom(1e-200, 3, 1e-200, 3) == pytest.approx(6)
+    assert welch_degrees_of_freedom((0.0, 3), (1.0, 7)) == 7
+    assert welch_degrees_of_freedom((1e-200, 3), (1e-200, 3)) == pytest.approx(6)
 
 
 def stepwise_rejections(p_values, alpha):

@@ -1,17 +1,12 @@
 """N2G: can n-grams with wildcards say where a latent fires (Gao et al. 2024, section 4.3)?"""
 
 import logging
-import math
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
-from sae_lens_metrics.functional.jackknife import GROUPS, jackknife_stderr
-from sae_lens_metrics.functional.significance import welch_degrees_of_freedom
-from sae_lens_metrics.functional.statistics import ratio_influence, ratio_with_error
+from sae_lens_metrics.functional.jackknife import GROUPS
 from sae_lens_metrics.metrics.context import MetricContext
+from sae_lens_metrics.metrics.n2g.errors import Average, Errors, moved_by_rebuilding
 from sae_lens_metrics.metrics.n2g.examples import examples
 from sae_lens_metrics.metrics.n2g.explanations import Explanations
 from sae_lens_metrics.metrics.n2g.scores import Scores
@@ -52,7 +47,8 @@ def n2g(context: MetricContext) -> MetricResult:
       fire nowhere; fire, but fewer than twice in the first half; fire often enough but have no pattern (strict variant); have an
       explanation that never fires on the second half; fire on more than 10 % of positions.
 
-    Standard errors join the spread over latents with that of leaving out groups of documents, as all latents share one text.
+    Standard errors join what leaving out groups of documents moves, as all latents share one text; what building explanations from other
+    activations moves; and the spread over latents, where only some of the SAE's are asked about.
 
     Args:
         context: The run: subject, text and settings.
@@ -60,7 +56,7 @@ def n2g(context: MetricContext) -> MetricResult:
     subject, config = context.subject, context.config
     text, (_, scoring) = context.once(sampled_text_of), context.once(texts_of)
     explanations, scores = context.once(explanations_of), context.once(scores_of)
-    table = _Table(explanations, scores)
+    table = _Table(explanations, scores, subject.d_sae)
     return MetricResult(
         table.estimates(),
         tables={"latents": _rows(table, explanations, scores)},
@@ -70,30 +66,11 @@ def n2g(context: MetricContext) -> MetricResult:
     )
 
 
-class _Average(NamedTuple):
-    """A weighted mean over latents."""
-
-    values: Float[Tensor, "latents"]
-    weights: Float[Tensor, "latents"]
-    """0 for a latent that does not count."""
-
-    @classmethod
-    def over(cls, values: Float[Tensor, "latents"], which: Bool[Tensor, "latents"], weights: Tensor | None = None) -> "_Average":
-        """The mean over some latents, which all have a value."""
-        weight = which.double() if weights is None else weights * which
-        return cls(values.where(which, 0).double(), weight)
-
-    @property
-    def value(self) -> float | None:
-        """The mean; ``None`` where no latent counts."""
-        total = float(self.weights.sum())
-        return float((self.values * self.weights).sum()) / total if total else None
-
-
 class _Table:
     """What is known of each latent that was asked about."""
 
-    def __init__(self, explanations: Explanations, scores: Scores) -> None:
+    def __init__(self, explanations: Explanations, scores: Scores, d_sae: int) -> None:
+        self._left_out = 1 - len(explanations.latents) / d_sae
         count = explanations.activations
         self.density = (count + scores.fired).double() / max(1, explanations.tokens + scores.tokens)
         has_patterns = torch.zeros(int(explanations.latents.max()) + 1, dtype=torch.bool)
@@ -115,78 +92,33 @@ class _Table:
 
     def estimates(self) -> dict[str, Estimate]:
         """The metric's numbers."""
-        whole, asked = self._averages(self.scores), len(self.explained)
+        asked = len(self.explained)
         without = [self._averages(self.scores.without(group)) for group in range(GROUPS)]
-        means = {name: _estimate(average, [each[name] for each in without]) for name, average in whole.items()}
-        return means | {
-            "f1_of_means": _f1_of_means(whole, without, means),
+        errors = Errors(self._averages(self.scores), without, moved_by_rebuilding(self.scores), self._left_out)
+        return {
+            **{name: errors.of(name) for name in without[0]},
+            "f1_of_means": errors.of_harmonic("precision_full_sample", "recall_full_sample"),
             **{
                 name: Estimate(float(which.sum()), None, asked, "latents", "an exact count on this text")
                 for name, which in self.counts.items()
             },
         }
 
-    def _averages(self, scores: Scores) -> dict[str, _Average]:
+    def _averages(self, scores: Scores) -> dict[str, Average]:
         """The means over latents, of these scores or of those without some documents; which latents count follows from all documents."""
         explained, fires = self.explained, self.explained & (scores.predicted > 0)
         recalled = explained & scores.held_out.any(1)
         own = {"precision": (scores.precision, fires), "recall": (scores.recall, recalled), "f1": (scores.f1, explained)}
         kinds = {"": (explained, None), "_by_density": (explained, self.density), "_full_sample": (self.full, None)}
         averages = {
-            f"{name}{kind}": _Average.over(values, which & among, weights)
+            f"{name}{kind}": Average.over(values, which & among, weights)
             for kind, (among, weights) in kinds.items()
             for name, (values, which) in own.items()
         }
         return averages | {
-            "f1_sparse": _Average.over(scores.f1, explained & ~self.counts["dense"]),
-            "recall_text": _Average.over(scores.hits.double() / scores.fired, explained & (scores.fired > 0)),
+            "f1_sparse": Average.over(scores.f1, explained & ~self.counts["dense"]),
+            "recall_text": Average.over(scores.hits.double() / scores.fired, explained & (scores.fired > 0)),
         }
-
-
-def _count(which: Bool[Tensor, "latents"], asked: int) -> Estimate:
-    return Estimate(float(which.sum()), None, asked, "latents", "an exact count on this text")
-
-
-def _estimate(average: _Average, without: list[_Average]) -> Estimate:
-    """A mean with its standard error: the spread over latents, and that of the mean without each group of documents."""
-    value, n = average.value, int((average.weights != 0).sum())
-    if value is None:
-        return Estimate.absent("no latent has an explanation that this could be measured on", of="latents")
-    spread = ratio_with_error(average.values * average.weights, average.weights).stderr
-    return _joined(value, n, spread, [each.value for each in without])
-
-
-def _joined(value: float, n: int, spread: float | None, without: list[float | None]) -> Estimate:
-    """The error from what latents do not share, and from the documents that they do."""
-    documents = jackknife_stderr([each for each in without if each is not None])
-    if spread is None or documents is None:
-        return Estimate(value, None, n, "latents", "one latent, or one document, has no standard error")
-    stderr = math.hypot(spread, documents)
-    freedom = welch_degrees_of_freedom(spread, n - 1, documents, GROUPS - 1) if stderr else None
-    return Estimate(value, stderr, n, "latents", df=freedom)
-
-
-def _f1_of_means(whole: dict[str, _Average], without: list[dict[str, _Average]], means: dict[str, Estimate]) -> Estimate:
-    """The harmonic mean of mean precision and mean recall, each over latents with a full sample."""
-    names = ("precision_full_sample", "recall_full_sample")
-    p, r = (means[name] for name in names)
-    if p.value is None or r.value is None:
-        return Estimate.absent("no latent has a full sample", of="latents")
-    value = _harmonic(p.value, r.value)
-    if value is None or p.stderr is None or r.stderr is None:
-        return Estimate(value or 0.0, None, r.n, "latents", "one latent, or a mean of zero, has no standard error")
-    slopes = (2 * (r.value / (p.value + r.value)) ** 2, 2 * (p.value / (p.value + r.value)) ** 2)
-    influences = [slope * ratio_influence(*_sums(whole[name])) for slope, name in zip(slopes, names, strict=True)]
-    spread = float((r.n / (r.n - 1) * torch.stack(influences).sum(0).square().sum()).sqrt())
-    return _joined(value, r.n, spread, [_harmonic(*(each[name].value for name in names)) for each in without])
-
-
-def _sums(average: _Average) -> tuple[Tensor, Tensor]:
-    return average.values * average.weights, average.weights
-
-
-def _harmonic(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None or a + b == 0 else 2 * a * b / (a + b)
 
 
 def _rows(table: _Table, explanations: Explanations, scores: Scores) -> list[Row]:

@@ -26,12 +26,14 @@ from sae_lens_metrics.results import write_atomically
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["Explanations", "explain", "in_context", "texts"]
+__all__ = ["Explanations", "explain", "in_context", "rebuilt", "texts"]
 
 FORMAT, FORMAT_VERSION = "sae-lens-metrics explanations", "1.0"
 _METHOD = 1
 """Counts changes to how explanations are built, so that older ones are not taken for those of today."""
 _EXAMPLES_AT_ONCE = 2**17
+_REBUILT = 64
+"""Latents at most that are explained once more: enough for the error of their mean to be known to some 10 %."""
 _LIKE_THE_PAPER = " _"
 
 
@@ -253,6 +255,49 @@ def _build(subject: Subject, text: Corpus, config: MetricsConfig, depends_on: di
     place, half = torch.arange(2 * size, device=items.device), (count.clamp_max(2 * size)[:, None] + 1) // 2
     usable = (items >= 0) & (count >= 2)[:, None]
     builds, is_held_out = usable & (place < half), usable & (place >= half)
+    patterns = _patterns(subject, text, (latents, items, values), builds, depends_on)
+    first = is_held_out.int().argsort(dim=1, descending=True, stable=True)[:, :size]  # those held out to the front
+    held_out = items.masked_fill(~is_held_out, -1).gather(1, first), values.masked_fill(~is_held_out, 0).gather(1, first)
+    return Explanations(patterns, latents.cpu(), count.cpu(), held_out[0].cpu(), held_out[1].cpu(), tokens, depends_on)
+
+
+def rebuilt(explanations: Explanations, subject: Subject, text: Corpus, seed: int) -> Explanations | None:
+    """Explains some latents once more, by the activations that were held out: what could as well have come of another sample.
+
+    The larger the share of the SAE's latents that were asked about, the more of them, up to 64, as the less can be told from how much
+    latents differ.
+
+    Args:
+        explanations: The explanations.
+        subject: The model and SAE that they explain.
+        text: The text that they were built from.
+        seed: Chooses the latents.
+
+    Returns:
+        Explanations of some latents, chosen at random among those that have activations that are held out; ``None`` for fewer than two.
+    """
+    asked = len(explanations.latents)
+    possible = (explanations.held_out >= 0).any(1).nonzero()[:, 0]
+    order = torch.randperm(len(possible), generator=torch.Generator().manual_seed(seed))
+    at = possible[order[: round(min(_REBUILT, asked) * asked / subject.d_sae)]].sort().values
+    if len(at) < 2:
+        return None
+    columns = (explanations.latents, explanations.held_out, explanations.held_out_activation)
+    latents, items, values = (column[at].to(subject.device) for column in columns)
+    patterns = _patterns(subject, text, (latents, items, values), items >= 0, explanations.depends_on)
+    none = explanations.held_out[at, :0], explanations.held_out_activation[at, :0]
+    return Explanations(patterns, latents.cpu(), explanations.activations[at], *none, explanations.tokens, explanations.depends_on)
+
+
+def _patterns(
+    subject: Subject,
+    text: Corpus,
+    sample: tuple[Tensor, Tensor, Tensor],
+    builds: Bool[Tensor, "latents examples"],
+    depends_on: dict[str, Any],
+) -> Patterns:
+    """The n-grams that some of the sampled activations give: of latents, positions and values."""
+    latents, items, values = sample
     examples = Examples(
         latents.repeat_interleave(builds.sum(1)),
         _contexts(text.tokens.to(items.device), subject, items[builds], depends_on["longest"]),
@@ -260,10 +305,8 @@ def _build(subject: Subject, text: Corpus, config: MetricsConfig, depends_on: di
     )
     bar = progress("n2g: explaining", unit="step", total=2 * len(examples.latent), scaled=True)
     with bar, ShortRuns(subject) as runs:
-        patterns = build_patterns(runs, examples, pad_token=depends_on["pad_token"], variant=config.n2g.variant, progress=bar.update)
-    first = is_held_out.int().argsort(dim=1, descending=True, stable=True)[:, :size]  # those held out to the front
-    held_out = items.masked_fill(~is_held_out, -1).gather(1, first), values.masked_fill(~is_held_out, 0).gather(1, first)
-    return Explanations(_moved(patterns, "cpu"), latents.cpu(), count.cpu(), held_out[0].cpu(), held_out[1].cpu(), tokens, depends_on)
+        built = build_patterns(runs, examples, pad_token=depends_on["pad_token"], variant=depends_on["variant"], progress=bar.update)
+    return _moved(built, "cpu")
 
 
 def _chosen(subject: Subject, config: MetricsConfig) -> Int[Tensor, "latents"]:

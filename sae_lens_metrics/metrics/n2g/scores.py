@@ -15,7 +15,7 @@ from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["ENOUGH_PREDICTIONS", "GroupCounts", "Scores", "score"]
+__all__ = ["ENOUGH_PREDICTIONS", "GroupCounts", "Rebuilt", "Scores", "score"]
 
 
 ENOUGH_PREDICTIONS = 8
@@ -32,6 +32,17 @@ class GroupCounts:
     hits: Int[Tensor, "latents groups"]
     held_out: Int[Tensor, "latents examples"]
     """The group of each activation that was held out."""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """Explanations of some latents that were built from the activations that were held out of the others."""
+
+    at: Int[Tensor, "some"]
+    """Their indices among the latents that were asked about."""
+    predicted: Int[Tensor, "some"]
+    """As in ``Scores``, and likewise below."""
+    hits: Int[Tensor, "some"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,8 @@ class Scores:
     """The positions of the scoring text where the latent is largest, in absolute value; likewise."""
     by_group: "GroupCounts"
     """What falls into each group of documents, for standard errors."""
+    rebuilt: "Rebuilt | None" = None
+    """Some of the explanations as they would be had other activations been drawn, for standard errors; ``None`` for none."""
 
     def without(self, group: int) -> "Scores":
         """The scores as they would be without the documents of a group, but for which latents have which explanations."""
@@ -94,7 +107,14 @@ _TOP = 4
 """As many times the positions to show are kept of the largest activations, as several can be in one sequence."""
 
 
-def score(explanations: Explanations, subject: Subject, text: Corpus, scoring: Corpus, config: MetricsConfig) -> Scores:
+def score(
+    explanations: Explanations,
+    subject: Subject,
+    text: Corpus,
+    scoring: Corpus,
+    config: MetricsConfig,
+    rebuilt: Explanations | None = None,
+) -> Scores:
     """Scores explanations: recall on the activations held out of their text, precision on other text.
 
     Args:
@@ -103,8 +123,18 @@ def score(explanations: Explanations, subject: Subject, text: Corpus, scoring: C
         text: The text that they were built from.
         scoring: Text of other documents.
         config: ``seed``, ``batch_size`` and ``n2g.shown`` are used.
+        rebuilt: Other explanations of some of the latents, to be scored in the same pass.
     """
-    return _Scoring(explanations, subject, config).scores(text, scoring)
+    counting = [_Scoring(each, subject, config) for each in (explanations, rebuilt) if each is not None]
+    group = random_groups(scoring.units, GROUPS, seed=config.seed).to(subject.device)
+    for batch in scoring.activations(subject, config.batch_size, progress="n2g: scoring"):
+        for each in counting:
+            each.add(batch, group[batch.first :][batch.sequence])
+    found, *others = [each.scores(text) for each in counting]
+    if rebuilt is None:
+        return found
+    at = torch.searchsorted(explanations.latents, rebuilt.latents)
+    return replace(found, rebuilt=Rebuilt(at, others[0].predicted, others[0].hits))
 
 
 class _Scoring:
@@ -122,11 +152,8 @@ class _Scoring:
         self._asked = torch.zeros(subject.d_sae, dtype=torch.bool, device=subject.device)
         self._asked[explanations.latents.to(subject.device)] = True
 
-    def scores(self, text: Corpus, scoring: Corpus) -> Scores:
-        """Goes over both texts."""
-        group = random_groups(scoring.units, GROUPS, seed=self._config.seed).to(self._subject.device)
-        for batch in scoring.activations(self._subject, self._config.batch_size, progress="n2g: scoring"):
-            self._add(batch, group[batch.first :][batch.sequence])
+    def scores(self, text: Corpus) -> Scores:
+        """What was counted, and what is predicted where activations were held out of the text that explanations were built from."""
         latents = self._explanations.latents.to(self._subject.device)
         fired, predicted, hits = (counts[latents].long().cpu() for counts in (self._fired, self._predicted, self._hits))
         sequence = self._explanations.held_out.clamp_min(0) // text.tokens.shape[1]
@@ -142,7 +169,7 @@ class _Scoring:
             by_group=GroupCounts(fired, predicted, hits, random_groups(text.units, GROUPS, seed=self._config.seed)[sequence]),
         )
 
-    def _add(self, batch: ActivationBatch, group: Int[Tensor, "n"]) -> None:
+    def add(self, batch: ActivationBatch, group: Int[Tensor, "n"]) -> None:
         """Counts a batch's activations, each of a group of documents."""
         tokens = batch.prefix.tokens.to(self._subject.device)
         matches = self._matcher.match(tokens, self._subject.language.special(tokens))

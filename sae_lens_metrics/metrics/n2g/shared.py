@@ -2,7 +2,7 @@
 
 from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.metrics.context import MetricContext
-from sae_lens_metrics.metrics.n2g.explanations import Explanations, explain, in_context, texts
+from sae_lens_metrics.metrics.n2g.explanations import Explanations, explain, in_context, rebuilt, texts
 from sae_lens_metrics.metrics.n2g.scores import Scores, score
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -65,5 +65,7 @@ def explanations_of(context: MetricContext) -> Explanations:
 
 def scores_of(context: MetricContext) -> Scores:
     """How well the explanations predict where latents fire; likewise."""
-    _, scoring = context.once(texts_of)
-    return score(context.once(explanations_of), context.subject, context.once(sampled_text_of), scoring, context.config)
+    text, (_, scoring) = context.once(sampled_text_of), context.once(texts_of)
+    explanations = context.once(explanations_of)
+    again = rebuilt(explanations, context.subject, text, context.config.seed)
+    return score(explanations, context.subject, text, scoring, context.config, again)

@@ -218,7 +218,9 @@ def mean_and_error(values, weights=None):
 
 
 def test_means_and_errors_follow_from_the_table(real):
+    """Of 96 of the latents: errors hold the spread over latents, but for the share that was asked about, and the text they share."""
     result = real[2].metrics["n2g"]
+    left_out = 1 - 96 / real[0].d_sae
     rows = result.tables["latents"]
     with_ngrams = [row for row in rows if row["ngrams"]]
     firing = [row for row in with_ngrams if row["predicted"]]
@@ -234,7 +236,7 @@ def test_means_and_errors_follow_from_the_table(real):
             estimate = result.estimates[name + suffix]
             mean, spread = mean_and_error(values, weights)
             assert estimate.value == pytest.approx(mean, rel=1e-9), name + suffix
-            assert spread < estimate.stderr < 5 * spread, name + suffix  # latents share their text
+            assert spread * left_out**0.5 < estimate.stderr < 5 * spread, name + suffix
             assert (estimate.n, estimate.of) == (len(of), "latents")
     sparse = [row["f1"] for row in with_ngrams if row["density"] <= 0.1]
     assert len(sparse) < len(with_ngrams)
