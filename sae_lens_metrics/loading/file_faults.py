@@ -78,7 +78,9 @@ def weights_fault(path: Path) -> str | None:
 def _what_else(path: Path) -> str:
     if path.is_dir():
         return "a folder"
-    return "a link that leads nowhere" if path.is_symlink() else "no file" if path.exists() else "missing"
+    if path.exists():
+        return "no file"
+    return "a link that leads nowhere" if path.is_symlink() else "missing"
 
 
 def _no_floats(path: Path, header: bytes) -> str | None:

@@ -27,7 +27,7 @@ from sae_lens_metrics.integrations.saelens import (
 from sae_lens_metrics.loading.checkpoints import is_checkpoint, load_checkpoint, training_moment
 from sae_lens_metrics.loading.configurations import checked_config
 from sae_lens_metrics.loading.downloads import with_retries
-from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure
+from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure, weights_fault
 from sae_lens_metrics.loading.models import ModelChoice, ModelSpec, default_device, load_spec, nearest, refuse_nan
 from sae_lens_metrics.subject.subject import Subject
 
@@ -202,11 +202,18 @@ def _from_disk(folder: str, device: str, dtype: str) -> SAE[Any]:
     try:
         with _without_advice():
             raw, _ = _configuration(folder, None)
+            _refuse_damaged(_weights_on_disk(folder, None))
             if is_checkpoint(raw):
                 return load_checkpoint(folder, device=device, dtype=dtype)
             return SAE.load_from_disk(folder, device=device, dtype=dtype)
     except Exception as error:  # from broken JSON to weights of another shape: the user needs the folder and the reason
         raise SubjectError(_failure(folder, None, error)) from error
+
+
+def _refuse_damaged(weights: Sequence[Path]) -> None:
+    """Before anything is read of them: to open what is no file may wait for ever."""
+    for fault in filter(None, map(weights_fault, weights)):
+        raise SubjectError(fault)
 
 
 def _from_hub(release: str, sae_id: str, device: str, dtype: str) -> SAE[Any]:

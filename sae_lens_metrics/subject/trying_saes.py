@@ -91,7 +91,7 @@ class _Trial:
             outputs = (*latents, self._quiet.whole(x))
         if all(bool(each.isfinite().all()) for each in outputs):
             return
-        largest = {name: float(value.abs().max()) for name, value in self._sae.state_dict().items() if value.numel()}
+        largest = {name: float(value.float().abs().max()) for name, value in self._sae.state_dict().items() if value.numel()}
         name = max(largest, key=largest.__getitem__)
         raise SubjectError(
             f"the SAE gives NaN or infinity for activations of ordinary size, as its weights reach {largest[name]:.3g} ({name}): "
