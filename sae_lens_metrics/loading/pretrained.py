@@ -29,6 +29,7 @@ from sae_lens_metrics.loading.configurations import checked_config
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure, weights_fault
 from sae_lens_metrics.loading.models import ModelChoice, ModelSpec, default_device, load_spec, nearest, refuse_nan
+from sae_lens_metrics.results.in_words import encodable
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["SAEInfo", "check_name", "load_pretrained", "load_subject", "read_info"]
@@ -151,6 +152,9 @@ def check_name(release: str, sae_id: str | None) -> None:
     Raises:
         SubjectError: If there is no such folder or release, or no such SAE in the release.
     """
+    for name in filter(None, (release, sae_id)):
+        if encodable(name) != name:
+            raise SubjectError(f"the name {name!r} is no text, expected one that UTF-8 can write: rename it")
     directory = get_pretrained_saes_directory()
     if sae_id is None:
         if release in directory:

@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from refusals import in_few_words
 from saes import D_IN, D_SAE, training_sae
@@ -173,17 +176,37 @@ def test_weights_of_something_else(change, expected, folder, refusal):
     assert expected in refusal()
 
 
-@pytest.mark.parametrize("name", ["half a pair \udc80", "\x1b[31mred", "a\nb", "\u202eltr"])
-def test_a_name_that_is_no_text_does_not_end_a_sweep(name, folder, model, tmp_path, dataset):
-    strange = tmp_path / name
-    folder.rename(strange)
-    inference_sae(training_sae("standard")).save_model(tmp_path / "plain")
-    edit(tmp_path / "plain", of_metadata("context_size", 0))
+@pytest.fixture
+def swept(folder, tmp_path, dataset):
+    """A sweep over the folder under some name, a broken one, and a good one; its table."""
     dataset.select(range(20)).save_to_disk(tmp_path / "text")
-    targets = [Target(str(strange)), Target(str(tmp_path / "plain"))]
-    config = MetricsConfig(names=["shrinkage"], dataset=str(tmp_path / "text"), tokens=512)
-    found = sweep(targets, config, tmp_path / "out", overrides=Overrides(model=str(TINY_LM), device="cpu"))
-    assert list(found.reports) == [str(strange)] and list(found.errors) == [str(tmp_path / "plain")]
-    assert Report.load(found.files[str(strange)]).metrics
-    assert "context_size is 0" in (tmp_path / "out" / "errors.json").read_text()
-    assert (tmp_path / "out" / "summary.csv").read_text().count("\n") == 3 + ("\n" in name)
+
+    def run(name):
+        broken, good = str(tmp_path / "broken"), str(tmp_path / "good")
+        for each in (broken, good):
+            shutil.copytree(folder, each)
+        edit(Path(broken), of_metadata("context_size", 0))
+        folder.rename(tmp_path / name)
+        targets = [Target(str(tmp_path / name)), Target(broken), Target(good)]
+        config = MetricsConfig(names=["shrinkage"], dataset=str(tmp_path / "text"), tokens=512)
+        found = sweep(targets, config, tmp_path / "out", overrides=Overrides(model=str(TINY_LM), device="cpu"))
+        assert "context_size is 0" in found.errors.pop(broken)
+        assert Report.load(found.files[good]).metrics
+        return found, pd.read_csv(tmp_path / "out" / "summary.csv"), json.loads((tmp_path / "out" / "errors.json").read_text())
+
+    return run
+
+
+def test_a_name_that_is_no_text_does_not_end_a_sweep(swept, tmp_path):
+    name = "half a pair \udc80"
+    found, table, errors = swept(name)
+    assert "is no text, expected one that UTF-8 can write: rename it" in found.errors[str(tmp_path / name)]
+    assert list(table["name"])[0].endswith(r"half a pair \udc80") and len(table) == 3
+    assert list(errors)[0].endswith(name)
+
+
+def test_a_name_of_control_characters_is_like_any_other(swept, tmp_path):
+    name = "\x1b[31mred\na\u202ertl"
+    found, table, _ = swept(name)
+    assert Report.load(found.files[str(tmp_path / name)]).metrics
+    assert list(table["name"])[0].endswith(name) and len(table) == 3
