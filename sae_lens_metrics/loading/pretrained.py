@@ -1,6 +1,7 @@
 """SAEs from the hub or from disk, together with the model that they were trained on."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -160,7 +161,7 @@ def check_name(release: str, sae_id: str | None) -> None:
         if release in directory:
             some = ", ".join(islice(directory[release].saes_map, 5))
             raise SubjectError(f"{release!r} is a release: say which of its SAEs, such as {some}, or '.*' for all")
-        if not (Path(release) / "cfg.json").is_file():
+        if not os.path.isfile(os.path.join(release, "cfg.json")):  # which answers of any name
             raise SubjectError(
                 f"{release!r} is not a folder that holds an SAE (cfg.json, sae_weights.safetensors): give one, or RELEASE SAE_ID"
             )

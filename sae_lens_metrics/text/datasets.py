@@ -1,5 +1,6 @@
 """Data sets of text by name: on the hub, in a folder, or in a file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,40 +37,36 @@ def load_text_dataset(name: str, split: str = "train") -> "Dataset | IterableDat
     return loaded[split]
 
 
-class _Refused(Exception):
-    """Said in our own words, by what is seen of the path."""
-
-
 def _load(name: str, split: str) -> "Dataset | DatasetDict | IterableDataset":
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         return load_from_disk(name)
-    if path.suffix in _READERS and not path.exists():
-        raise _Refused("there is no such file")
-    if not path.exists():
+    if path.suffix in _READERS and not os.path.exists(path):
+        raise CorpusError("there is no such file")
+    if not os.path.exists(path):
         return load_dataset(name, split=split, streaming=True)
     if not path.is_file() or path.suffix not in _READERS:
-        raise _Refused(f"expected a file whose name ends in one of {', '.join(_READERS)}, or a folder of datasets")
+        raise CorpusError(f"expected a file whose name ends in one of {', '.join(_READERS)}, or a folder of datasets")
     if split != "train":
-        raise _Refused("a file has no splits: leave the split out")
+        raise CorpusError("a file has no splits: leave the split out")
     if path.stat().st_size == 0:
-        raise _Refused("it is empty, give one that holds text")
+        raise CorpusError("it is empty, give one that holds text")
     options: dict[str, Any] = {"sample_by": "document"} if path.suffix == ".txt" else {}
     return load_dataset(_READERS[path.suffix], data_files=str(path), split="train", **options)
 
 
 def _why(error: Exception, path: Path) -> str:
     """Why a data set cannot be loaded, and what to do where the reader's own words do not say it."""
-    if isinstance(error, _Refused):
+    if isinstance(error, CorpusError):
         return str(error)
-    if path.exists() and (fault := data_fault(path)):
+    if os.path.exists(path) and (fault := data_fault(path)):
         return fault
     cause = error.__cause__ or error  # some readers wrap the reason in an error that does not tell it
     # how `datasets` says it: of folders, of .jsonl files, of other files
     if isinstance(cause, IndexError | StopIteration) or "corresponds to no data" in str(cause):
         return "it is empty, give one that holds text"
     reason = " ".join(str(cause).split())[:_LONGEST]
-    if path.exists():
+    if os.path.exists(path):
         return f"it is damaged, or its rows are not alike ({reason}): write it anew, with a column of text"
     reason = f"{type(cause).__name__}: {reason}"
     if isinstance(cause, ConnectionError):
