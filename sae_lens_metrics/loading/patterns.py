@@ -36,7 +36,9 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     """
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM]
     try:
-        done = subprocess.run(command, input=json.dumps([pattern, list(names)]), capture_output=True, text=True, timeout=LIMIT_S, check=True)
+        done = subprocess.run(
+            command, input=json.dumps([pattern, list(names)]), capture_output=True, text=True, timeout=LIMIT_S, check=True
+        )
     except subprocess.TimeoutExpired:
         raise SubjectError(
             f"the pattern {pattern!r} was still not matched after {LIMIT_S:g} s: write it without repetitions within repetitions, "
