@@ -2,30 +2,46 @@
 
 import codecs
 import json
+import re
 from pathlib import Path
 
-__all__ = ["data_fault"]
+__all__ = ["why_unreadable"]
 
+_LONGEST = 300
+"""Characters of another package's reason."""
 _PIECE = 1 << 20
 """Bytes that are looked at at once."""
 
 
-def data_fault(path: Path) -> str | None:
-    """What keeps a file or a folder from being read as a data set, or ``None`` if nothing is seen; rows are not looked at.
+def why_unreadable(path: Path, error: Exception) -> str:
+    """What keeps a file or a folder from being read as a data set, and what to do.
 
     Args:
         path: A folder, or a .txt, .csv, .json, .jsonl or .parquet file.
+        error: What its reader raised, for what is not seen otherwise.
     """
     try:
-        if path.is_dir():
-            return _folder_fault(path)
-        if path.stat().st_size == 0:
-            return "it is empty, give one that holds text"
-        if path.suffix == ".parquet":
-            return _parquet_fault(path)
-        return _encoding_fault(path) or (_line_fault(path) if path.suffix == ".jsonl" else None)
-    except OSError as error:
-        return f"it cannot be read ({error.strerror or error})"
+        if fault := _fault(path):
+            return fault
+    except OSError as unread:
+        return f"it cannot be read ({unread.strerror or unread})"
+    return f"it is damaged, or its rows are not alike ({_reason(error)}): write it anew, with a column of text"
+
+
+def _reason(error: Exception) -> str:
+    """Another package's words on one line, without the names of its errors, which nobody can look up."""
+    said = re.sub(r"\b\w*(Error|Exception)\b:?", "", f"{error}")
+    return " ".join(said.split())[:_LONGEST] or "its reader does not say why"
+
+
+def _fault(path: Path) -> str | None:
+    if path.is_dir():
+        return _folder_fault(path)
+    if path.stat().st_size == 0:
+        return "it is empty, give one that holds text"
+    if path.suffix == ".parquet":
+        return _parquet_fault(path)
+    return _encoding_fault(path) or (_line_fault(path) if path.suffix == ".jsonl" else None)
 
 
 def _folder_fault(path: Path) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict, IterableDataset, load_dataset, load_from_disk
 
 from sae_lens_metrics.errors import CorpusError
-from sae_lens_metrics.text.data_faults import data_fault
+from sae_lens_metrics.text.data_faults import why_unreadable
 
 __all__ = ["load_text_dataset"]
 
@@ -59,16 +59,12 @@ def _why(error: Exception, path: Path) -> str:
     """Why a data set cannot be loaded, and what to do where the reader's own words do not say it."""
     if isinstance(error, CorpusError):
         return str(error)
-    if os.path.exists(path) and (fault := data_fault(path)):
-        return fault
-    cause = error.__cause__ or error  # some readers wrap the reason in an error that does not tell it
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error  # some readers wrap the reason in an error that does not tell it
     # how `datasets` says it: of folders, of .jsonl files, of other files
     if isinstance(cause, IndexError | StopIteration) or "corresponds to no data" in str(cause):
         return "it is empty, give one that holds text"
-    reason = " ".join(str(cause).split())[:_LONGEST]
     if os.path.exists(path):
-        return f"it is damaged, or its rows are not alike ({reason}): write it anew, with a column of text"
-    reason = f"{type(cause).__name__}: {reason}"
+        return why_unreadable(path, cause)
     if isinstance(cause, ConnectionError):
-        reason += "; data sets of the hub are streamed, not kept: without a network give a file or a folder (--dataset)"
-    return reason
+        return "the hub cannot be reached; its data sets are streamed, not kept: without a network give a file or a folder (--dataset)"
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())[:_LONGEST]}"

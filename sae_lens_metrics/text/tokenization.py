@@ -123,7 +123,7 @@ def _require_text(rows: "Dataset | IterableDataset", tokenization: Tokenization)
         raise CorpusError(f"the data set has the columns {found}, expected text in one of {', '.join(_COLUMNS)}: rename the one with text")
     if column in _TOKENS and not _is_tokens(row[column]):
         raise CorpusError(
-            f"the column {column!r} of the data set holds {reprlib.repr(row[column])}, expected whole numbers, the tokens of the SAE's model: "
+            f"the column {column!r} of the data set holds {reprlib.repr(row[column])}, expected whole numbers, the model's tokens: "
             "name a column of text 'text', and leave this one out"
         )
 

@@ -1,4 +1,4 @@
-"""Folders that do not hold an SAE as they should: each is refused in words that name the folder, the field, what is there and what was expected."""
+"""Folders that do not hold an SAE as they should: each is refused in words that name it, the field, and what was expected."""
 
 import json
 import os

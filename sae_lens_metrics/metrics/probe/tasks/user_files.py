@@ -9,12 +9,10 @@ from typing import Any
 from sae_lens_metrics.metrics.probe.tasks.preparation import LabelledText, prepare, rng_of
 from sae_lens_metrics.metrics.probe.tasks.task import ProbeTask, TaskError
 from sae_lens_metrics.results.in_words import encodable
-from sae_lens_metrics.text.data_faults import data_fault
+from sae_lens_metrics.text.data_faults import why_unreadable
 
 __all__ = ["load_task_file", "split_positive", "task_file_name"]
 
-_LONGEST = 300
-"""Characters of another package's reason."""
 _TRUE, _FALSE = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false"})
 
 
@@ -37,8 +35,7 @@ def load_task_file(given: str, n_examples: int, seed: int) -> ProbeTask:
     except TaskError:
         raise
     except Exception as error:  # every reader has its own errors
-        reason = data_fault(path) or f"it is damaged, or its rows are not alike ({' '.join(str(error).split())[:_LONGEST]}): write it anew"
-        raise TaskError(f"the task file {str(path)!r} cannot be read: {reason}") from error
+        raise TaskError(f"the task file {str(path)!r} cannot be read: {why_unreadable(path, error)}") from error
     examples = _examples(path, rows, positive)
     name = task_file_name(given)
     description = f"Texts of {path.name} with a positive label, against texts with a negative one."

@@ -54,7 +54,7 @@ def test_a_file_that_cannot_be_read(name, content, expected, refusal):
 
 
 def test_a_folder_that_is_none(tmp_path):
-    with pytest.raises(TaskError, match="the folder holds no data set as Dataset.save_to_disk writes one"):
+    with pytest.raises(TaskError, match=r"the folder holds no data set as Dataset\.save_to_disk writes one"):
         load_task_file(str(tmp_path), 40, seed=0)
 
 
