@@ -76,6 +76,10 @@ __all__ = [
 ]
 
 
-def registered_architectures() -> list[str]:
-    """The architectures of SAEs that can be loaded, those of training among them."""
-    return list(dict.fromkeys([*SAE_CLASS_REGISTRY, *SAE_TRAINING_CLASS_REGISTRY]))
+def registered_architectures(*, training: bool = True) -> list[str]:
+    """The architectures of SAEs that can be loaded.
+
+    Args:
+        training: Whether those are among them that there are in training only.
+    """
+    return list(dict.fromkeys([*SAE_CLASS_REGISTRY, *(SAE_TRAINING_CLASS_REGISTRY if training else ())]))

@@ -82,10 +82,12 @@ def _faults_of_the_form(raw: Any) -> Iterator[str]:
     version = raw.get("sae_lens_version") or metadata.get("sae_lens_version")
     if version and not _is_version(version):
         yield _wrong("sae_lens_version", version, "a version such as 6.0.0")
-    architecture = raw.get("architecture", "standard")
-    if not (isinstance(architecture, str) and architecture in registered_architectures()):
-        yield _wrong("architecture", architecture, f"one of {', '.join(registered_architectures())}")
-    yield from _misfits(raw, _OLDER if not version or Version(version) < Version("6.0.0-rc.0") else {})
+        return
+    older = not version or Version(version) < Version("6.0.0-rc.0")  # the same test as SAELens's
+    architecture, known = raw.get("architecture", "standard"), registered_architectures(training=not older)
+    if not (isinstance(architecture, str) and architecture in known):
+        yield _wrong("architecture", architecture, f"one of {', '.join(known)}")
+    yield from _misfits(raw, _OLDER if older else {})
 
 
 def _is_version(value: Any) -> bool:

@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-__all__ = ["why_unreadable"]
+__all__ = ["reason_in_words", "why_unreadable"]
 
 _LONGEST = 300
 """Characters of another package's reason."""
@@ -25,10 +25,10 @@ def why_unreadable(path: Path, error: Exception) -> str:
             return fault
     except OSError as unread:
         return f"it cannot be read ({unread.strerror or unread})"
-    return f"it is damaged, or its rows are not alike ({_reason(error)}): write it anew, with a column of text"
+    return f"it is damaged, or its rows are not alike ({reason_in_words(error)}): write it anew, with a column of text"
 
 
-def _reason(error: Exception) -> str:
+def reason_in_words(error: Exception) -> str:
     """Another package's words on one line, without the names of its errors, which nobody can look up."""
     said = re.sub(r"\b\w*(Error|Exception)\b:?", "", f"{error}")
     return " ".join(said.split())[:_LONGEST] or "its reader does not say why"

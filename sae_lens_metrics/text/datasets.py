@@ -7,12 +7,10 @@ from typing import Any
 from datasets import Dataset, DatasetDict, IterableDataset, load_dataset, load_from_disk
 
 from sae_lens_metrics.errors import CorpusError
-from sae_lens_metrics.text.data_faults import why_unreadable
+from sae_lens_metrics.text.data_faults import reason_in_words, why_unreadable
 
 __all__ = ["load_text_dataset"]
 
-_LONGEST = 300
-"""Characters of another package's reason."""
 _READERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
 
@@ -59,7 +57,9 @@ def _why(error: Exception, path: Path) -> str:
     """Why a data set cannot be loaded, and what to do where the reader's own words do not say it."""
     if isinstance(error, CorpusError):
         return str(error)
-    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error  # some readers wrap the reason in an error that does not tell it
+    cause = (
+        error.__cause__ if isinstance(error.__cause__, Exception) else error
+    )  # some readers wrap the reason in an error that does not tell it
     # how `datasets` says it: of folders, of .jsonl files, of other files
     if isinstance(cause, IndexError | StopIteration) or "corresponds to no data" in str(cause):
         return "it is empty, give one that holds text"
@@ -67,4 +67,4 @@ def _why(error: Exception, path: Path) -> str:
         return why_unreadable(path, cause)
     if isinstance(cause, ConnectionError):
         return "the hub cannot be reached; its data sets are streamed, not kept: without a network give a file or a folder (--dataset)"
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())[:_LONGEST]}"
+    return f"it cannot be found, neither here nor on the hub ({reason_in_words(cause)}): check the name"

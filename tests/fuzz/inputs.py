@@ -47,7 +47,7 @@ def _kinds(folder):
         "configurations": Configurations(model, folder),
         "data_sets": DataSets(subject, folder),
         "task_files": TaskFiles(folder),
-        "names": Names(),
+        "names": Names(folder),
     }
 
 
@@ -75,7 +75,10 @@ def _fuzz(name, kind, n):
 
     tried = [0]
     attempt()
-    print(f"{name}: {tried[0]} inputs, {results} gave a result, {sum(defects.values())} defects, {time.monotonic() - started:.0f} s", flush=True)
+    print(
+        f"{name}: {tried[0]} inputs, {results} gave a result, {sum(defects.values())} defects, {time.monotonic() - started:.0f} s",
+        flush=True,
+    )
     for key, count in defects.most_common():
         print(f"  {count} x {key}: {examples[key]}", flush=True)
     return len(defects)

@@ -9,11 +9,11 @@ import pyarrow.parquet
 from datasets import Dataset
 from hypothesis import strategies as st
 from refusals import in_few_words
-from saes import HOOK, TRAINING_CONFIGS, training_sae
+from saes import HOOK, training_sae
 
 from sae_lens_metrics import Corpus
 from sae_lens_metrics.errors import MetricsError
-from sae_lens_metrics.loading.pretrained import load_pretrained
+from sae_lens_metrics.loading.pretrained import load_pretrained, read_info
 from sae_lens_metrics.loading.targets import find_targets
 from sae_lens_metrics.metrics.probe.tasks.user_files import load_task_file
 from sae_lens_metrics.results.in_words import printable
@@ -21,7 +21,9 @@ from sae_lens_metrics.results.sae_names import short_names
 from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.text.datasets import load_text_dataset
 
-ANY_TEXT = st.text(st.characters(codec=None), max_size=12) | st.sampled_from(["\x1b[31mred", "\udc80", "../../x", "a\x00b", "", "none", "1e999"])
+ANY_TEXT = st.text(st.characters(codec=None), max_size=12) | st.sampled_from(
+    ["\x1b[31mred", "\udc80", "../../x", "a\x00b", "", "none", "1e999"]
+)
 LEAVES = (
     st.none()
     | st.booleans()
@@ -66,8 +68,12 @@ class Configurations:
 
     @property
     def inputs(self):
-        changes = st.lists(st.tuples(st.sampled_from([*SETTINGS, *(f"metadata.{each}" for each in METADATA)]), VALUES), min_size=1, max_size=3)
-        return st.tuples(st.integers(0, len(self._folders) - 1), changes, st.none() | st.sampled_from(SETTINGS) | VALUES.map(lambda each: [each]))
+        changes = st.lists(
+            st.tuples(st.sampled_from([*SETTINGS, *(f"metadata.{each}" for each in METADATA)]), VALUES), min_size=1, max_size=3
+        )
+        return st.tuples(
+            st.integers(0, len(self._folders) - 1), changes, st.none() | st.sampled_from(SETTINGS) | VALUES.map(lambda each: [each])
+        )
 
     def check(self, given):
         which, changes, other = given
@@ -89,11 +95,18 @@ class Configurations:
         json.dumps([subject.describe(), subject.settings()])
 
 
-CELLS = st.none() | ANY_TEXT | st.integers(-5, 5000) | st.floats() | st.lists(st.integers(-5, 5000) | ANY_TEXT, max_size=4) | st.just("words of a text " * 30)
+CELLS = (
+    st.none()
+    | ANY_TEXT
+    | st.integers(-5, 5000)
+    | st.floats()
+    | st.lists(st.integers(-5, 5000) | ANY_TEXT, max_size=4)
+    | st.just("words of a text " * 30)
+)
 COLUMNS = st.sampled_from(["text", "tokens", "input_ids", "problem", "label", "group"]) | ANY_TEXT
 ROWS = st.lists(st.dictionaries(COLUMNS, CELLS, max_size=3), max_size=6)
 SUFFIXES = st.sampled_from([".jsonl", ".csv", ".parquet", ".txt", ".json", ""])
-DAMAGE = st.none() | st.binary(max_size=6)
+DAMAGE = st.sampled_from([None] * 6) | st.binary(max_size=6)
 
 
 def content(suffix, rows, damage, where):
@@ -138,9 +151,11 @@ class DataSets:
 class TaskFiles:
     """Files of labelled texts, some of them whole, some damaged, with labels and groups of any kind."""
 
-    _LABELS = st.sampled_from([[0, 1], ["a", "b"], [True, False], [0, 1, 2], [1], [None, 1], ["\x1b", "\udc80"]])
+    _LABELS = st.sampled_from([[0, 1], ["0", "1"], ["a", "b"], [True, False], [0, 1, 2], [1], [None, 1], ["\x1b", "\udc80"]])
     _GROUPS = st.sampled_from([None, 1, 2, 5])
-    inputs = st.tuples(SUFFIXES, ROWS, st.integers(0, 60), _LABELS, _GROUPS, DAMAGE, st.floats(0, 1), st.sampled_from(["", ":a", ":1", ":"]))
+    inputs = st.tuples(
+        SUFFIXES, ROWS, st.integers(15, 60), _LABELS, _GROUPS, DAMAGE, st.floats(0, 1), st.sampled_from(["", "", ":a", ":1", ":"])
+    )
 
     def __init__(self, folder):
         self._folder = folder
@@ -151,7 +166,7 @@ class TaskFiles:
         rows = [{**row, "group": f"{i % groups}"} for i, row in enumerate(rows)] if groups else rows
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             path = Path(folder) / f"task{suffix}"
-            path.write_bytes(content(suffix, [*rows, *(others if n % 3 == 0 else [])], damage, where))
+            path.write_bytes(content(suffix, [*rows, *(others if n % 4 == 0 else [])], damage, where))
             return ends_well(lambda: load_task_file(f"{path}{positive}", 40, seed=0))
 
 
@@ -160,11 +175,26 @@ class Names:
 
     inputs = st.lists(ANY_TEXT | st.text(max_size=400).filter(lambda text: not set(text) & set("\\*+?|^$()[]{}")), min_size=1, max_size=3)
 
-    @staticmethod
-    def check(given):
+    def __init__(self, folder):
+        self._folder = folder
+
+    def check(self, given):
         assert all(each.isprintable() for name in given for each in printable(name))
         short_names(list(dict.fromkeys(given)))
-        found = [ends_well(lambda: find_targets(given)) if len(given) != 2 else ends_well(lambda: find_targets(given[:1]))]
+        found = [ends_well(lambda: find_targets(given[:1])), self._as_folder(given[0])]
+        if len(given) > 1:
+            found.append(ends_well(lambda: find_targets(given)))
         found.append(ends_well(lambda: load_task_file(given[0], 40, seed=0)))
         found.append(ends_well(lambda: load_text_dataset(given[0])))
         return any(found)
+
+    def _as_folder(self, name):
+        """Whether a folder of that name, where the system allows it, is found and read."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            path = Path(folder) / name.replace("/", "_")
+            try:
+                path.mkdir(exist_ok=True)
+            except (OSError, ValueError):
+                return False
+            (path / "cfg.json").write_text(json.dumps({**OLD, "d_in": 4, "d_sae": 8}))
+            return ends_well(lambda: [read_info(each.release) for each in find_targets([str(path)])])
