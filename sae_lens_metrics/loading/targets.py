@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError
 
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import SAE_CFG_FILENAME, get_pretrained_saes_directory
 from sae_lens_metrics.loading.downloads import with_retries
+from sae_lens_metrics.loading.file_faults import explain_failure
 from sae_lens_metrics.loading.models import nearest
 from sae_lens_metrics.loading.patterns import matching
 from sae_lens_metrics.loading.pretrained import check_name
@@ -99,8 +101,10 @@ def _in_repository(repository: str, sae_id: str) -> list[Target]:
         return [Target(repository, sae_id)]
     try:
         files = with_retries(lambda: HfApi().list_repo_files(repository), f"the repository {repository!r}")
+    except HFValidationError:
+        raise SubjectError(f"{repository!r} cannot be the name of a repository on the hub, expected OWNER/NAME: check it") from None
     except Exception as error:  # no network, no such repository, no access
-        reason = f"{type(error).__name__}: {error}"
+        reason = explain_failure(error)
         raise SubjectError(f"the SAEs of {repository!r} cannot be listed ({reason}): give the name of one, without a pattern") from error
     folders = sorted(file.removesuffix(f"/{SAE_CFG_FILENAME}") for file in files if file.endswith(f"/{SAE_CFG_FILENAME}"))
     return _or_refuse([Target(repository, folder) for folder in _matching(sae_id, folders)], [repository], sae_id, folders)
