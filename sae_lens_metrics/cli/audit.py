@@ -1,13 +1,13 @@
 """The command ``sae-lens-metrics audit``: how noisy are the numbers, and what can they tell apart?"""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser, writable, writable_folders
 from sae_lens_metrics.cli.overrides import add_overrides
 from sae_lens_metrics.cli.targets import add_targets, named_targets, require_targets
+from sae_lens_metrics.integrations.terminal import complain, say
 from sae_lens_metrics.metrics.config import CommonConfig, MetricsConfig
 from sae_lens_metrics.results.sae_names import given_names
 
@@ -64,14 +64,14 @@ def run_audit(arguments: Sequence[str]) -> int:
     found = reseed(list(targets), config, output, seeds=options.seeds, disjoint=options.disjoint, **known)
     audit = audit_of(found, output, wanted_s=wanted, names=labels)
     print_audit(audit, everything=options.all)
-    print(f"written to {output / 'audit.json'} and audit.csv; the results of each seed are in {output}/seed-*")
+    say(f"written to {output / 'audit.json'} and audit.csv; the results of each seed are in {output}/seed-*")
     if options.report:
         from sae_lens_metrics.views.page import offer_page
 
         files = next(each for each in found.files(labels).values() if each)
-        print(offer_page(files, output / "audit.html", audit=audit, title="SAEs audited"))
+        say(offer_page(files, output / "audit.html", audit=audit, title="SAEs audited"))
     if audit.failed:
-        print(f"sae-lens-metrics: {len(audit.failed)} evaluations failed, start again to try them again", file=sys.stderr)
+        complain(f"sae-lens-metrics: {len(audit.failed)} evaluations failed, start again to try them again")
     return _SOME_FAILED if audit.failed else 0
 
 

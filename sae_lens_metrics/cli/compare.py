@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from sae_lens_metrics.cli.mistakes import CommandParser
-from sae_lens_metrics.results.in_words import printable
+from sae_lens_metrics.views.plain_text import plain
 
 __all__ = ["run_compare"]
 
@@ -54,11 +53,11 @@ def run_compare(arguments: Sequence[str], console: Console | None = None) -> Non
     console = console or Console()
     print_comparison(comparison, console, everything=options.all)
     if options.output is not None:
-        console.print(_plain(f"written to {comparison.save(options.output)}"), soft_wrap=True)
+        console.print(plain(f"written to {comparison.save(options.output)}"), soft_wrap=True)
     if options.report is not None:
         from sae_lens_metrics.views.page import offer_page
 
-        console.print(_plain(offer_page(files, Path(options.report), comparison=comparison, title="SAEs compared")), soft_wrap=True)
+        console.print(plain(offer_page(files, Path(options.report), comparison=comparison, title="SAEs compared")), soft_wrap=True)
 
 
 def _parser() -> CommandParser:
@@ -75,8 +74,3 @@ def _parser() -> CommandParser:
     parser.add_argument("--no-report", dest="report", action="store_const", const=None, help="write no page")
     parser.add_argument("--all", action="store_true", help="show baselines, and numbers that say the same as others, too")
     return parser
-
-
-def _plain(text: str) -> Text:
-    """Text that the terminal shows as it is: no mark-up, no control characters."""
-    return Text(printable(text))

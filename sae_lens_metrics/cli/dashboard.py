@@ -4,9 +4,8 @@ import json
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from sae_lens_metrics.cli.mistakes import CommandParser
+from sae_lens_metrics.integrations.terminal import say
 
 __all__ = ["run_dashboard"]
 
@@ -34,7 +33,7 @@ def run_dashboard(arguments: Sequence[str]) -> None:
 
     workspace = dashboard(options.entity, options.project, options.name)
     said = json.dumps(specification(workspace), indent=1) if options.dry_run else f"saved: {save_dashboard(workspace)}"
-    Console().print(said, markup=False, highlight=False, soft_wrap=True)
+    say(said)
 
 
 def _parser() -> CommandParser:

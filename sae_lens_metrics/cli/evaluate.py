@@ -1,7 +1,6 @@
 """The command ``sae-lens-metrics evaluate``: metrics of pretrained SAEs."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings
 from sae_lens_metrics.cli.overrides import add_overrides
 from sae_lens_metrics.cli.targets import add_targets, named_targets, require_targets
 from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.integrations.terminal import complain, say
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.controls import CONTROLS
 from sae_lens_metrics.results.sae_names import given_names
@@ -117,7 +117,7 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
 
     outcome = evaluate_target(target, config, output, overrides=overrides)
     print_reports({given_names(options.names, [target.name])[target.name]: outcome.report})
-    print(f"written to {outcome.path}")
+    say(f"written to {outcome.path}")
     _save_as(options.format, {target: outcome.path}, output)
     with wandb_run(options.wandb_project, name=target.name, config=outcome.report.provenance) as run:
         if run is not None:
@@ -135,12 +135,12 @@ def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, 
     labels = given_names(options.names, [target.name for target in targets])  # a mistake is found before hours of work
     found = sweep(targets, config, output, overrides=overrides, overwrite=options.overwrite, wandb_project=options.wandb_project)
     print_sweep(labels, found.reports, found.errors)
-    print(f"{len(found.files)} results and {SUMMARY} are in {output}")
+    say(f"{len(found.files)} results and {SUMMARY} are in {output}")
     files = {target: found.files[target.name] for target in targets if target.name in found.files}
     _save_as(options.format, files, output)
     if found.errors:
         failed = ", ".join(name for name in found.names if name in found.errors)
-        print(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}", file=sys.stderr)
+        complain(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}")
     page = {labels[name]: path for name, path in found.files.items()} if options.report else {}
     if options.compare and len(files) > 1:
         from sae_lens_metrics.cli.compare import run_compare
@@ -155,7 +155,7 @@ def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, 
 def _offer_page(files: "dict[str, Path]", path: Path) -> None:
     from sae_lens_metrics.views.page import offer_page
 
-    print(offer_page(files, path))
+    say(offer_page(files, path))
 
 
 def _save_as(form: str, files: "dict[Target, Path]", output: Path) -> None:
@@ -165,4 +165,4 @@ def _save_as(form: str, files: "dict[Target, Path]", output: Path) -> None:
 
     if form == "saebench" and files:
         paths = [save_saebench(Report.load(path), output, target.release, target.sae_id) for target, path in files.items()]
-        print(f"in SAEBench's form: {paths[0] if len(paths) == 1 else paths[0].parent}")
+        say(f"in SAEBench's form: {paths[0] if len(paths) == 1 else paths[0].parent}")

@@ -15,6 +15,7 @@ from sae_lens_metrics.metrics.documentation import documented_metrics, numbers_t
 from sae_lens_metrics.metrics.registry import SANITY, metric_names, metric_spec, readable_specs
 from sae_lens_metrics.metrics.spec import MetricSpec, Number
 from sae_lens_metrics.results.in_words import printable
+from sae_lens_metrics.views.plain_text import plain
 
 __all__ = ["run_explain"]
 
@@ -81,28 +82,28 @@ def _about_metric(spec: MetricSpec) -> Iterator[Text | Table]:
     if spec.name in documented_metrics():
         yield from _shown(readme_of(spec.name).read_text(encoding="utf-8"))
         return
-    yield Text(spec.title, style="bold")
-    yield from (_plain(text) for text in (spec.summary, spec.meaning, spec.trust) if text)
+    yield plain(spec.title, "bold")
+    yield from (plain(text) for text in (spec.summary, spec.meaning, spec.trust) if text)
     if spec.numbers:
         yield from _shown(numbers_table(spec))
 
 
 def _about_number(spec: MetricSpec, name: str) -> Iterator[Text]:
     number = spec.numbers[name]
-    yield Text.assemble((spec.full(name), "bold"), f": {printable(number.label)}")
-    yield _plain(f"{_unit(number)}; {_BETTER[number.better]}")
+    yield Text.assemble((printable(spec.full(name)), "bold"), f": {printable(number.label)}")
+    yield plain(f"{_unit(number)}; {_BETTER[number.better]}")
     if number.meaning and not number.meaning.startswith("…"):
-        yield _plain(number.meaning)
+        yield plain(number.meaning)
     if number.difference_of is not None:
-        yield _plain("{} minus {}, paired: what both have in common cancels in its error".format(*map(spec.full, number.difference_of)))
+        yield plain("{} minus {}, paired: what both have in common cancels in its error".format(*map(spec.full, number.difference_of)))
     if number.baseline_of is not None:
-        yield _plain(f"a baseline, to judge {spec.full(number.baseline_of)} by")
+        yield plain(f"a baseline, to judge {spec.full(number.baseline_of)} by")
     if beside := [spec.full(each) for each, other in spec.numbers.items() if other.baseline_of == name]:
-        yield _plain(f"baselines to judge it by: {', '.join(beside)}")
+        yield plain(f"baselines to judge it by: {', '.join(beside)}")
     for title, text in ((spec.title, spec.meaning), ("How far to trust it", spec.trust)):
         if text:
-            yield _plain(f"\n{title}: {text}")
-    yield _plain(f"\nsae-lens-metrics explain {spec.name} has the definition and all of its numbers")
+            yield plain(f"\n{title}: {text}")
+    yield plain(f"\nsae-lens-metrics explain {spec.name} has the definition and all of its numbers")
 
 
 def _unit(number: Number) -> str:
@@ -116,24 +117,19 @@ def _shown(markdown: str) -> Iterator[Text | Table]:
         if is_table:
             yield _table([_cells(line) for line in group])
         else:
-            yield from (Text(line.lstrip("# "), style="bold") if line.startswith("#") else _plain(line) for line in group)
+            yield from (plain(line.lstrip("# "), "bold") if line.startswith("#") else plain(line) for line in group)
 
 
 def _table(rows: list[list[str]]) -> Table:
     heading, _, *rest = rows
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for cell in heading:
-        table.add_column(_plain(cell))
+        table.add_column(plain(cell))
     for row in rest:
-        table.add_row(*map(_plain, row))
+        table.add_row(*map(plain, row))
     return table
 
 
 def _cells(line: str) -> list[str]:
     cells = re.split(r"(?<!\\)\|", line.strip().strip("|"))
     return [cell.strip().replace("\\|", "|").replace("`", "").replace("**", "") for cell in cells]
-
-
-def _plain(text: str) -> Text:
-    """Text that the terminal shows as it is: no mark-up, no control characters."""
-    return Text("\n".join(printable(line) for line in text.split("\n")))

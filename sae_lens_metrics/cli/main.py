@@ -7,6 +7,7 @@ from importlib import import_module
 
 from sae_lens_metrics.cli.mistakes import FAILURE, did_you_mean, two_lines
 from sae_lens_metrics.errors import MetricsError
+from sae_lens_metrics.integrations.terminal import PrintableFormatter, complain, say
 
 __all__ = ["COMMANDS", "main"]
 
@@ -56,17 +57,19 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     command, *arguments = list(sys.argv[1:] if args is None else args) or [""]
     if command in ("-h", "--help"):
-        print(_HELP.format(commands="\n".join(f"  {name:<10}  {line}" for name, line in COMMANDS.items())))
+        say(_HELP.format(commands="\n".join(f"  {name:<10}  {line}" for name, line in COMMANDS.items())))
         return 0
     if command not in COMMANDS:
         sys.stderr.write(two_lines(_PROGRAM, _no_command(command), "all commands"))
         return FAILURE
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("sae_lens_metrics").setLevel(logging.INFO)
     try:
         return getattr(import_module(f"sae_lens_metrics.cli.{command}"), f"run_{command}")(arguments) or 0
     except (MetricsError, OSError) as error:
-        print(f"{_PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)  # reasons of other packages have many lines
+        complain(f"{_PROGRAM}: error: {' '.join(str(error).split())}")  # reasons of other packages have many lines
         return FAILURE
 
 

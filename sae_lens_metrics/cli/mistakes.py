@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from sae_lens_metrics.results.in_words import printable
+
 __all__ = ["FAILURE", "CommandParser", "did_you_mean", "nearest", "two_lines"]
 
 FAILURE = 2
@@ -50,7 +52,7 @@ def two_lines(program: str, said: str, listed: str) -> str:
         said: What is wrong; reasons of other packages may have many lines.
         listed: What the command's ``--help`` lists.
     """
-    return f"{program}: {' '.join(said.split())}\n{program} --help lists {listed}\n"
+    return f"{program}: {printable(' '.join(said.split()))}\n{program} --help lists {listed}\n"
 
 
 class CommandParser(argparse.ArgumentParser):

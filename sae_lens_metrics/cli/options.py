@@ -3,7 +3,6 @@
 import argparse
 import copy
 import dataclasses
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from simple_parsing import ArgumentGenerationMode, ArgumentParser, DashVariant, NestedMode, SimpleHelpFormatter
 
 from sae_lens_metrics.cli.mistakes import CommandParser, did_you_mean
+from sae_lens_metrics.integrations.terminal import complain
 from sae_lens_metrics.metrics.config import MetricsConfig, Preset
 from sae_lens_metrics.metrics.registry import built_in_metrics, metric_names, readable_specs
 from sae_lens_metrics.metrics.spec import MetricSpec
@@ -107,7 +107,7 @@ class MetricOptions:
         self._preset = MetricsConfig.preset(known.preset)
         specs, faults = readable_specs()
         for fault in faults:
-            print(f"{parser.prog}: left out: {' '.join(fault.split())}", file=sys.stderr)
+            complain(f"{parser.prog}: left out: {' '.join(fault.split())}")
         parser.description = f"{parser.description or ''}\n\nmetrics (--metrics NAME,NAME):\n{_lines(specs)}"
         self._short = [each for spec in specs for each in _short_flags(spec)] if short else []
         for each in self._short:

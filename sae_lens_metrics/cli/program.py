@@ -1,5 +1,6 @@
 """The command ``sae-lens-metrics`` as a process: a signal ends it soon, in one line, wherever it is."""
 
+import logging
 import os
 import signal
 import sys
@@ -38,6 +39,7 @@ def program() -> NoReturn:
             signal.signal(signum, _stop)
         sys.unraisablehook = _once_more
         _watch()
+    logging.captureWarnings(True)  # for them to be printed as everything else is
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # other packages' bars, which fill a log with carriage returns; ours are lines there
     try:

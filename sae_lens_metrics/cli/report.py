@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from sae_lens_metrics.cli.mistakes import CommandParser
+from sae_lens_metrics.views.plain_text import plain
 
 __all__ = ["run_report"]
 
@@ -38,7 +38,7 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
     titled = {} if options.title is None else {"title": options.title}
     page = write_saved(reports, Path(output), folder=options.folder, histories=histories, **titled)
     console = console or Console()
-    console.print(Text(f"written to {page}, open it in a browser"), soft_wrap=True)
+    console.print(plain(f"written to {page}, open it in a browser"), soft_wrap=True)
 
 
 def _parser() -> CommandParser:

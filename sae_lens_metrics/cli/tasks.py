@@ -15,7 +15,7 @@ from sae_lens_metrics.metrics.probe.tasks.sae_probes_files import missing_packag
 from sae_lens_metrics.metrics.probe.tasks.selection import load_tasks, select_tasks
 from sae_lens_metrics.metrics.probe.tasks.task import MIN_EXAMPLES, ProbeTask
 from sae_lens_metrics.metrics.probe.tasks.user_files import load_task_file
-from sae_lens_metrics.results.in_words import printable
+from sae_lens_metrics.views.plain_text import plain
 
 __all__ = ["run_tasks"]
 
@@ -83,12 +83,12 @@ def _print_list(console: Console, own: list[ProbeTask]) -> None:
         if width >= _DESCRIPTION or heading != _HEADINGS[-1]:
             table.add_column(heading, justify="right" if heading == "examples" else "left", no_wrap=True, width=width)
     for row in rows[1:]:
-        table.add_row(*map(_plain, row[: len(table.columns)]))
+        table.add_row(*map(plain, row[: len(table.columns)]))
     console.print(table)
-    console.print(_plain(_NOTES))
+    console.print(plain(_NOTES))
     console.print("Tasks of the hub are streamed when they are asked for; one that cannot be reached is left out, with a warning.")
     if reason is not None:
-        console.print(_plain(f"Tasks of sae-probes are not here: {reason}"))
+        console.print(plain(f"Tasks of sae-probes are not here: {reason}"))
 
 
 def _catalogue_rows(packages: bool) -> list[list[str]]:
@@ -109,20 +109,15 @@ def _own_rows(own: list[ProbeTask]) -> list[list[str]]:
 
 
 def _show(console: Console, task: ProbeTask) -> None:
-    console.print(Text(task.name, style="bold"), _plain(f"({task.family}): {task.description}"))
+    console.print(plain(task.name, "bold"), plain(f"({task.family}): {task.description}"))
     entry = catalogue().get(task.name)
     if entry is not None and entry.kind != "generated":
-        console.print(_plain(f"From {entry.kind}, {entry.source}; {entry.citation}; licence: {entry.licence}."))
+        console.print(plain(f"From {entry.kind}, {entry.source}; {entry.citation}; licence: {entry.licence}."))
     for label, heading in ((True, "positive"), (False, "negative")):
         console.print(Text(heading, style="green" if label else "red"))
         texts = (text for text, own in zip(task.texts, task.labels, strict=True) if own is label)
         for text in islice(texts, _SHOWN):
-            console.print(_plain(f"  {_end(text)}"), soft_wrap=True)
-
-
-def _plain(text: str) -> Text:
-    """Text that the terminal shows as it is: no mark-up, no control characters."""
-    return Text(printable(text))
+            console.print(plain(f"  {_end(text)}"), soft_wrap=True)
 
 
 def _end(text: str) -> str:

@@ -16,6 +16,7 @@ from sae_lens_metrics.demo.options import DemoOptions, evaluation_config, traini
 from sae_lens_metrics.demo.shipped import SHIPPED_SAES, load_shipped_subject, load_tiny_lm
 from sae_lens_metrics.demo.training import TrainingSize, demo_saes, train_sae, training_text
 from sae_lens_metrics.evaluation.run import EvaluationRun
+from sae_lens_metrics.integrations.terminal import say
 from sae_lens_metrics.integrations.transformer_lens import HookedTransformer
 from sae_lens_metrics.loading.pretrained import load_pretrained
 from sae_lens_metrics.results import Report, summary, write_atomically
@@ -59,7 +60,7 @@ def run_demo(options: DemoOptions) -> dict[str, Report]:
     _write_page(output, reports, comparison, histories)
     print_reports(reports)
     print_comparison(comparison, brief=True)
-    print("\n".join(["What this tells:", *findings(reports)]), flush=True)
+    say("\n".join(["What this tells:", *findings(reports)]))
     if not options.train:
         histories = {_SMALL: _train_small(model, output, options)}
         _write_page(output, reports, comparison, histories)
@@ -87,13 +88,13 @@ def _evaluate(subjects: Mapping[str, Subject], options: DemoOptions) -> dict[str
     config = evaluation_config(options)
     held_out = Dataset.from_dict({"text": list(standard_library_documents("held_out"))})
     corpus = Corpus.from_dataset(held_out, next(iter(subjects.values())), tokens=config.tokens)
-    print(f"Two SAEs of a tiny language model, on {corpus.tokens.numel():,} tokens of held-out files of the standard library.", flush=True)
+    say(f"Two SAEs of a tiny language model, on {corpus.tokens.numel():,} tokens of held-out files of the standard library.")
     runs = {name: EvaluationRun(subject, corpus, config) for name, subject in subjects.items()}
     for name, run in runs.items():
-        print(f"{name}: {sanity_line(run.sanity)}", flush=True)
+        say(f"{name}: {sanity_line(run.sanity)}")
     reports: dict[str, Report] = {}
     for name, run in runs.items():
-        print(f"Evaluating {name}: {', '.join(config.names)}.", flush=True)
+        say(f"Evaluating {name}: {', '.join(config.names)}.")
         reports[name] = run.report()
     return reports
 
@@ -102,7 +103,7 @@ def _train_both(model: HookedTransformer, output: Path, options: DemoOptions) ->
     histories: dict[str, History] = {}
     text, size = training_text(), TrainingSize(100_000 if options.quick else 640_000, evaluations=3)
     for name, sae in demo_saes().items():
-        print(f"Training {name} on {size.tokens:,} tokens, with metrics on.", flush=True)
+        say(f"Training {name} on {size.tokens:,} tokens, with metrics on.")
         histories[name] = train_sae(
             name,
             sae,
@@ -120,7 +121,7 @@ def _train_small(model: HookedTransformer, output: Path, options: DemoOptions) -
     """Some ten seconds of training, to see metrics arrive."""
     size = TrainingSize(12_288 if options.quick else 45_056, evaluations=2)
     sae, metrics = demo_saes(d_sae=256)["TopK"], training_config(options)
-    print(f"\nTraining a small SAE on {size.tokens:,} tokens, with metrics on (MetricsConfig: {', '.join(metrics.names)}).", flush=True)
+    say(f"\nTraining a small SAE on {size.tokens:,} tokens, with metrics on (MetricsConfig: {', '.join(metrics.names)}).")
     return train_sae(
         _SMALL, sae, model=model, text=training_text(120), size=size, metrics=metrics, output=output, wandb_project=options.wandb_project
     )
@@ -132,10 +133,10 @@ def _write_page(output: Path, reports: dict[str, Report], comparison: Comparison
 
 def _say_where(output: Path, options: DemoOptions, seconds: float) -> None:
     where = shlex.quote(str(output))
-    print(f"\nDone in {seconds:.0f} s.")
-    print(f"page:         {output}/report.html (open it in a browser: findings, figures, every latent, examples)")
-    print(f"results:      {output}/L1.json and TopK.json (sae_lens_metrics.Report.load, or any JSON reader)")
-    print(f"in one table: {output}/summary.csv")
-    print(f"training:     {output}/checkpoints/*/*/metrics.jsonl")
+    say(f"\nDone in {seconds:.0f} s.")
+    say(f"page:         {output}/report.html (open it in a browser: findings, figures, every latent, examples)")
+    say(f"results:      {output}/L1.json and TopK.json (sae_lens_metrics.Report.load, or any JSON reader)")
+    say(f"in one table: {output}/summary.csv")
+    say(f"training:     {output}/checkpoints/*/*/metrics.jsonl")
     if not options.wandb_online:
-        print(f"W&B offline:  wandb leet {where}/wandb   or   wandb sync {where}/wandb/offline-run-*")
+        say(f"W&B offline:  wandb leet {where}/wandb   or   wandb sync {where}/wandb/offline-run-*")

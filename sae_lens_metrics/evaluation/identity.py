@@ -78,5 +78,5 @@ def _contents(path: Path) -> str:
     """SHA-256 of a file, or of all files in a folder."""
     digest = hashlib.sha256()
     for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
-        digest.update(f"{file.name} {file.stat().st_size} ".encode() + file.read_bytes())
+        digest.update(f"{file.name} {file.stat().st_size} ".encode("utf-8", "backslashreplace") + file.read_bytes())
     return digest.hexdigest()

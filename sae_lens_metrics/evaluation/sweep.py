@@ -21,6 +21,7 @@ from sae_lens_metrics.loading.pretrained import read_info
 from sae_lens_metrics.loading.targets import Target
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results import Report, summary, write_atomically
+from sae_lens_metrics.results.in_words import encodable
 from sae_lens_metrics.text.datasets import load_text_dataset
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ class Sweep:
         """A row for each SAE that was dealt with: its numbers, its result file, its error."""
         done = [name for name in self.names if name in self.reports or name in self.errors]
         frame = summary({name: self.reports[name] for name in done if name in self.reports})
-        frame = frame.reindex(done).rename_axis("name")
+        frame = frame.reindex(list(map(encodable, done))).rename_axis("name")
         frame["file"] = [self.files[name].name if name in self.files else None for name in done]
-        frame["error"] = [self.errors.get(name) for name in done]
+        frame["error"] = [encodable(self.errors[name]) if name in self.errors else None for name in done]
         return frame
 
 

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 from tqdm.auto import tqdm as tqdm_here
 
+from sae_lens_metrics.results.in_words import printable
+
 __all__ = ["each", "others_are_silent", "progress", "stage"]
 
 T = TypeVar("T")
@@ -49,7 +51,7 @@ def progress(doing: str, *, unit: str, total: int | None = None, scaled: bool = 
     """
     where = _stage.get()
     label = f"{where}, {doing}" if where else doing
-    bar: dict[str, Any] = {"total": total, "desc": label, "unit": unit, "unit_scale": scaled, "leave": False, "disable": False}
+    bar: dict[str, Any] = {"total": total, "desc": printable(label), "unit": unit, "unit_scale": scaled, "leave": False, "disable": False}
     if _NOTEBOOK:
         return tqdm_here(**bar, delay=_SHOWN_AFTER)
     return tqdm(**bar, delay=_SHOWN_AFTER) if sys.stderr.isatty() else _Lines(**bar, mininterval=_LINE_EVERY, delay=_LINE_EVERY)

@@ -6,6 +6,7 @@ A missing one is named by ``tests/integrations/test_seams.py``; ``seams`` lists 
 from sae_lens.config import HfDataset  # the type of a data set that its runners take
 from sae_lens.constants import (
     ACTIVATION_SCALER_CFG_FILENAME,  # where a checkpoint keeps the scale of its activations
+    DTYPE_MAP,  # which dtypes a configuration may name
     RUNNER_CFG_FILENAME,  # where a checkpoint keeps its run's configuration
     SAE_CFG_FILENAME,  # what a folder that holds an SAE is known by
     SAE_WEIGHTS_FILENAME,  # which files to look at when weights are damaged
@@ -28,7 +29,12 @@ from sae_lens.loading.pretrained_saes_directory import (
     get_pretrained_saes_directory,  # which releases and SAEs there are
     get_repo_id_and_folder_name,  # where an SAE of a release is
 )
-from sae_lens.registry import get_sae_class, get_sae_training_class  # whether an architecture is known
+from sae_lens.registry import (
+    SAE_CLASS_REGISTRY,  # which architectures there are
+    SAE_TRAINING_CLASS_REGISTRY,  # likewise
+    get_sae_class,  # whether an architecture is known
+    get_sae_training_class,  # likewise
+)
 from sae_lens.saes.sae import T_TRAINING_SAE_CONFIG  # the type parameter of its runner's configuration
 from sae_lens.training._interruption import InterruptedException  # what its signal handlers raise
 from sae_lens.training.activation_scaler import ActivationScaler  # the scale that its trainer keeps outside the SAE
@@ -40,6 +46,7 @@ from sae_lens.util import (
 
 __all__ = [
     "ACTIVATION_SCALER_CFG_FILENAME",
+    "DTYPE_MAP",
     "RUNNER_CFG_FILENAME",
     "SAE_CFG_FILENAME",
     "SAE_WEIGHTS_FILENAME",
@@ -64,5 +71,15 @@ __all__ = [
     "handle_config_defaulting",
     "load_model",
     "load_sae_config_from_huggingface",
+    "registered_architectures",
     "run_evals",
 ]
+
+
+def registered_architectures(*, training: bool = True) -> list[str]:
+    """The architectures of SAEs that can be loaded.
+
+    Args:
+        training: Whether those are among them that there are in training only.
+    """
+    return list(dict.fromkeys([*SAE_CLASS_REGISTRY, *(SAE_TRAINING_CLASS_REGISTRY if training else ())]))

@@ -3,12 +3,13 @@
 import argparse
 import io
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from typing import Any
 
 from sae_lens.llm_sae_training_runner import _parse_cfg_args  # its command line; only this builds a configuration from flags
+
+from sae_lens_metrics.integrations.terminal import complain
 
 __all__ = ["RefusedFlags", "runner_config"]
 
@@ -47,7 +48,8 @@ def runner_config(arguments: Sequence[str]) -> Any:
         raise RefusedFlags(reason.strip(), _flags(usage)) from None
     except (argparse.ArgumentError, ValueError) as error:
         raise RefusedFlags(str(error), []) from error
-    sys.stderr.write(printed.getvalue())  # its warnings
+    if warned := printed.getvalue():
+        complain(warned.rstrip())
     return config
 
 

@@ -97,7 +97,7 @@ def _scaler(file: Path, normalization: str) -> ActivationScaler | None:
     if getattr(scaler, needed, None) is None:
         lack = "it is not in that file" if file.is_file() else "there is no such file"
         raise SubjectError(
-            f"the checkpoint {str(file.parent)!r} was trained with normalize_activations={normalization!r}, whose "
+            f"the checkpoint was trained with normalize_activations={normalization!r}, whose "
             f"{needed.replace('_', ' ')} SAELens writes to {file.name} beside it, and {lack}: "
             "copy the whole folder of the checkpoint, or evaluate the SAE that the run saved at its end"
         )

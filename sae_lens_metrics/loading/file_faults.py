@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from packaging.version import InvalidVersion, Version
 
+from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import get_sae_class, get_sae_training_class
 from sae_lens_metrics.loading.downloads import TRIES, causes, is_passing
 
@@ -18,6 +19,8 @@ __all__ = ["config_remarks", "explain_failure", "weights_fault"]
 
 _PICKLES = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
 """How a file of ``torch.save`` begins: an archive, or a bare pickle."""
+_FLOATS = ("F64", "F32", "F16", "BF16")
+"""What safetensors call the dtypes that SAEs may have."""
 _LARGEST_HEADER = 100_000_000
 """Bytes; the limit of safetensors itself."""
 _BESIDES_SETTINGS = {"architecture", "metadata", "sae_lens_version", "sae_lens_training_version"}
@@ -30,23 +33,27 @@ def explain_failure(error: BaseException, weights: Sequence[Path] = ()) -> str:
         error: What was raised.
         weights: The files of weights as far as they are on disk; one that is at fault is named.
     """
+    if isinstance(error, SubjectError):  # our own words
+        return str(error)
     for fault in (weights_fault(path) for path in weights):
         if fault:
             return fault
     if is_passing(error):
         cause = list(causes(error))[-1]
         return f"the connection failed {TRIES} times ({type(cause).__name__}: {cause}): check the network and start again"
-    for reason in (_no_access(error), _missing_file(error), _broken_config(error), _other_shapes(error)):
+    for reason in (_no_access(error), _missing_file(error), _broken_config(error), _other_shapes(error), _other_names(error)):
         if reason:
             return reason
     if isinstance(error, OSError) and (said := _of_transformers(str(error))):
         return said
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def weights_fault(path: Path) -> str | None:
     """What is wrong with a file that should hold safetensors, or ``None``; nothing in the file is run or unpickled."""
     try:
+        if not path.is_file():
+            return f"{path} is {_what_else(path)}, expected a file of safetensors: put the weights there, or load the SAE again"
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(8)
@@ -56,7 +63,7 @@ def weights_fault(path: Path) -> str | None:
         return f"{path} cannot be read ({error.strerror or error}): load the SAE again"
     ends = _data_ends(header)
     if ends is not None and size == 8 + length + ends:
-        return None
+        return _no_floats(path, header)
     if start.startswith(_PICKLES):
         return (
             f"{path} is a pickle (torch.save), expected safetensors: a pickle can run code when it is loaded, so it is refused; "
@@ -66,6 +73,20 @@ def weights_fault(path: Path) -> str | None:
         return f"{path} is a pointer of git LFS, expected the weights themselves (safetensors): fetch them with git lfs pull"
     found = f"{size:,} bytes where its header asks for {8 + length + ends:,}" if ends is not None else "no readable header"
     return f"{path} is damaged or cut off ({found}), expected safetensors: delete it and load it again, or tell its publisher"
+
+
+def _what_else(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    if path.exists():
+        return "no file"
+    return "a link that leads nowhere" if path.is_symlink() else "missing"
+
+
+def _no_floats(path: Path, header: bytes) -> str | None:
+    kinds = {name: entry.get("dtype") for name, entry in json.loads(header).items() if name != "__metadata__"}
+    others = [f"{name} of {kind}" for name, kind in kinds.items() if kind not in _FLOATS]
+    return f"{path} holds {others[0]}, expected floating-point numbers ({', '.join(_FLOATS)}): convert it" if others else None
 
 
 def config_remarks(raw: dict[str, Any]) -> Iterator[str]:
@@ -149,6 +170,10 @@ def _missing_file(error: BaseException) -> str | None:
 def _broken_config(error: BaseException) -> str | None:
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return f"its configuration is not JSON ({error}): load it again, or tell its publisher"
+    if isinstance(error, RecursionError):
+        return "its configuration is nested too deeply, expected settings and metadata: load it again, or tell its publisher"
+    if "integer string conversion" in str(error):
+        return "its configuration holds a number of thousands of digits, expected settings: load it again, or tell its publisher"
     return None
 
 
@@ -162,3 +187,12 @@ def _other_shapes(error: BaseException) -> str | None:
         f"the weights do not fit its cfg.json: {name} is [{there}], expected [{asked}] from d_in and d_sae there; "
         "correct cfg.json, or tell its publisher"
     )
+
+
+def _other_names(error: BaseException) -> str | None:
+    """PyTorch lists the tensors that are missing, and those that are too many, each kind on a line."""
+    lists = {kind: re.search(rf"{kind} key\(s\) in state_dict: (.*?)\. *$", str(error), re.MULTILINE) for kind in ("Missing", "Unexpected")}
+    said = [f"{word} {found[1]}" for word, found in zip(("lack", "hold also"), lists.values(), strict=True) if found]
+    if not said:
+        return None
+    return f"the weights do not fit the architecture in its cfg.json: they {' and '.join(said)}; correct cfg.json, or tell its publisher"

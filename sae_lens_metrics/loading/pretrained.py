@@ -1,6 +1,7 @@
 """SAEs from the hub or from disk, together with the model that they were trained on."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,13 +23,14 @@ from sae_lens_metrics.integrations.saelens import (
     get_repo_id_and_folder_name,
     get_sae_lens_config_from_disk,
     get_sae_lens_config_from_hf,
-    handle_config_defaulting,
     load_sae_config_from_huggingface,
 )
 from sae_lens_metrics.loading.checkpoints import is_checkpoint, load_checkpoint, training_moment
+from sae_lens_metrics.loading.configurations import checked_config
 from sae_lens_metrics.loading.downloads import with_retries
-from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure
+from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure, weights_fault
 from sae_lens_metrics.loading.models import ModelChoice, ModelSpec, default_device, load_spec, nearest, refuse_nan
+from sae_lens_metrics.results.in_words import encodable
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["SAEInfo", "check_name", "load_pretrained", "load_subject", "read_info"]
@@ -119,7 +121,10 @@ def load_subject(
         options.setdefault("expected", _published(release, sae_id))
     if model is None:
         model = load_spec((choice or ModelChoice()).spec(sae.cfg.metadata.to_dict()), device)
-    return Subject(model, sae, **options)
+    try:
+        return Subject(model, sae, **options)
+    except SubjectError as error:
+        raise type(error)(f"{release if sae_id is None else f'{release}/{sae_id}'}: {error}") from error
 
 
 def read_info(release: str, sae_id: str | None = None) -> SAEInfo:
@@ -148,12 +153,15 @@ def check_name(release: str, sae_id: str | None) -> None:
     Raises:
         SubjectError: If there is no such folder or release, or no such SAE in the release.
     """
+    for name in filter(None, (release, sae_id)):
+        if encodable(name) != name:
+            raise SubjectError(f"the name {name!r} is no text, expected one that UTF-8 can write: rename it")
     directory = get_pretrained_saes_directory()
     if sae_id is None:
         if release in directory:
             some = ", ".join(islice(directory[release].saes_map, 5))
             raise SubjectError(f"{release!r} is a release: say which of its SAEs, such as {some}, or '.*' for all")
-        if not (Path(release) / "cfg.json").is_file():
+        if not os.path.isfile(os.path.join(release, "cfg.json")):  # which answers of any name
             raise SubjectError(
                 f"{release!r} is not a folder that holds an SAE (cfg.json, sae_weights.safetensors): give one, or RELEASE SAE_ID"
             )
@@ -171,17 +179,19 @@ def _read_info(release: str, sae_id: str | None, ours: bool) -> SAEInfo:
     if not ours and sae_id is not None:
         other = with_retries(lambda: load_sae_config_from_huggingface(release, sae_id), f"the SAE {sae_id!r} of {release!r}")
         return SAEInfo(dict(other["metadata"]))
-    if sae_id is None:
-        raw, overrides = get_sae_lens_config_from_disk(release), {}
-    else:
-        repository, folder = get_repo_id_and_folder_name(release, sae_id)
-        raw = with_retries(lambda: get_sae_lens_config_from_hf(repository, folder), f"the SAE {sae_id!r} of {release!r}")
-        overrides = get_config_overrides(release, sae_id)
-    if not isinstance(raw, dict):
-        raise ValueError(f"its cfg.json holds a {type(raw).__name__}, expected an object")
-    remarks = tuple(config_remarks(raw))
+    raw, config = _configuration(release, sae_id)
     moment = training_moment(release) if sae_id is None and is_checkpoint(raw) else None
-    return SAEInfo(dict(handle_config_defaulting({**raw, **overrides}).get("metadata") or {}), remarks, moment)
+    return SAEInfo(dict(config.get("metadata", {})), tuple(config_remarks(raw)), moment)
+
+
+def _configuration(release: str, sae_id: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the ``cfg.json`` of an SAE in SAELens's own format holds, and the same checked, as today's SAELens writes it."""
+    if sae_id is None:
+        raw = get_sae_lens_config_from_disk(release)
+        return raw, checked_config(raw)
+    repository, folder = get_repo_id_and_folder_name(release, sae_id)
+    raw = with_retries(lambda: get_sae_lens_config_from_hf(repository, folder), f"the SAE {sae_id!r} of {release!r}")
+    return raw, checked_config({**raw, **get_config_overrides(release, sae_id)} if isinstance(raw, dict) else raw)
 
 
 @contextmanager
@@ -196,19 +206,27 @@ def _from_disk(folder: str, device: str, dtype: str) -> SAE[Any]:
     check_name(folder, None)
     try:
         with _without_advice():
-            if is_checkpoint(get_sae_lens_config_from_disk(folder)):
+            raw, _ = _configuration(folder, None)
+            _refuse_damaged(_weights_on_disk(folder, None))
+            if is_checkpoint(raw):
                 return load_checkpoint(folder, device=device, dtype=dtype)
             return SAE.load_from_disk(folder, device=device, dtype=dtype)
-    except SubjectError:
-        raise
     except Exception as error:  # from broken JSON to weights of another shape: the user needs the folder and the reason
         raise SubjectError(_failure(folder, None, error)) from error
+
+
+def _refuse_damaged(weights: Sequence[Path]) -> None:
+    """Before anything is read of them: to open what is no file may wait for ever."""
+    for fault in filter(None, map(weights_fault, weights)):
+        raise SubjectError(fault)
 
 
 def _from_hub(release: str, sae_id: str, device: str, dtype: str) -> SAE[Any]:
     check_name(release, sae_id)
 
     def load() -> SAE[Any]:
+        if get_conversion_loader_name(release) == "sae_lens":
+            _configuration(release, sae_id)
         with _without_advice():
             return SAE.from_pretrained(release, sae_id, device=device, dtype=dtype)
 
@@ -229,7 +247,8 @@ def _weights_on_disk(release: str, sae_id: str | None) -> list[Path]:
     """The files that SAELens reads weights from, as far as they are here; releases in other formats have none."""
     names = (SAE_WEIGHTS_FILENAME, SPARSITY_FILENAME)
     if sae_id is None:
-        return [path for path in (Path(release) / name for name in names) if path.is_file()]
+        weights, sparsity = (Path(release) / name for name in names)
+        return [weights, *([sparsity] if sparsity.is_file() else [])]
     if get_conversion_loader_name(release) != "sae_lens":
         return []
     repository, folder = get_repo_id_and_folder_name(release, sae_id)

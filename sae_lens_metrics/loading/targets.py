@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError
 
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import SAE_CFG_FILENAME, get_pretrained_saes_directory
 from sae_lens_metrics.loading.downloads import with_retries
+from sae_lens_metrics.loading.file_faults import explain_failure
 from sae_lens_metrics.loading.models import nearest
+from sae_lens_metrics.loading.patterns import matching
 from sae_lens_metrics.loading.pretrained import check_name
 
 __all__ = ["Target", "find_targets"]
@@ -21,6 +24,10 @@ logger = logging.getLogger("sae_lens_metrics")
 
 _SIGNS = re.compile(r"[\\*+?|^$()\[\]{}]")
 """What makes a name a pattern; a dot alone does not, as the names of hooks are full of them."""
+
+
+_LONGEST = 300
+"""Characters of a name or pattern that is no folder; to look for what is like it takes as long as it is."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +55,37 @@ def find_targets(words: Sequence[str]) -> list[Target]:
     Raises:
         SubjectError: If nothing is meant by them; it tells the nearest names.
     """
-    if Path(words[0]).is_dir() or len(words) == 1:
+    for word in words:
+        if len(word) > _LONGEST and not os.path.exists(word):
+            raise SubjectError(f"a name of {len(word):,} characters was given, expected a release, an SAE or a folder: {word[:60]!r}...")
+    if os.path.isdir(words[0]) or len(words) == 1:
         return list(dict.fromkeys(target for word in words for target in _in_folder(word)))
     if len(words) > 2:
         raise SubjectError(f"{words[0]!r} is not a folder, and {len(words)} names were given: give RELEASE SAE_ID, or folders")
     release, sae_id = words
     directory = get_pretrained_saes_directory()
-    releases = list(_matching(release, directory))
+    releases = _matching(release, directory)
     if releases:
-        found = [Target(name, each) for name in releases for each in _matching(sae_id, directory[name].saes_map)]
-        return _or_refuse(found, releases, sae_id, [each for name in releases for each in directory[name].saes_map])
+        known = list(dict.fromkeys(each for name in releases for each in directory[name].saes_map))
+        return _or_refuse(list(_of_releases(releases, sae_id, known)), releases, sae_id, known)
     if "/" not in release or _SIGNS.search(release):
         raise SubjectError(f"there is no release {release!r}: the nearest names are {nearest(release, directory)}")
     return _in_repository(release, sae_id)
 
 
-def _matching(pattern: str, names: Iterable[str]) -> Iterator[str]:
+def _matching(pattern: str, names: Iterable[str]) -> list[str]:
     """The name itself if there is one, or all that the pattern matches as a whole."""
     known = list(names)
-    if pattern in known:
-        return iter([pattern])
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise SubjectError(f"{pattern!r} is neither a name nor a regular expression ({error}): write .* for any text") from error
-    return (name for name in known if compiled.fullmatch(name))
+    return [pattern] if pattern in known else matching(pattern, known)
+
+
+def _of_releases(releases: list[str], sae_id: str, known: list[str]) -> Iterator[Target]:
+    """The SAE of that name in each release, or those that it matches as a pattern; the pattern is matched once for all."""
+    there = {name: get_pretrained_saes_directory()[name].saes_map for name in releases}
+    is_name = all(sae_id in names for names in there.values())
+    matched = set() if is_name else set(matching(sae_id, known))
+    for name, names in there.items():
+        yield from (Target(name, each) for each in ([sae_id] if sae_id in names else names) if each == sae_id or each in matched)
 
 
 def _or_refuse(found: list[Target], releases: list[str], sae_id: str, known: list[str]) -> list[Target]:
@@ -88,8 +101,10 @@ def _in_repository(repository: str, sae_id: str) -> list[Target]:
         return [Target(repository, sae_id)]
     try:
         files = with_retries(lambda: HfApi().list_repo_files(repository), f"the repository {repository!r}")
+    except HFValidationError:
+        raise SubjectError(f"{repository!r} cannot be the name of a repository on the hub, expected OWNER/NAME: check it") from None
     except Exception as error:  # no network, no such repository, no access
-        reason = f"{type(error).__name__}: {error}"
+        reason = explain_failure(error)
         raise SubjectError(f"the SAEs of {repository!r} cannot be listed ({reason}): give the name of one, without a pattern") from error
     folders = sorted(file.removesuffix(f"/{SAE_CFG_FILENAME}") for file in files if file.endswith(f"/{SAE_CFG_FILENAME}"))
     return _or_refuse([Target(repository, folder) for folder in _matching(sae_id, folders)], [repository], sae_id, folders)
@@ -97,7 +112,7 @@ def _in_repository(repository: str, sae_id: str) -> list[Target]:
 
 def _in_folder(folder: str) -> list[Target]:
     """The SAE in a folder, or those below it."""
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):
         check_name(folder, None)
     if (Path(folder) / SAE_CFG_FILENAME).is_file():
         return [Target(folder)]

@@ -30,8 +30,15 @@ class Port:
     """What SAELens calls that width, for errors."""
 
     def read(self, activation: Float[Tensor, "batch pos ..."], device: torch.device) -> Float[Tensor, "batch pos width"]:
-        """From the model's shape, dtype and device to the SAE's."""
+        """From the model's shape, dtype and device to the SAE's.
+
+        Raises:
+            SubjectError: If the SAE is for a head that the activation does not have.
+        """
         if self.head is not None:
+            heads = activation.shape[2] if activation.ndim > 3 else 0
+            if not -heads <= self.head < heads:
+                raise SubjectError(f"the SAE is for head {self.head} of {self.hook_name}, which has {heads} heads: correct hook_head_index")
             activation = activation[:, :, self.head]
         return activation.flatten(2).to(device, torch.float32)
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae_lens_metrics.errors import UnsupportedSAEError
+from sae_lens_metrics.errors import SubjectError, UnsupportedSAEError
 from sae_lens_metrics.subject.capabilities import AffineEncoder, DictionaryCapabilities, relative_difference, tolerance_of
 from sae_lens_metrics.subject.quiet_sae import QuietSAE
 
@@ -25,6 +25,7 @@ def try_sae(quiet: QuietSAE, d_out: int) -> DictionaryCapabilities:
         d_out: Width of what it reconstructs.
 
     Raises:
+        SubjectError: If its weights are so large that what it gives is not finite.
         UnsupportedSAEError: If the SAE's architecture cannot be evaluated yet.
     """
     return _Trial(quiet, d_out).capabilities()
@@ -52,6 +53,7 @@ class _Trial:
         pre = z if hooked is None else hooked
         if z.shape != (4, self._d_sae) or pre.shape != z.shape:
             raise self._unsupported(f"gives latents of shape {tuple(z.shape if z.shape != (4, self._d_sae) else pre.shape)}")
+        self._refuse_overflow(x, z, pre)
         with self._refusing("does not run like one of SAELens's own"):
             encoder = self._encoder(x, pre)
             adds_bias, unit_rows = self._decoder(x, z)
@@ -83,6 +85,18 @@ class _Trial:
                 if relative_difference(scale * (z @ rows) + offset, expected) < self._tolerance:
                     return adds_bias, unit_rows
         raise self._unsupported("does not decode by a sum of latents times decoder rows")
+
+    def _refuse_overflow(self, x: Float[Tensor, "n d_in"], *latents: Tensor) -> None:
+        with self._refusing("does not decode what it encodes"):
+            outputs = (*latents, self._quiet.whole(x))
+        if all(bool(each.isfinite().all()) for each in outputs):
+            return
+        largest = {name: float(value.float().abs().max()) for name, value in self._sae.state_dict().items() if value.numel()}
+        name = max(largest, key=largest.__getitem__)
+        raise SubjectError(
+            f"the SAE gives NaN or infinity for activations of ordinary size, as its weights reach {largest[name]:.3g} ({name}): "
+            "load it again, or tell its publisher"
+        )
 
     @contextmanager
     def _refusing(self, what: str) -> Iterator[None]:

@@ -91,8 +91,13 @@ class Corpus:
         rows, fingerprints = noting_rows(shuffled(rows, seed, part))
         tokenization = Tokenization.of_subject(subject)
         wanted = max(2, tokens // tokenization.context_size)
-        drawn, reserve = draw_with_reserve(rows, subject.site.model, tokenization, wanted, seed=seed)
         name = dataset if isinstance(dataset, str) else str(getattr(dataset.info, "dataset_name", None) or "in memory")
+        try:
+            drawn, reserve = draw_with_reserve(rows, subject.site.model, tokenization, wanted, seed=seed)
+        except CorpusError as error:
+            raise CorpusError(f"{name!r}: {error}") from error
+        except UnicodeDecodeError as error:  # of which some readers take no notice until a row is asked for
+            raise CorpusError(f"{name!r}: a row holds bytes that are no UTF-8, expected UTF-8: convert it") from error
         source = {"kind": "dataset", "name": name, "split": split, "seed": seed, **({} if part is None else {"part": asdict(part)})}
         read = fingerprints(drawn.documents.unique().tolist())
         return cls(drawn.tokens, source, shortfall(drawn, wanted), drawn.documents, reserve=reserve, fingerprints=read)

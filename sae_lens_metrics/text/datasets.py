@@ -1,11 +1,13 @@
 """Data sets of text by name: on the hub, in a folder, or in a file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict, IterableDataset, load_dataset, load_from_disk
 
 from sae_lens_metrics.errors import CorpusError
+from sae_lens_metrics.text.data_faults import reason_in_words, why_unreadable
 
 __all__ = ["load_text_dataset"]
 
@@ -25,7 +27,7 @@ def load_text_dataset(name: str, split: str = "train") -> "Dataset | IterableDat
     try:
         loaded = _load(name, split)
     except Exception as error:  # every reader has its own errors; what the user needs is the name and the reason
-        raise CorpusError(f"cannot load the data set {name!r}, split {split!r}: {_why(error)}") from error
+        raise CorpusError(f"cannot load the data set {name!r}, split {split!r}: {_why(error, Path(name))}") from error
     if not isinstance(loaded, DatasetDict):
         return loaded
     if split not in loaded:
@@ -35,27 +37,34 @@ def load_text_dataset(name: str, split: str = "train") -> "Dataset | IterableDat
 
 def _load(name: str, split: str) -> "Dataset | DatasetDict | IterableDataset":
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         return load_from_disk(name)
-    if path.suffix in _READERS and not path.is_file():
-        raise FileNotFoundError("there is no such file")
-    if not path.is_file():
+    if path.suffix in _READERS and not os.path.exists(path):
+        raise CorpusError("there is no such file")
+    if not os.path.exists(path):
         return load_dataset(name, split=split, streaming=True)
-    if path.suffix not in _READERS:
-        raise ValueError(f"expected a file whose name ends in one of {', '.join(_READERS)}")
+    if not path.is_file() or path.suffix not in _READERS:
+        raise CorpusError(f"expected a file whose name ends in one of {', '.join(_READERS)}, or a folder of datasets")
     if split != "train":
-        raise ValueError("a file has no splits: leave the split out")
+        raise CorpusError("a file has no splits: leave the split out")
+    if path.stat().st_size == 0:
+        raise CorpusError("it is empty, give one that holds text")
     options: dict[str, Any] = {"sample_by": "document"} if path.suffix == ".txt" else {}
     return load_dataset(_READERS[path.suffix], data_files=str(path), split="train", **options)
 
 
-def _why(error: BaseException) -> str:
+def _why(error: Exception, path: Path) -> str:
     """Why a data set cannot be loaded, and what to do where the reader's own words do not say it."""
-    error = error.__cause__ or error  # some readers wrap the reason in an error that does not tell it
+    if isinstance(error, CorpusError):
+        return str(error)
+    cause = (
+        error.__cause__ if isinstance(error.__cause__, Exception) else error
+    )  # some readers wrap the reason in an error that does not tell it
     # how `datasets` says it: of folders, of .jsonl files, of other files
-    if isinstance(error, IndexError | StopIteration) or "corresponds to no data" in str(error):
+    if isinstance(cause, IndexError | StopIteration) or "corresponds to no data" in str(cause):
         return "it is empty, give one that holds text"
-    reason = f"{type(error).__name__}: {error}"
-    if isinstance(error, ConnectionError):
-        reason += "; data sets of the hub are streamed, not kept: without a network give a file or a folder (--dataset)"
-    return reason
+    if os.path.exists(path):
+        return why_unreadable(path, cause)
+    if isinstance(cause, ConnectionError):
+        return "the hub cannot be reached; its data sets are streamed, not kept: without a network give a file or a folder (--dataset)"
+    return f"it cannot be found, neither here nor on the hub ({reason_in_words(cause)}): check the name"

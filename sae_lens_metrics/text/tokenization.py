@@ -1,5 +1,6 @@
 """From text to sequences of tokens, by SAELens's own store."""
 
+import reprlib
 import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +17,9 @@ from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["Sequences", "Tokenization", "choose_sequences", "read_sequences", "shortfall", "token_store"]
 
+_TOKENS = ("tokens", "input_ids")
+_COLUMNS = (*_TOKENS, "text", "problem")
+"""What SAELens reads of a data set: the first that it has."""
 _POOL, _SMALL_POOL = 8, 4_000_000
 """How many times as many sequences as wanted are read at most, or tokens, whichever is more, to draw from as many documents as possible."""
 
@@ -82,6 +86,7 @@ def token_store(rows: "Dataset | IterableDataset", model: Any, tokenization: Tok
     Raises:
         CorpusError: If there are no rows, or no column of text or tokens.
     """
+    _require_text(rows, tokenization)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice for training
@@ -104,7 +109,28 @@ def token_store(rows: "Dataset | IterableDataset", model: Any, tokenization: Tok
     except StopIteration:
         raise CorpusError("the data set is empty: give one that holds text") from None
     except ValueError as error:
-        raise CorpusError(f"the data set cannot be read as text: {error}") from error
+        raise CorpusError(f"the data set cannot be read as text: {' '.join(str(error).split())}") from error
+
+
+def _require_text(rows: "Dataset | IterableDataset", tokenization: Tokenization) -> None:
+    """Makes sure of the column that SAELens's store will take, by the first row."""
+    row = next(iter(rows), None)
+    if row is None or tokenization.use_chat_formatting:  # the store says itself what is wrong then
+        return
+    column = next((name for name in _COLUMNS if name in row), None)
+    if column is None:
+        found = ", ".join(map(repr, row)) or "none"
+        raise CorpusError(f"the data set has the columns {found}, expected text in one of {', '.join(_COLUMNS)}: rename the one with text")
+    if column in _TOKENS and not _is_tokens(row[column]):
+        raise CorpusError(
+            f"the column {column!r} of the data set holds {reprlib.repr(row[column])}, expected whole numbers, the model's tokens: "
+            "name a column of text 'text', and leave this one out"
+        )
+
+
+def _is_tokens(value: Any) -> bool:
+    values = value.tolist() if isinstance(value, Tensor) else value
+    return isinstance(values, list) and all(isinstance(each, int) and not isinstance(each, bool) for each in values)
 
 
 def choose_sequences(pool: Sequences, n: int, *, seed: int) -> Sequences:
@@ -155,8 +181,9 @@ def read_sequences(store: ActivationsStore, n: int, *, most: int | None = None) 
                 break
             except (TypeError, ValueError) as error:
                 column = store.tokens_column
+                what = "whole numbers" if store.is_dataset_tokenized else "text"
                 raise CorpusError(
-                    f"a row of the data set cannot be tokenised: its column {column!r} must hold text in every row"
+                    f"a row of the data set cannot be tokenised: its column {column!r} must hold {what} in every row"
                 ) from error
             documents.append(store.n_dataset_processed)
             bar.update()

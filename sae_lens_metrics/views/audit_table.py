@@ -12,7 +12,8 @@ from sae_lens_metrics.comparison.noise import NOT_REDRAWN, ErrorRatio, Noise
 from sae_lens_metrics.comparison.resolution import Need
 from sae_lens_metrics.comparison.separation import Pair, Separation
 from sae_lens_metrics.metrics.registry import spec_of_result
-from sae_lens_metrics.results.in_words import printable, with_error
+from sae_lens_metrics.results.in_words import with_error
+from sae_lens_metrics.views.plain_text import plain
 
 __all__ = ["print_audit"]
 
@@ -45,7 +46,7 @@ def print_audit(audit: Audit, console: Console | None = None, *, everything: boo
         pairs = [each for each in audit.pairs if (each.first, each.second) == (first, second) and each.number in shown]
         console.print(_pair_table(first, second, pairs, wide=wide))
     for text in [*_needs([each for each in audit.needs if each.headline or each.source == "given"]), *_remarks(audit)]:
-        console.print(_plain(text))
+        console.print(plain(text))
 
 
 def _shown(audit: Audit, *, everything: bool) -> Iterator[str]:
@@ -69,31 +70,31 @@ def _noise_table(noises: Sequence[Noise], *, wide: bool, several: bool) -> Table
         grouped.setdefault(each.number, []).append(each)
     for number, of_saes in grouped.items():
         if several:
-            table.add_row(_plain(number, style="bold" if of_saes[0].headline else ""))
+            table.add_row(plain(number, style="bold" if of_saes[0].headline else ""))
         for each in of_saes:
-            table.add_row(_plain(f"  {each.name}" if several else number), *_noise_cells(each, wide=wide))
+            table.add_row(plain(f"  {each.name}" if several else number), *_noise_cells(each, wide=wide))
     return table
 
 
 def _noise_cells(each: Noise, *, wide: bool) -> Iterator[Text]:
-    yield _plain("-" if each.mean is None else with_error(each.mean, each.s, shown=False))
-    yield _plain(_short(each.s))
+    yield plain("-" if each.mean is None else with_error(each.mean, each.s, shown=False))
+    yield plain(_short(each.s))
     if wide:
-        yield _plain("-" if each.cv is None else f"{each.cv:.1%}")
-        yield _plain(_short(None if each.errors is None else each.errors.reported))
+        yield plain("-" if each.cv is None else f"{each.cv:.1%}")
+        yield plain(_short(None if each.errors is None else each.errors.reported))
     yield _ratio(each.errors)
-    yield _plain(_short(each.one_seed))
+    yield plain(_short(each.one_seed))
     if wide:
-        yield _plain(_short(each.three_seeds))
+        yield plain(_short(each.three_seeds))
     yield _verdict(each.errors)
 
 
 def _ratio(errors: ErrorRatio | None) -> Text:
-    return _plain("-" if errors is None else f"{errors.ratio:.2f} [{errors.low:.2f}, {errors.high:.2f}]")
+    return plain("-" if errors is None else f"{errors.ratio:.2f} [{errors.low:.2f}, {errors.high:.2f}]")
 
 
 def _verdict(errors: ErrorRatio | None) -> Text:
-    return _plain("none", style="dim") if errors is None else _plain(errors.verdict, style=_STYLES[errors.verdict])
+    return plain("none", style="dim") if errors is None else plain(errors.verdict, style=_STYLES[errors.verdict])
 
 
 def _separation_table(audit: Audit, separations: Sequence[Separation], *, wide: bool) -> Table:
@@ -103,19 +104,19 @@ def _separation_table(audit: Audit, separations: Sequence[Separation], *, wide: 
     for heading in ("s", "SNR", "tau", "same best", *(("nearest two",) if wide else ()), "pairs told apart"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in separations:
-        table.add_row(_plain(each.number, style="bold" if each.headline else ""), *_separation_cells(audit, each, wide=wide))
+        table.add_row(plain(each.number, style="bold" if each.headline else ""), *_separation_cells(audit, each, wide=wide))
     return table
 
 
 def _separation_cells(audit: Audit, each: Separation, *, wide: bool) -> Iterator[Text]:
-    yield _plain(_short(each.pooled_s))
-    yield _plain("-" if each.snr is None else f"{each.snr:.1f}")
-    yield _plain("-" if each.tau is None else f"{each.tau:+.2f}")
-    yield _plain("-" if each.same_top is None else f"{each.same_top:.0%}")
+    yield plain(_short(each.pooled_s))
+    yield plain("-" if each.snr is None else f"{each.snr:.1f}")
+    yield plain("-" if each.tau is None else f"{each.tau:+.2f}")
+    yield plain("-" if each.same_top is None else f"{each.same_top:.0%}")
     if wide:
-        yield _plain(_short(each.nearest))
+        yield plain(_short(each.nearest))
     pairs = [pair for pair in audit.pairs if pair.number == each.number]
-    yield _plain(f"{sum(pair.told_apart for pair in pairs)} of {len(pairs)}" if pairs else "-")
+    yield plain(f"{sum(pair.told_apart for pair in pairs)} of {len(pairs)}" if pairs else "-")
 
 
 def _few_pairs(audit: Audit) -> list[tuple[str, str]]:
@@ -125,8 +126,8 @@ def _few_pairs(audit: Audit) -> list[tuple[str, str]]:
 
 
 def _pair_table(first: str, second: str, pairs: Sequence[Pair], *, wide: bool) -> Table:
-    title = f"compare, seed by seed: {printable(second)} minus {printable(first)}"
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=Text(title), title_justify="left")
+    title = f"compare, seed by seed: {second} minus {first}"
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=plain(title), title_justify="left")
     table.add_column("", overflow="fold")
     for heading in (
         "difference",
@@ -141,19 +142,19 @@ def _pair_table(first: str, second: str, pairs: Sequence[Pair], *, wide: bool) -
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("the error", no_wrap=True)
     for each in pairs:
-        table.add_row(_plain(each.number, style="bold" if each.headline else ""), *_pair_cells(each, wide=wide))
+        table.add_row(plain(each.number, style="bold" if each.headline else ""), *_pair_cells(each, wide=wide))
     return table
 
 
 def _pair_cells(each: Pair, *, wide: bool) -> Iterator[Text]:
-    yield _plain(("+" if each.difference > 0 else "") + with_error(each.difference, each.s, shown=False))
-    yield _plain(_short(each.s))
+    yield plain(("+" if each.difference > 0 else "") + with_error(each.difference, each.s, shown=False))
+    yield plain(_short(each.s))
     if wide:
-        yield _plain(_short(None if each.errors is None else each.errors.reported))
+        yield plain(_short(None if each.errors is None else each.errors.reported))
     yield _ratio(each.errors)
-    yield from (_plain(str(seeds or "")) for seeds in (each.higher, each.lower, each.undecided))
+    yield from (plain(str(seeds or "")) for seeds in (each.higher, each.lower, each.undecided))
     if wide:
-        yield _plain("-" if each.times is None else _times(each.times))
+        yield plain("-" if each.times is None else _times(each.times))
     yield _verdict(each.errors)
 
 
@@ -206,8 +207,3 @@ def _overlap(audit: Audit) -> str:
 
 def _short(value: float | None) -> str:
     return "-" if value is None else f"{value:.2g}"
-
-
-def _plain(text: str, style: str = "") -> Text:
-    """Text that the terminal shows as it is: no mark-up, no control characters."""
-    return Text(printable(text), style=style)

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sae_lens_metrics.comparison.comparison import CAVEAT, Comparison, Difference
-from sae_lens_metrics.results.in_words import printable, with_error
+from sae_lens_metrics.results.in_words import with_error
+from sae_lens_metrics.views.plain_text import plain
 
 __all__ = ["print_comparison"]
 
@@ -32,11 +33,11 @@ def print_comparison(comparison: Comparison, console: Console | None = None, *, 
     """
     console = console or Console()
     for words, name in zip(comparison.in_words(), comparison.names[1:], strict=True):
-        console.print(_plain(f"first: {comparison.names[0]}, second: {name}"), soft_wrap=True)
-        console.print(_plain(f"{words}."), style="bold")
+        console.print(plain(f"first: {comparison.names[0]}, second: {name}"), soft_wrap=True)
+        console.print(plain(f"{words}."), style="bold")
         console.print(_table(comparison.of(name, main=brief), everything=everything, wide=console.width >= _WIDE))
     for text in _remarks(comparison):
-        console.print(_plain(text))
+        console.print(plain(text))
 
 
 def _table(differences: list[Difference], *, everything: bool, wide: bool) -> Table:
@@ -53,7 +54,7 @@ def _table(differences: list[Difference], *, everything: bool, wide: bool) -> Ta
         shown = [each for each in rows if everything or _is_shown(each)]
         if shown:
             table.add_section()
-            table.add_row(Text(printable(metric), style="bold"))
+            table.add_row(plain(metric, "bold"))
         for each in shown:
             table.add_row(*_row(each, wide=wide))
     return table
@@ -69,14 +70,14 @@ def _row(each: Difference, *, wide: bool) -> list[Text]:
     difference = with_error(each.difference, each.stderr)
     verdict = each.verdict if each.untested is None or each.stderr is None else each.untested  # why numbers are exact is in their names
     judged = Text(each.judgement or "", style=_JUDGED.get(each.judgement or "", ""))
-    said = Text(printable(verdict), style=_STYLES[each.verdict])
+    said = plain(verdict, _STYLES[each.verdict])
     if not wide and each.judgement in _JUDGED:
         said = Text.assemble(said, ", ", judged)
     return [
-        _plain(f" {name}"),
-        _plain(with_error(each.first, each.first_stderr, shown=wide)),
-        _plain(with_error(each.second, each.second_stderr, shown=wide)),
-        _plain(difference if each.difference <= 0 else f"+{difference}"),
+        plain(f" {name}"),
+        plain(with_error(each.first, each.first_stderr, shown=wide)),
+        plain(with_error(each.second, each.second_stderr, shown=wide)),
+        plain(difference if each.difference <= 0 else f"+{difference}"),
         said,
         *([judged] if wide else []),
     ]
@@ -90,8 +91,3 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
     )
     yield CAVEAT
     yield from (f"note: {note}" for note in comparison.notes)
-
-
-def _plain(text: str) -> Text:
-    """Text that the terminal shows as it is: no mark-up, no control characters."""
-    return Text(printable(text))

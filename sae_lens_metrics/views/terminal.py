@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from rich.bar import Bar
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from sae_lens_metrics.metrics.registry import spec_of_result
@@ -13,6 +12,7 @@ from sae_lens_metrics.metrics.spec import Number
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.results.in_words import with_error
 from sae_lens_metrics.views.controls_table import print_controls
+from sae_lens_metrics.views.plain_text import as_markup
 from sae_lens_metrics.views.units import units_to_tell
 
 __all__ = ["print_reports", "print_sweep"]
@@ -42,7 +42,7 @@ def print_sweep(
         for name, report in named.items() if len(named) <= _SIDE_BY_SIDE else ():
             print_controls(name, report, console)
     for name in (name for name in labels if name in errors):
-        console.print(f"[red]failed[/], {escape(name)}: {escape(errors[name])}", highlight=False)
+        console.print(f"[red]failed[/], {as_markup(name)}: {as_markup(errors[name])}", highlight=False)
 
 
 def _print_overview(reports: Mapping[str, Report], console: Console) -> None:
@@ -54,11 +54,11 @@ def _print_overview(reports: Mapping[str, Report], console: Console) -> None:
     table.add_column("", overflow="fold")
     for key in shown:
         metric, name = key.split("/")
-        table.add_column(f"{metric}/\n{name.replace('_', ' ')}", justify="right")
+        table.add_column(f"{as_markup(metric)}/\n{as_markup(name.replace('_', ' '))}", justify="right")
     table.add_column("warnings", justify="right")
     for name, report in reports.items():
         cells = [_cell(estimates[name].get(key), units[key][name]) for key in shown]
-        table.add_row(escape(name), *cells, str(len(report.warnings)))
+        table.add_row(as_markup(name), *cells, str(len(report.warnings)))
     console.print(table)
 
 
@@ -92,7 +92,7 @@ def print_reports(reports: Mapping[str, Report], console: Console | None = None)
     table = Table(caption_justify="left")
     table.add_column()
     for name in reports:
-        table.add_column(escape(name), justify="right", no_wrap=True)
+        table.add_column(as_markup(name), justify="right", no_wrap=True)
         if bars:
             table.add_column(width=_BAR_WIDTH)
     if explain:
@@ -126,13 +126,13 @@ class _Row:
 
     def cells(self, *, bars: bool, explain: bool) -> Iterator[RenderableType]:
         """The cells of the table."""
-        yield escape(self.name)
+        yield as_markup(self.name)
         for estimate, units in zip(self.estimates, self.units, strict=True):
             yield _cell(estimate, units)
             if bars:
                 yield self._bar(None if estimate is None else estimate.value)
         if explain:
-            yield self.number.meaning or self.number.label
+            yield as_markup(self.number.meaning or self.number.label)
 
     def _bar(self, value: float | None) -> RenderableType:
         if value is None or not self.full:
@@ -158,16 +158,16 @@ def _below(reports: Mapping[str, Report], unexplained: Iterable[_Row]) -> Iterat
     """What follows the table: meanings where there is no column for them, what to cite, and remarks."""
     yield from (f"[dim]{text}[/]" for text in _meanings(unexplained))
     yield "[bold]for a paper:[/]"
-    yield from (f"  {escape(name)}: {escape('; '.join(_for_a_paper(report)))}" for name, report in reports.items())
+    yield from (f"  {as_markup(name)}: {as_markup('; '.join(_for_a_paper(report)))}" for name, report in reports.items())
     for name, report in reports.items():
-        yield from _remarks(escape(name), report)
+        yield from _remarks(as_markup(name), report)
 
 
 def _meanings(rows: Iterable[_Row]) -> Iterator[str]:
     """What the numbers are, where there is no column for it."""
     for row in rows:
         if meaning := row.number.meaning or row.number.label:
-            yield f"{escape(row.name)}: {escape(meaning)}"
+            yield f"{as_markup(row.name)}: {as_markup(meaning)}"
 
 
 def _for_a_paper(report: Report) -> Iterator[str]:
@@ -185,9 +185,9 @@ def _for_a_paper(report: Report) -> Iterator[str]:
 
 def _remarks(name: str, report: Report) -> Iterator[str]:
     """What a reader must know besides the numbers: why some are absent, warnings, failures."""
-    yield from (f"[dim]absent[/], {name}, {escape(text)}" for text in _absences(report))
-    yield from (f"[yellow]warning[/], {name}: {escape(text)}" for text in report.warnings)
-    yield from (f"[red]failed[/], {name}, {metric}: {escape(text)}" for metric, text in report.errors.items())
+    yield from (f"[dim]absent[/], {name}, {as_markup(text)}" for text in _absences(report))
+    yield from (f"[yellow]warning[/], {name}: {as_markup(text)}" for text in report.warnings)
+    yield from (f"[red]failed[/], {name}, {as_markup(metric)}: {as_markup(text)}" for metric, text in report.errors.items())
 
 
 def _there(columns: list[dict[str, Estimate]]) -> dict[str, None]:

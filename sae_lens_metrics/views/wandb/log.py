@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Histogram, MetricResult, Report, Row
+from sae_lens_metrics.results.in_words import printable
 from sae_lens_metrics.results.readable_tables import readable_tables
 from sae_lens_metrics.results.remarks import absent_share, remarks
 from sae_lens_metrics.views.wandb.example_html import examples_html
@@ -169,7 +170,7 @@ def wandb_run(project: str | None, *, name: str, config: dict[str, Any], run: "R
     if run is not None or wandb.run is not None:
         yield run or wandb.run
         return
-    own = wandb.init(project=project, name=name, config=config, job_type="eval", reinit="create_new")
+    own = wandb.init(project=project, name=printable(name), config=config, job_type="eval", reinit="create_new")
     try:
         yield own
     finally:

@@ -58,6 +58,8 @@ class ProbeTask:
             problems.append(f"has {len(self.texts)} texts but {len(self.labels)} labels; give each text one")
         if self.groups is not None and len(self.groups) != len(self.texts):
             problems.append(f"has {len(self.texts)} texts but {len(self.groups)} groups; give each text one, or none to any")
+        elif self.groups is not None and len(self.texts) > 1 and len(set(self.groups)) == 1:
+            problems.append("has one group for all texts, which must stay on one side of a split; give it two at least, or none to any")
         if len(self.texts) < MIN_EXAMPLES:
             problems.append(f"has {len(self.texts)} examples; give it at least {MIN_EXAMPLES}")
         if len(set(self.labels)) != 2:

@@ -1,12 +1,15 @@
 """Reader of a user's own task: a table with the columns text and label."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sae_lens_metrics.metrics.probe.tasks.preparation import LabelledText, prepare, rng_of
 from sae_lens_metrics.metrics.probe.tasks.task import ProbeTask, TaskError
+from sae_lens_metrics.results.in_words import encodable
+from sae_lens_metrics.text.data_faults import why_unreadable
 
 __all__ = ["load_task_file", "split_positive", "task_file_name"]
 
@@ -32,8 +35,7 @@ def load_task_file(given: str, n_examples: int, seed: int) -> ProbeTask:
     except TaskError:
         raise
     except Exception as error:  # every reader has its own errors
-        reason = str(error).strip().split("\n")[0]
-        raise TaskError(f"the task file {str(path)!r} cannot be read ({type(error).__name__}: {reason}); write it anew") from error
+        raise TaskError(f"the task file {str(path)!r} cannot be read: {why_unreadable(path, error)}") from error
     examples = _examples(path, rows, positive)
     name = task_file_name(given)
     description = f"Texts of {path.name} with a positive label, against texts with a negative one."
@@ -42,7 +44,7 @@ def load_task_file(given: str, n_examples: int, seed: int) -> ProbeTask:
 
 def task_file_name(given: str) -> str:
     """The name of the task in a file."""
-    return split_positive(given)[0].stem
+    return encodable(split_positive(given)[0].stem)
 
 
 def split_positive(given: str) -> tuple[Path, str | None]:
@@ -52,9 +54,9 @@ def split_positive(given: str) -> tuple[Path, str | None]:
         TaskError: There is no such file.
     """
     path, colon, positive = given.rpartition(":")
-    if Path(given).exists():
+    if os.path.exists(given):  # which answers of any name
         return Path(given), None
-    if colon and Path(path).exists():
+    if colon and os.path.exists(path):
         return Path(path), positive
     raise TaskError(f"there is no task file {given!r}: give the path of a .csv, .jsonl or .parquet file, or of a data set folder")
 
@@ -62,6 +64,8 @@ def split_positive(given: str) -> tuple[Path, str | None]:
 def _read(path: Path) -> list[dict[str, Any]]:
     if path.is_dir():
         return _folder_rows(path)
+    if not path.is_file():
+        raise TaskError(f"the task file {str(path)!r} is neither a file nor a folder: give a .csv, .jsonl or .parquet file")
     if path.suffix not in _READERS:
         raise TaskError(f"the task file {str(path)!r} has a name that does not end in {', '.join(_READERS)}: rename or convert it")
     return _READERS[path.suffix](path)
