@@ -42,3 +42,8 @@ class Control:
     """The control as an SAE: its architecture, size, and its weights' hash."""
     seconds: float = field(default=0.0, metadata=at_least(0))
     """Wall-clock time that it took, to make it included."""
+
+    def __post_init__(self) -> None:
+        for metric, verdict in self.verdicts.items():
+            if metric not in self.results or verdict.number not in self.results[metric].estimates:
+                raise ValueError(f"a verdict is about {verdict.number!r} of {metric!r}, which is none of the control's numbers")
