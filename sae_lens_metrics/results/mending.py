@@ -48,9 +48,14 @@ def _results(results: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
     """The results that can be written, and why others cannot."""
     shape, made, failed = shape_of(MetricResult), {}, {}
     for name, result in results.items():
-        made[str(name)] = result if shape.fits(result) else _result(result)
-        if not shape.fits(made[str(name)]):
-            failed[str(name)] = f"its result cannot be written: {shape.fault(made.pop(str(name)), '')}"
+        try:
+            written = result if shape.fits(result) else _result(result)
+        except (TypeError, AttributeError, ValueError, KeyError):  # not even of the form of a result
+            written = result
+        if shape.fits(written):
+            made[str(name)] = written
+        else:
+            failed[str(name)] = f"its result cannot be written: {shape.fault(written, '')}"
     return made, failed
 
 
@@ -79,6 +84,7 @@ def _result(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _estimate(estimate: dict[str, Any]) -> dict[str, Any]:
     shape = shape_of(Estimate)
+    estimate = {name: _plain(value) for name, value in estimate.items()}
     if shape.fits(estimate):
         return estimate
     return vars(Estimate.absent(f"no result file can hold it: {shape.fault(estimate, '')}", of=str(estimate["of"])))
@@ -89,10 +95,19 @@ def _row(row: Mapping[str, Any], table: str, notes: list[str]) -> dict[str, Any]
 
 
 def _cell(value: Any, lost: Callable[[], None]) -> Any:
+    value = _plain(value)
     if isinstance(value, _SCALARS) and _ANYTHING.fits(value):
         return value
     lost()
     return None
+
+
+def _plain(value: Any) -> Any:
+    """A number of another library as one of Python."""
+    try:
+        return value.item()
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # a tensor of several numbers raises the last two
+        return value
 
 
 def _lost(what: str) -> str:

@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="another seed damages otherwise")
     parser.add_argument("--file", action="append", default=[], help="a real result file to damage, too")
     parser.add_argument("--shown", type=int, default=5, help="how many defects are printed with their traceback")
+    parser.add_argument("--page", type=int, default=5, help="of how many files that can be read one is made a page of")
     options = parser.parse_args()
     _remember()
     wholes = [*bases(), *(json.loads(Path(path).read_text(encoding="utf-8")) for path in options.file)]
@@ -44,11 +45,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole.json"
         whole.write_bytes(written(wholes[0]))
-        for kind, content in islice(_inputs(wholes, options.seed), options.inputs):
+        for number, (kind, content) in enumerate(islice(_inputs(wholes, options.seed), options.inputs)):
             file = Path(folder) / "damaged.json"
             file.write_bytes(content)
             try:
-                found[kind, outcome(file, whole)] += 1
+                found[kind, outcome(file, whole, page=number % options.page == 0)] += 1
             except Exception as error:  # anything at all is a defect here
                 found[kind, "defect"] += 1
                 where = traceback.extract_tb(error.__traceback__)[-1]
