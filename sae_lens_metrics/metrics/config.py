@@ -1,8 +1,8 @@
 """What to evaluate and how: what all metrics have in common, the settings of each, and presets. Needs no torch."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from math import isfinite
 from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
@@ -76,7 +76,7 @@ class MetricsConfig(CommonConfig):
         wanted = [*built_in_metrics(), *(name for name in [*self.names, *by_metric] if name in known)]
         self.settings = {name: made for name in dict.fromkeys(wanted) if (made := _settings(name, by_metric.get(name))) is not None}
         for name, settings in self.settings.items():
-            _require_finite(f"{name}.", settings)
+            _require_numbers(settings, f"{name}.")
 
     def __getattr__(self, name: str) -> Any:
         settings = self.__dict__.get("settings", {})
@@ -165,7 +165,7 @@ class MetricsConfig(CommonConfig):
         return cls(**data)
 
     def _check(self) -> None:
-        _require_finite("", self)
+        _require_numbers(self)
         for name in ("tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -196,17 +196,15 @@ def options_dataclass() -> type:
     return make_dataclass("MetricsOptions", nested, bases=(CommonConfig,), namespace={"__doc__": "What to compute, and how."})
 
 
-def _require_finite(prefix: str, settings: Any) -> None:
-    """Makes sure of numbers: a result holds its settings, and no file of results can hold one that is not finite.
-
-    Raises:
-        ConfigError: If there is another one among the settings.
-    """
+def _require_numbers(settings: Any, prefix: str = "") -> None:
+    """Makes sure that numbers among settings are some that result files can hold."""
     for each in fields(settings):
         value = getattr(settings, each.name, None)
-        for number in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(number, float) and not math.isfinite(number):
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(number, float) and not isfinite(number):
                 raise ConfigError(f"{prefix}{each.name} is {number}, expected a finite number")
+            if isinstance(number, int) and not -(2**63) <= number < 2**63:
+                raise ConfigError(f"{prefix}{each.name} is too large, expected a number below 2**63")
 
 
 def _settings(name: str, given: Any) -> Any:

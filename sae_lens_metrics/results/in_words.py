@@ -1,6 +1,6 @@
 """Numbers and text as a terminal shows them."""
 
-__all__ = ["printable", "with_error"]
+__all__ = ["encodable", "printable", "with_error"]
 
 _MOST_DECIMALS = 6
 
@@ -26,3 +26,8 @@ def with_error(value: float, stderr: float | None, *, shown: bool = True) -> str
 def printable(text: str) -> str:
     """The text with control characters, and what changes its direction, written out."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def encodable(text: str) -> str:
+    """The text with halves of surrogate pairs, which names of files and JSON can hold and UTF-8 cannot, written out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

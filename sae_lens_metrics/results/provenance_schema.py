@@ -43,7 +43,7 @@ PROVENANCE = {
     },
     "training": _section(
         "Of a checkpoint: the moment of its training.",
-        ("step", "n_training_samples", "final"),
+        ("run", "sae", "step", "n_training_samples", "final"),
         run=_TEXT,
         sae=_TEXT,
         step=_WHOLE,

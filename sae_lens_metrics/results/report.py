@@ -12,7 +12,7 @@ from sae_lens_metrics.results.dataclass_schema import with_schema
 from sae_lens_metrics.results.estimate import Estimate
 from sae_lens_metrics.results.explanation import Explanation, explanation_of
 from sae_lens_metrics.results.files import readable_json, write_atomically
-from sae_lens_metrics.results.in_words import printable
+from sae_lens_metrics.results.in_words import encodable, printable
 from sae_lens_metrics.results.json_form import (
     FORMAT,
     FORMAT_VERSION,
@@ -177,6 +177,7 @@ class Report:
         import pandas as pd
 
         rows = [[*key.split("/", 1), *(getattr(estimate, name) for name in _COLUMNS)] for key, estimate in self.estimates()]
+        rows = [[encodable(each) if isinstance(each, str) else each for each in row] for row in rows]
         return pd.DataFrame(rows, columns=["metric", "name", *_COLUMNS])
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sae_lens_metrics.results.in_words import encodable
 from sae_lens_metrics.results.remarks import absent_share, remarks
 from sae_lens_metrics.results.report import Report
 
@@ -29,7 +30,7 @@ def summary(reports: Mapping[str, Report]) -> "pd.DataFrame":
     import pandas as pd
 
     columns: dict[str, None] = {}
-    rows = {name: _row(report) for name, report in reports.items()}
+    rows = {encodable(name): _row(report) for name, report in reports.items()}
     for row in rows.values():
         columns.update(dict.fromkeys(key for key in row if key not in _REMARKS))
     return pd.DataFrame.from_dict(rows, orient="index", columns=[*columns, *_REMARKS]).rename_axis("name")
@@ -40,6 +41,8 @@ _REMARKS = ("warnings", "absent", *_TEXTS.values())
 
 def _row(report: Report) -> dict[str, Any]:
     sae, found = report.section("sae"), list(remarks(report))
-    texts = {column: " | ".join(str(each) for each in found if each.kind == kind) for kind, column in _TEXTS.items()}
+    texts = {column: encodable(" | ".join(str(each) for each in found if each.kind == kind)) for kind, column in _TEXTS.items()}
     counts = {"warnings": len(report.warnings), "absent": absent_share(report)}
-    return {key: sae.get(key) for key in _ABOUT} | report.flat() | counts | texts
+    about = {key: encodable(value) if isinstance(value := sae.get(key), str) else value for key in _ABOUT}
+    numbers = {encodable(name): value for name, value in report.flat().items()}
+    return about | numbers | counts | texts

@@ -35,7 +35,7 @@ def test_presets_grow():
         (lambda: MetricsConfig(memory_gb=math.inf), "memory_gb is inf, expected a finite number"),
         (lambda: MetricsConfig(memory_gb=math.nan), "memory_gb is nan"),
         (lambda: MetricsConfig(tokens=math.inf), "tokens is inf"),
-        (lambda: MetricsConfig(shrinkage={"tokens": -math.inf}), "shrinkage.tokens is -inf|tokens"),
+        (lambda: MetricsConfig(shrinkage={"tokens": -math.inf}), "tokens"),
         (lambda: MetricsConfig.from_dict({"memory_gb": math.inf}), "memory_gb is inf"),
     ],
 )
