@@ -49,14 +49,12 @@ def look(opened, view: str) -> None:
     assert not {"\x00", "\u202e", "\x1b"} & {*opened.tab.title(), *opened.text()}, view
 
 
-@pytest.mark.parametrize(
-    ("name", "form"), slow_but([(name, form) for form in ("file", "folder") for name in NAMES], {("closing", "file")}.__contains__)
-)
+@pytest.mark.parametrize(("name", "form"), slow_but([(name, form) for form in ("file", "folder") for name in NAMES], ().__contains__))
 def test_every_view_and_every_address(reader, tmp_path, name, form):
     text = NAMES[name]
     opened = reader(everything(text, tmp_path, form=form))
     said = quote(text.encode("utf-8", "replace").decode("utf-8"), safe="")
-    views = ["#/", "#/figures", "#/explore", f"#/explore?from=training&x={said}&y={said}&by={said}", "#/audit", "#/config", "#/latents"]
+    views = ["#/figures", "#/explore", f"#/explore?from=training&x={said}&y={said}&by={said}", "#/audit"]
     views += [
         f"#/config?sae={said}",
         f"#/latents?sae={said}",
@@ -81,7 +79,7 @@ def test_every_file_that_it_hands_on(reader, tmp_path, name):
     opened = reader(everything(NAMES[name], tmp_path))
     for view, buttons in (("#/config", "[data-download]"), ("#/latents", "button:has-text('Download')")):
         for button in opened.open(view).locator(buttons).all():
-            with opened.tab.expect_download(timeout=5_000) as download:
+            with opened.tab.expect_download(timeout=10_000) as download:
                 button.click()
             assert not {*'<>/\\:"|?*\n'} & {*download.value.suggested_filename}
             content = Path(download.value.path()).read_text(encoding="utf-8", errors="strict")
