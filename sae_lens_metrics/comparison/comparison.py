@@ -14,6 +14,7 @@ from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.functional.significance import holm, student_p, welch_degrees_of_freedom
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Estimate, Report
+from sae_lens_metrics.results.in_words import encodable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +125,11 @@ class Comparison:
         """One row per difference, with the fields of ``Difference`` as columns."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(each) for each in self.differences], columns=[each.name for each in fields(Difference)])
+        rows = [
+            {name: encodable(value) if isinstance(value, str) else value for name, value in asdict(each).items()}
+            for each in self.differences
+        ]
+        return pd.DataFrame(rows, columns=[each.name for each in fields(Difference)])
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as JSON types."""

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
+import os
 import re
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +61,32 @@ def result_path(output: Path, name: str, depends_on: dict[str, Any]) -> Path:
 
 
 def finished(path: Path) -> Report | None:
-    """The report in a file, if it is whole and none of its metrics failed, on the SAE or on a control."""
-    if not path.is_file():
+    """The report in a file, if it is whole and none of its metrics failed, on the SAE or on a control.
+
+    What is there and is no whole report is kept under another name, as it may be all that there is of hours of work.
+
+    Args:
+        path: Where the report belongs.
+
+    Raises:
+        OSError: If something else is there that cannot be renamed.
+    """
+    if not os.path.lexists(path):
         return None
     try:
         report = Report.load(path)
     except (ResultError, OSError) as error:
-        logger.warning("%s, so it is made again", error)
+        logger.warning("%s; it is made again, and what was there is kept as %s", error, _kept_aside(path).name)
         return None
     return None if report.errors or any(control.errors for control in report.controls.values()) else report
+
+
+def _kept_aside(path: Path) -> Path:
+    """Gives a file another name, by which nothing takes it for a result."""
+    aside = (path.with_name(f"{path.name}.damaged{f'-{number}' if number > 1 else ''}") for number in count(1))
+    free = next(each for each in aside if not os.path.lexists(each))
+    path.rename(free)
+    return free
 
 
 def _slug(name: str) -> str:

@@ -20,6 +20,7 @@ from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.registry import SANITY, get_metric
 from sae_lens_metrics.metrics.sanity.compute import sanity_warnings
 from sae_lens_metrics.results import MetricResult, Report
+from sae_lens_metrics.results.json_form import result_to_dict
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -68,12 +69,16 @@ class EvaluationRun:
             name: A metric that the configuration names, or ``"sanity"``.
 
         Raises:
-            MetricCheckError: If what it returns is no ``MetricResult``.
+            MetricCheckError: If what it returns is no ``MetricResult``, or one with parts of other types than it describes.
         """
         started = time.perf_counter()
         result = self._metrics[name](self.context(name))
         if not isinstance(result, MetricResult):
             raise MetricCheckError(f"the metric {name!r} returned a {type(result).__name__}, expected a MetricResult")
+        try:
+            result_to_dict(result)
+        except (TypeError, AttributeError) as error:  # found out here it costs this metric, and not all others when they are saved
+            raise MetricCheckError(f"the metric {name!r} returned a MetricResult with parts of other types ({error})") from error
         return replace(result, seconds=round(time.perf_counter() - started, 3))
 
     @cached_property

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sae_lens_metrics.results.dataclass_schema import at_least, with_schema
 from sae_lens_metrics.results.metric_result import MetricResult
 
 __all__ = ["Control", "ControlVerdict", "Expectation", "Outcome"]
@@ -22,7 +23,7 @@ class ControlVerdict:
     """What the control must do to it: be "unmoved" by more than noise, or be "beaten" by the SAE by more than noise."""
     outcome: Outcome
     """Whether it does."""
-    p: float | None = None
+    p: float | None = field(default=None, metadata=with_schema(minimum=0, maximum=1))
     """P-value of the difference between SAE and control, corrected for the number of metrics and controls; ``None`` if not tested."""
 
 
@@ -39,5 +40,10 @@ class Control:
     """By metric, whether the control does what it must."""
     sae: dict[str, Any] = field(default_factory=dict, repr=False)
     """The control as an SAE: its architecture, size, and its weights' hash."""
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, metadata=at_least(0))
     """Wall-clock time that it took, to make it included."""
+
+    def __post_init__(self) -> None:
+        for metric, verdict in self.verdicts.items():
+            if metric not in self.results or verdict.number not in self.results[metric].estimates:
+                raise ValueError(f"a verdict is about {verdict.number!r} of {metric!r}, which is none of the control's numbers")

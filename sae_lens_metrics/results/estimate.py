@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, field, replace
 
+from sae_lens_metrics.results.dataclass_schema import at_least
+
 __all__ = ["Estimate"]
 
 _TEXT = frozenset({"documents", "sequences", "tokens"})
@@ -16,9 +18,9 @@ class Estimate:
 
     value: float | None
     """The estimate; ``None`` where it could not be computed."""
-    stderr: float | None
+    stderr: float | None = field(metadata=at_least(0))
     """Standard error over the sampling units; ``None`` where it could not be computed, or where the value is exact."""
-    n: int
+    n: int = field(metadata=at_least(0))
     """Number of sampling units."""
     of: str
     """What a sampling unit is: ``"sequences"``, ``"tasks"``, ``"latents"`` ..."""
@@ -28,7 +30,7 @@ class Estimate:
     """How far each sampling unit moves the value, in the order of the units, for paired comparisons of reports on the same units
     (``compare``). A unit of weight zero has influence 0 and does not count in ``n``; stderr² = n / (n - 1) Σ influence². Kept to six
     significant digits, in memory as in a file. ``None`` where there is no error, or where two SAEs have no units in common, as latents."""
-    df: float | None = None
+    df: float | None = field(default=None, metadata=at_least(0))
     """Degrees of freedom of the standard error, for Student's t distribution; ``None`` for n - 1, as where all units weigh alike. Few of
     them, as where a few long documents hold most of the text, make wide intervals."""
 
@@ -39,6 +41,8 @@ class Estimate:
         if self.value is None and not self.reason:
             raise ValueError("an absent estimate needs a reason")
         if self.influence is not None:
+            if len(self.influence) < self.n:
+                raise ValueError(f"influence has {len(self.influence)} numbers, expected one for each of the {self.n} {self.of}")
             rounded = [float(f"{number:.{_DIGITS}g}") + 0.0 for number in self.influence]  # + 0.0: no negative zeros
             object.__setattr__(self, "influence", rounded)
 

@@ -2,11 +2,12 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from operator import index
 from typing import Any, Literal
 
 from sae_lens_metrics.errors import ResultError
+from sae_lens_metrics.results.dataclass_schema import at_least
 from sae_lens_metrics.results.matching import NO_TOKEN, START, best_of_all, first_on_the_way
 
 __all__ = ["Explanation", "ExplanationNGram", "LatentExplanation", "MatchingRules", "NGramExplanations", "explanation_of"]
@@ -36,7 +37,7 @@ class ExplanationNGram:
 class LatentExplanation:
     """The n-grams of one latent."""
 
-    latent: int
+    latent: int = field(metadata=at_least(0))
     """The latent."""
     ngrams: list[ExplanationNGram]
     """Its n-grams; none where no explanation could be built."""

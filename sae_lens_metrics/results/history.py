@@ -1,19 +1,38 @@
 """Metrics over a training run, as ``metrics.jsonl`` has them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sae_lens_metrics.errors import ResultError
+from sae_lens_metrics.results.dataclass_schema import LARGEST, LARGEST_WHOLE
+from sae_lens_metrics.results.reading import parsed
 from sae_lens_metrics.results.report import Report
 from sae_lens_metrics.results.sae_names import short_names
+from sae_lens_metrics.results.shapes import shape_of_schema
 
 __all__ = ["METRICS_FILENAME", "History", "Point", "histories_of", "read_histories", "run_of"]
 
 METRICS_FILENAME = "metrics.jsonl"
-_ABOUT = ("sae", "step", "n_training_samples", "final", "held_out", "seconds", "errors")
+_ABOUT: dict[str, dict[str, Any]] = {
+    "sae": {"type": ["string", "null"]},
+    "step": {"type": "integer", "minimum": 0, "maximum": LARGEST_WHOLE},
+    "n_training_samples": {"type": "integer", "minimum": 0, "maximum": LARGEST_WHOLE},
+    "final": {"type": "boolean"},
+    "held_out": {},
+    "seconds": {},
+    "errors": {},
+}
+"""What a line holds besides numbers by their full names."""
+_LINE = shape_of_schema(
+    {
+        "type": "object",
+        "properties": _ABOUT,
+        "required": ["sae", "step", "n_training_samples", "final"],
+        "additionalProperties": {"type": "number", "minimum": -LARGEST, "maximum": LARGEST},
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -46,15 +65,14 @@ def read_histories(path: str | Path) -> dict[str, History]:
         ResultError: If a line is none that training writes.
         OSError: If the file cannot be read.
     """
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    lines = Path(path).read_bytes().split(b"\n")
     histories: dict[str, History] = {}
     for number, line in enumerate(lines[:-1], start=1):  # a whole line ends in a line break
         if line.strip():
             try:
-                data = json.loads(line)
-                name, point = data["sae"] or "", _point(data)
-            except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-                raise ResultError(f"{path}, line {number}, is no line of a {METRICS_FILENAME} ({type(error).__name__}: {error})") from error
+                name, point = _point(parsed(line.decode("utf-8")))
+            except ValueError as error:
+                raise ResultError(f"{path}, line {number}, is no line of a {METRICS_FILENAME} ({error})") from error
             histories.setdefault(name, History()).points.append(point)
     if not histories:
         raise ResultError(f"{path} holds no evaluation: was the run stopped before its first one?")
@@ -83,6 +101,9 @@ def run_of(moment: Mapping[str, Any]) -> str:
     return "/".join(str(moment[key]) for key in ("run", "sae") if moment[key])
 
 
-def _point(data: dict[str, Any]) -> Point:
+def _point(data: Any) -> tuple[str, Point]:
+    """The name of the SAE, and its evaluation."""
+    if not _LINE.fits(data):
+        raise ValueError(_LINE.fault(data, ""))
     values = {name: float(value) for name, value in data.items() if name not in _ABOUT}
-    return Point(int(data["step"]), int(data["n_training_samples"]), bool(data["final"]), values)
+    return data["sae"] or "", Point(data["step"], data["n_training_samples"], data["final"], values)

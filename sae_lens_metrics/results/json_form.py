@@ -1,23 +1,48 @@
 """A metric's result as JSON types, and back: how it stands in a result file."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
+from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results.control import Control, ControlVerdict
 from sae_lens_metrics.results.estimate import Estimate
 from sae_lens_metrics.results.explanation import ExplanationNGram, LatentExplanation, MatchingRules, NGramExplanations
 from sae_lens_metrics.results.latent_effects import LatentEffects, TokenChange
 from sae_lens_metrics.results.metric_result import FiringExample, Histogram, MetricResult
+from sae_lens_metrics.results.shapes import inside
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "control_from_dict", "control_to_dict", "result_from_dict", "result_to_dict"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "PlacedError",
+    "control_from_dict",
+    "control_to_dict",
+    "each_at",
+    "result_from_dict",
+    "result_to_dict",
+]
+
+T = TypeVar("T")
 
 FORMAT = "sae-lens-metrics"
 FORMAT_VERSION = "2.1"
 """Version of the result file: the major number changes when an older reader would misread it, the minor number when there is more in it."""
+
+
+class PlacedError(ResultError):
+    """Parts of a result do not fit together; the message begins with the place.
+
+    Args:
+        place: Where it is.
+        error: What is wrong there; where that says at which place within, both become one.
+    """
+
+    def __init__(self, place: str, error: ValueError | str) -> None:
+        super().__init__(f"{place}.{error}" if isinstance(error, PlacedError) else f"{place}: {error}")
 
 
 def result_to_dict(result: MetricResult) -> dict[str, Any]:
@@ -40,19 +65,17 @@ def result_from_dict(data: Mapping[str, Any]) -> MetricResult:
     """The inverse of ``result_to_dict``; what it does not know, as a newer minor version may have it, is left out.
 
     Args:
-        data: JSON types.
+        data: JSON types that are as the schema says.
 
     Raises:
-        KeyError: If something is missing.
-        TypeError: If something is of the wrong kind.
-        ValueError: If a number is impossible.
+        PlacedError: If parts of it do not fit together.
     """
     explanations = data.get("explanations")
     return MetricResult(
-        estimates={name: _known(Estimate, estimate) for name, estimate in data["estimates"].items()},
+        estimates=each_at("estimates", partial(_known, Estimate), data["estimates"]),
         tables=data.get("tables", {}),
-        histograms={name: _known(Histogram, histogram) for name, histogram in data.get("histograms", {}).items()},
-        examples=[_example(example) for example in data.get("examples", [])],
+        histograms=each_at("histograms", partial(_known, Histogram), data.get("histograms", {})),
+        examples=_listed("examples", _example, data.get("examples", [])),
         explanations=None if explanations is None else _explanations(explanations),
         effects=[_effects(effects) for effects in data.get("effects", [])],
         notes=data.get("notes", []),
@@ -77,14 +100,12 @@ def control_from_dict(data: Mapping[str, Any]) -> Control:
     """The inverse of ``control_to_dict``; what it does not know is left out.
 
     Args:
-        data: JSON types.
+        data: JSON types that are as the schema says.
 
     Raises:
-        KeyError: If something is missing.
-        TypeError: If something is of the wrong kind.
-        ValueError: If a number is impossible.
+        PlacedError: If parts of it do not fit together.
     """
-    results = {name: result_from_dict(result) for name, result in data["results"].items()}
+    results = each_at("results", result_from_dict, data["results"])
     verdicts = {name: _known(ControlVerdict, verdict) for name, verdict in data.get("verdicts", {}).items()}
     return _known(Control, {**data, "results": results, "verdicts": verdicts})
 
@@ -116,10 +137,14 @@ def _example(data: Mapping[str, Any]) -> FiringExample:
 
 
 def _explanations(data: Mapping[str, Any]) -> NGramExplanations:
-    latents = [LatentExplanation(each["latent"], [_ngram(ngram) for ngram in each["ngrams"]]) for each in data["latents"]]
+    latents = _listed("explanations.latents", _explanation, data["latents"])
     if any(one.latent >= other.latent for one, other in pairwise(latents)):
-        raise ValueError("latents with explanations are not in ascending order")
+        raise PlacedError("explanations.latents", "the latents are not in ascending order")
     return NGramExplanations(_known(MatchingRules, data["rules"]), latents)
+
+
+def _explanation(data: Mapping[str, Any]) -> LatentExplanation:
+    return LatentExplanation(data["latent"], [_ngram(ngram) for ngram in data["ngrams"]])
 
 
 def _ngram(data: Mapping[str, Any]) -> ExplanationNGram:
@@ -134,6 +159,36 @@ def _effects(data: Mapping[str, Any]) -> LatentEffects:
         [TokenChange(change["token"], sys.intern(change["text"]), change["by"]) for change in data[side]] for side in ("raised", "lowered")
     )
     return LatentEffects(data["latent"], raised, lowered)
+
+
+def each_at(place: str, make: Callable[[Any], T], values: Mapping[str, Any]) -> dict[str, T]:
+    """What is made of each of some values; an error says at which place.
+
+    Args:
+        place: Where the values are.
+        make: Makes something of a value.
+        values: The values by name.
+
+    Raises:
+        PlacedError: If one of them does not fit together.
+    """
+    made: dict[str, T] = {}
+    for name, value in values.items():
+        try:
+            made[name] = make(value)
+        except ValueError as error:
+            raise PlacedError(inside(place, name), error) from error
+    return made
+
+
+def _listed(place: str, make: Callable[[Any], T], values: Sequence[Any]) -> list[T]:
+    made: list[T] = []
+    try:
+        for value in values:
+            made.append(make(value))  # one by one: how many there are tells which one is wrong
+    except ValueError as error:
+        raise PlacedError(f"{place}[{len(made)}]", error) from error
+    return made
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> Any:

@@ -1,6 +1,8 @@
 """What it does to the logits to take a latent away, as data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from sae_lens_metrics.results.dataclass_schema import at_least
 
 __all__ = ["LatentEffects", "TokenChange"]
 
@@ -25,7 +27,7 @@ class TokenChange:
 class LatentEffects:
     """The tokens whose logits change most where what a latent adds is taken away."""
 
-    latent: int
+    latent: int = field(metadata=at_least(0))
     """The latent."""
     raised: list[TokenChange]
     """Those that are raised most, the largest change first."""

@@ -1,6 +1,5 @@
 """The report: all results of one SAE, with everything that they depend on."""
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,19 +8,27 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results.control import Control
+from sae_lens_metrics.results.dataclass_schema import with_schema
 from sae_lens_metrics.results.estimate import Estimate
 from sae_lens_metrics.results.explanation import Explanation, explanation_of
 from sae_lens_metrics.results.files import readable_json, write_atomically
+from sae_lens_metrics.results.in_words import encodable, printable
 from sae_lens_metrics.results.json_form import (
     FORMAT,
     FORMAT_VERSION,
+    PlacedError,
     control_from_dict,
     control_to_dict,
+    each_at,
     result_from_dict,
     result_to_dict,
 )
+from sae_lens_metrics.results.mending import mended
 from sae_lens_metrics.results.metric_result import MetricResult
 from sae_lens_metrics.results.older_formats import OLDER_MAJOR, upgraded
+from sae_lens_metrics.results.provenance_schema import PROVENANCE
+from sae_lens_metrics.results.reading import read_json
+from sae_lens_metrics.results.shapes import shape_of, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +54,7 @@ class Report:
     """Metrics that failed, with the error."""
     warnings: list[str] = field(default_factory=list)
     """What a reader of the numbers must know first."""
-    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False, metadata=with_schema(properties=PROVENANCE))
     """Configuration, seeds, versions, the SAE and its weights' hash, the model, the corpus and its hash."""
     controls: dict[str, Control] = field(default_factory=dict, repr=False)
     """The results of SAEs that are bad on purpose, by name: whether the numbers above mean anything."""
@@ -170,6 +177,7 @@ class Report:
         import pandas as pd
 
         rows = [[*key.split("/", 1), *(getattr(estimate, name) for name in _COLUMNS)] for key, estimate in self.estimates()]
+        rows = [[encodable(each) if isinstance(each, str) else each for each in row] for row in rows]
         return pd.DataFrame(rows, columns=["metric", "name", *_COLUMNS])
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,32 +198,27 @@ class Report:
         """
         if data.get("format") != FORMAT:
             raise ResultError("this is not a result of sae-lens-metrics: the key 'format' is missing or different")
-        version = str(data.get("format_version"))
-        try:
-            if version.split(".")[0] == OLDER_MAJOR:
-                data = upgraded(data)
-            elif version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
-                raise ResultError(f"this result has format version {version}, this release reads {FORMAT_VERSION}: evaluate again")
-            return cls(
-                sanity=result_from_dict(data["sanity"]),
-                metrics=_each(result_from_dict, data["metrics"]),
-                errors=dict(data.get("errors", {})),
-                warnings=list(data.get("warnings", [])),
-                controls=_each(control_from_dict, data.get("controls", {})),
-                provenance=dict(data.get("provenance", {})),
+        version = data.get("format_version")
+        major = str(version).split(".")[0]
+        if major not in (OLDER_MAJOR, FORMAT_VERSION.split(".")[0]):
+            raise ResultError(
+                f"this result has format version {printable(str(version))[:60]}, this release reads {FORMAT_VERSION}: evaluate again"
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, ResultError):
-                raise
-            raise ResultError(f"this result is damaged ({type(error).__name__}: {error}): evaluate again") from error
+        try:
+            return _report(_checked(upgraded(_checked(data)) if major == OLDER_MAJOR else data))
+        except PlacedError as error:
+            raise ResultError(f"this result is damaged, {error}: evaluate again, or take another copy of the file") from error
 
     def save(self, path: str | Path) -> Path:
         """Writes the report as JSON; a file that is there is replaced at once or not at all.
 
+        What no result file can hold, as numbers that are not finite, is left out of the file, and a note or a warning in it says so.
+
         Raises:
             OSError: If the folder cannot be written.
         """
-        return write_atomically(path, readable_json(self.to_dict()))
+        data = self.to_dict()
+        return write_atomically(path, readable_json(data if shape_of(Report).fits(data) else mended(data)))
 
     @classmethod
     def load(cls, path: str | Path) -> "Report":
@@ -224,16 +227,34 @@ class Report:
         Raises:
             ResultError: If the file is not a complete report.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ResultError(f"{path} is not JSON ({error}): it is no result file, or was cut short; evaluate again") from error
+        data = read_json(Path(path))
         if not isinstance(data, dict):
-            raise ResultError(f"{path} holds a {type(data).__name__}, a report is a JSON object")
+            raise ResultError(f"{path} is {shown(data)}, a report is a JSON object")
         try:
             return cls.from_dict(data)
         except ResultError as error:
             raise ResultError(f"{path}: {error}") from error
+
+
+def _checked(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same, if it is as the schema says."""
+    shape = shape_of(Report)
+    if shape.fits(data):
+        return data
+    fault = shape.fault(data, "")
+    raise PlacedError(fault.path or "the whole", f"found {fault.found}, expected {fault.expected}")
+
+
+def _report(data: Mapping[str, Any]) -> Report:
+    """A report from what is as the schema says."""
+    return Report(
+        sanity=each_at("", result_from_dict, {"sanity": data["sanity"]})["sanity"],
+        metrics=each_at("metrics", result_from_dict, data["metrics"]),
+        errors=dict(data.get("errors", {})),
+        warnings=list(data.get("warnings", [])),
+        controls=each_at("controls", control_from_dict, data.get("controls", {})),
+        provenance=dict(data.get("provenance", {})),
+    )
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,4 +44,5 @@ def _row(report: Report) -> dict[str, Any]:
     texts = {column: encodable(" | ".join(str(each) for each in found if each.kind == kind)) for kind, column in _TEXTS.items()}
     counts = {"warnings": len(report.warnings), "absent": absent_share(report)}
     about = {key: encodable(value) if isinstance(value := sae.get(key), str) else value for key in _ABOUT}
-    return about | report.flat() | counts | texts
+    numbers = {encodable(name): value for name, value in report.flat().items()}
+    return about | numbers | counts | texts

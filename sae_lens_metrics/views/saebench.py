@@ -34,7 +34,7 @@ def to_saebench(report: Report, release: str, sae_id: str | None = None) -> dict
         "eval_type_id": EVAL_TYPE,
         "eval_config": _flat(provenance.get("config", {})),
         "eval_id": str(uuid.uuid4()),
-        "datetime_epoch_millis": int(datetime.fromisoformat(created).timestamp() * 1000) if created else 0,
+        "datetime_epoch_millis": _milliseconds(created),
         "eval_result_metrics": {name: _category(result.estimates) for name, result in results.items()},
         "eval_result_details": [row for name, result in results.items() for row in _details(name, result)],
         "sae_bench_commit_hash": "Unknown",  # made by another package, whose versions stand below
@@ -85,6 +85,14 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in config.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
+
+
+def _milliseconds(created: Any) -> int:
+    """Since 1970; 0 where a report does not tell its time."""
+    try:
+        return int(datetime.fromisoformat(created).timestamp() * 1000)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _category(estimates: dict[str, Estimate]) -> dict[str, float | None]:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field, replace
 
 import pytest
+from report_data import make_report
 from saes import training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject
 from sae_lens_metrics.errors import ConfigError
-from sae_lens_metrics.evaluation.identity import identity, result_path
+from sae_lens_metrics.evaluation.identity import finished, identity, result_path
 from sae_lens_metrics.metrics import registry
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
@@ -103,3 +104,35 @@ def test_settings_of_a_foreign_metric_are_told_apart_likewise(subject, corpus, t
     assert metric_spec("width").effects() == {"power": "meaning", "folder": "nothing"}
     with pytest.raises(ConfigError, match="already"):
         register_metric("width", lambda context: None)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    {
+        "cut off": lambda path: path.write_text(path.read_text()[:-100]),
+        "of a later release": lambda path: path.write_text(path.read_text().replace('"format_version": "2', '"format_version": "9')),
+        "impossible": lambda path: path.write_text(path.read_text().replace('"seconds": ', '"seconds": -')),
+        "too deep": lambda path: path.write_text("[" * 200_000),
+        "empty": lambda path: path.write_text(""),
+        "binary": lambda path: path.write_bytes(b"\xff\x00"),
+        "a folder": lambda path: (path.unlink(), path.mkdir()),
+        "a link to nothing": lambda path: (path.unlink(), path.symlink_to("nothing")),
+    }.items(),
+    ids=lambda each: each[0],
+)
+def test_what_is_no_whole_report_is_kept_under_another_name(damage, tmp_path, caplog):
+    path = tmp_path / "sae_0123.json"
+    report = make_report(2)
+    for number in ("", "-2"):
+        report.save(path)
+        assert finished(path) == report
+        damage[1](path)
+        before = None if path.is_dir() or path.is_symlink() else path.read_bytes()
+        assert finished(path) is None
+        assert not path.exists()
+        aside = tmp_path / f"sae_0123.json.damaged{number}"
+        assert aside.is_dir() or aside.is_symlink() or aside.read_bytes() == before
+        assert str(path) in caplog.messages[-1]
+        assert aside.name in caplog.messages[-1]
+    assert finished(path) is None
+    assert len(caplog.messages) == 2

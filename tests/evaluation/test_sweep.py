@@ -507,14 +507,25 @@ def test_a_failing_metric_costs_the_others_nothing(command, tmp_path, metric):
     assert set(errors.values()) == {"broken: RuntimeError: out of luck"}
 
 
-def test_a_damaged_result_is_not_taken(command, tmp_path, caplog):
+def test_a_damaged_result_is_named_kept_aside_and_made_again(command, tmp_path, caplog):
     assert main(command()) == 0
     first = contents(tmp_path / "out")
     name, path = next(iter(results(tmp_path / "out").items()))
-    path.write_bytes(path.read_bytes()[:-100])
+    damaged = path.read_bytes().replace(b'"seconds": ', b'"seconds": -')
+    path.write_bytes(damaged)
     assert main(command()) == 0
     assert contents(tmp_path / "out") == first
-    assert any(name in record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert path.with_name(f"{name}.damaged").read_bytes() == damaged
+    (said,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert f"{path}: this result is damaged, sanity.seconds: found -" in said
+    assert f"kept as {name}.damaged" in said
+    assert main(["report", str(tmp_path / "out"), "-o", str(tmp_path / "page.html")]) == 0
+
+
+def test_memory_without_end_is_refused_before_anything_is_loaded(command, tmp_path, capsys):
+    assert main([*command(), "--memory-gb", "inf"]) == 2
+    assert "memory_gb is inf, expected a finite number" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupt_ends_the_sweep(command, tmp_path, metric):

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -31,6 +32,11 @@ def test_presets_grow():
         (lambda: MetricsConfig(probe=ProbeConfig(examples=3)), "at least 20"),
         (lambda: MetricsConfig.from_dict({"tokenz": 1}), "tokenz"),
         (lambda: MetricsConfig(probe={"task": []}), "task"),
+        (lambda: MetricsConfig(memory_gb=math.inf), "memory_gb is inf, expected a finite number"),
+        (lambda: MetricsConfig(memory_gb=math.nan), "memory_gb is nan"),
+        (lambda: MetricsConfig(tokens=math.inf), "tokens is inf"),
+        (lambda: MetricsConfig(shrinkage={"tokens": -math.inf}), "tokens"),
+        (lambda: MetricsConfig.from_dict({"memory_gb": math.inf}), "memory_gb is inf"),
     ],
 )
 def test_bad_settings(make, message):

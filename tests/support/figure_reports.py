@@ -42,7 +42,7 @@ def history(seed=0, evaluations=3):
 def _metric(metric, rng, tasks, latents, place):
     names = [name for name in {**SPECS[metric].shown(), **SPECS[metric].baselines()} if name != "gaussian"]
     estimates = {
-        name: Estimate(float(rng.uniform(0.1, 2)), float(rng.uniform(0.001, 0.1)), 30, "documents", influence=[0.25, -0.25])
+        name: Estimate(float(rng.uniform(0.1, 2)), float(rng.uniform(0.001, 0.1)), 30, "documents", influence=[0.25, -0.25, *[0.0] * 28])
         for name in names
     }
     if metric == "sanity":

@@ -75,7 +75,7 @@ def _is_result(file: Path) -> bool:
 
 def _histories(file: Path, *, named: bool) -> dict[str, History]:
     """The histories of a file; a run that has not been evaluated yet is passed over in a folder."""
-    if not named and not file.read_text(encoding="utf-8").strip():
+    if not named and not file.read_bytes().strip():
         return {}
     return read_histories(file)
 

@@ -32,9 +32,9 @@ const download = (() => {
   async function report(sae) {
     const whole = await store.exact(`${sae.key}-overview`);
     const results = saes.results(whole);
-    for (const [name, influence] of Object.entries(await store.exact(`${sae.key}-influences`))) {
-      const slash = name.indexOf("/");
-      results[name.slice(0, slash)].estimates[name.slice(slash + 1)].influence = influence;
+    const influences = await store.exact(`${sae.key}-influences`);
+    for (const [metric, { estimates }] of Object.entries(results)) {
+      for (const [name, estimate] of Object.entries(estimates)) estimate.influence = influences[`${metric}/${name}`] ?? null; // names may have slashes
     }
     for (const { metric, name, part } of sae.tables) {
       const table = await store.exact(part);

@@ -30,7 +30,7 @@ const main = (() => {
     plots.sweep();
     main.removeAttribute("aria-busy");
     main.dataset.view = name || "overview";
-    document.title = `${shown.title} · ${saes.contents().title}`;
+    document.title = format.visible(`${shown.title} · ${saes.contents().title}`);
     if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
     else if (before !== null) main.focus({ preventScroll: true });
     const path = here.path.join("/");

@@ -27,8 +27,8 @@ const saes = (() => {
   /** What the results depend on, with large whole numbers, such as seeds, as they were written. */
   const provenance = async (sae) => (await store.exact(`${sae.key}-overview`)).provenance;
 
-  /** The results of a report by metric, the sanity line first. */
-  const results = (report) => ({ sanity: report.sanity, ...report.metrics });
+  /** The results of a report by metric, the sanity line first; a metric may be called like what every object has. */
+  const results = (report) => ({ __proto__: null, sanity: report.sanity, ...report.metrics });
 
   const entry = (sae, metric, name) => sae.tables.find((table) => table.metric === metric && table.name === name);
 
