@@ -5,8 +5,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from sae_lens_metrics.cli.mistakes import FAILURE, did_you_mean, two_lines
-from sae_lens_metrics.errors import MetricsError
+from sae_lens_metrics.cli.failures import answer
+from sae_lens_metrics.cli.mistakes import did_you_mean, two_lines
+from sae_lens_metrics.cli.statuses import DONE, REFUSED, statuses_in_words
+from sae_lens_metrics.integrations.interrupts import interrupts
 
 __all__ = ["COMMANDS", "main"]
 
@@ -42,6 +44,9 @@ examples:
   sae-lens-metrics dashboard --entity E --project P
   sae-lens-metrics explain shrinkage/ratio
 
+exit status:
+{statuses}
+
 Each command explains itself: sae-lens-metrics COMMAND --help."""
 
 
@@ -52,22 +57,24 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Arguments after the program's name; default those of the process.
 
     Returns:
-        The exit status: 0, 2 for bad input, 3 if some of several SAEs failed.
+        The exit status, one of ``statuses.ENDINGS``.
     """
     command, *arguments = list(sys.argv[1:] if args is None else args) or [""]
     if command in ("-h", "--help"):
-        print(_HELP.format(commands="\n".join(f"  {name:<10}  {line}" for name, line in COMMANDS.items())))
-        return 0
+        commands = "\n".join(f"  {name:<10}  {line}" for name, line in COMMANDS.items())
+        print(_HELP.format(commands=commands, statuses=statuses_in_words()))
+        return DONE
     if command not in COMMANDS:
         sys.stderr.write(two_lines(_PROGRAM, _no_command(command), "all commands"))
-        return FAILURE
+        return REFUSED
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("sae_lens_metrics").setLevel(logging.INFO)
     try:
-        return getattr(import_module(f"sae_lens_metrics.cli.{command}"), f"run_{command}")(arguments) or 0
-    except (MetricsError, OSError) as error:
-        print(f"{_PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)  # reasons of other packages have many lines
-        return FAILURE
+        return getattr(import_module(f"sae_lens_metrics.cli.{command}"), f"run_{command}")(arguments) or DONE
+    except Exception as error:
+        if isinstance(error, interrupts()):
+            raise
+        return answer(error, [command, *arguments])
 
 
 def _no_command(given: str) -> str:

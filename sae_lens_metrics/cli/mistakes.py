@@ -5,10 +5,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["FAILURE", "CommandParser", "did_you_mean", "nearest", "two_lines"]
+from sae_lens_metrics.cli.statuses import REFUSED
 
-FAILURE = 2
-"""Exit status after bad input."""
+__all__ = ["CommandParser", "did_you_mean", "nearest", "two_lines"]
 
 _NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # what argparse takes for a value
 _KINDS = {"int": "a whole number", "float": "a number"}
@@ -86,7 +85,7 @@ class CommandParser(argparse.ArgumentParser):
         """Says what is wrong in two lines, and exits. A flag that is not known comes first: other mistakes may follow from it."""
         unknown = self._unknown_flag()
         said = self._in_words(message) if unknown is None else f"there is no flag {unknown}{did_you_mean(unknown, self._spelt_as(unknown))}"
-        self.exit(FAILURE, two_lines(self.prog, said, self.listed))
+        self.exit(REFUSED, two_lines(self.prog, said, self.listed))
 
     def _unknown_flag(self) -> str | None:
         for argument in self._given:

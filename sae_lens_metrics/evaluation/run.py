@@ -19,7 +19,7 @@ from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.registry import SANITY, get_metric
 from sae_lens_metrics.metrics.sanity.compute import sanity_warnings
-from sae_lens_metrics.results import MetricResult, Report
+from sae_lens_metrics.results import Estimate, MetricResult, Report
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -68,12 +68,16 @@ class EvaluationRun:
             name: A metric that the configuration names, or ``"sanity"``.
 
         Raises:
-            MetricCheckError: If what it returns is no ``MetricResult``.
+            MetricCheckError: If what it returns is no ``MetricResult`` of estimates.
         """
         started = time.perf_counter()
         result = self._metrics[name](self.context(name))
         if not isinstance(result, MetricResult):
             raise MetricCheckError(f"the metric {name!r} returned a {type(result).__name__}, expected a MetricResult")
+        wrong = next((number for number, each in result.estimates.items() if not isinstance(each, Estimate)), None)
+        if wrong is not None:
+            kind = type(result.estimates[wrong]).__name__
+            raise MetricCheckError(f"the metric {name!r} gave a {kind} as its number {wrong!r}, expected an Estimate")
         return replace(result, seconds=round(time.perf_counter() - started, 3))
 
     @cached_property
