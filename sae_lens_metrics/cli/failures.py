@@ -6,7 +6,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from sae_lens_metrics.cli.statuses import REFUSED, UNEXPECTED
 from sae_lens_metrics.errors import MetricsError
@@ -16,14 +16,15 @@ __all__ = ["answer", "end_of_output"]
 _PROGRAM = "sae-lens-metrics"
 _LONGEST = 300
 """Characters of an unexpected error's own words; all of them are in the file."""
+_REPORT = "please report it where this package is from"
 
 
 def answer(error: Exception, arguments: Sequence[str] = ()) -> int:
     """Says on standard error what went wrong.
 
     Args:
-        error: What was raised. One of this package's, or of the system's, is a sentence; any other is a fault of the program, of which a file
-            is written.
+        error: What was raised. One of this package's, or of the system's, is a sentence; any other is a fault of the program, and all
+            that is known of it goes into a file.
         arguments: Those of the command line, for that file.
 
     Returns:
@@ -83,10 +84,19 @@ def _briefly(error: Exception) -> str:
 
 def _with_trace(error: Exception, arguments: Sequence[str]) -> str:
     """Writes all that is known of an error into a file, and says where, and what to do with it."""
-    known = f"{_PROGRAM} {version(_PROGRAM)}, Python {platform.python_version()}, {platform.platform()}\narguments: {list(arguments)}\n\n"
+    known = f"{_PROGRAM} {_version()}, Python {platform.python_version()}, {platform.platform()}\narguments: {list(arguments)}\n\n"
+    text = known + "".join(traceback.format_exception(error))
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="replace", prefix=f"{_PROGRAM}-", suffix=".txt", delete=False) as file:
-            file.write(known + "".join(traceback.format_exception(error)))
+        descriptor, path = tempfile.mkstemp(prefix=f"{_PROGRAM}-", suffix=".txt")
+        with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
     except OSError as fault:
-        return f"its trace cannot be written ({fault.strerror}); please report it, with the command that shows it, where this package is from"
-    return f"please report it, with the command and the file {file.name}, which holds its trace, where this package is from"
+        return f"its trace cannot be written ({fault.strerror}); {_REPORT}, with the command that shows it"
+    return f"its trace is in {path}; {_REPORT}, with that file and the command"
+
+
+def _version() -> str:
+    try:
+        return version(_PROGRAM)
+    except PackageNotFoundError:
+        return "of no installed package"

@@ -1,4 +1,4 @@
-"""What hours went into is not lost with a disk that is full, a folder that became read-only, or one metric that gives what no file holds."""
+"""Results that are not lost with a disk that is full, a folder that became read-only, or a metric that gives what no file holds."""
 
 import tempfile
 from collections.abc import Callable

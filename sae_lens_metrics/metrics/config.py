@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from math import isfinite
 from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
@@ -74,6 +75,8 @@ class MetricsConfig(CommonConfig):
         self._check()
         wanted = [*built_in_metrics(), *(name for name in [*self.names, *by_metric] if name in known)]
         self.settings = {name: made for name in dict.fromkeys(wanted) if (made := _settings(name, by_metric.get(name))) is not None}
+        for name, settings in self.settings.items():
+            _require_numbers(settings, f"{name}.")
 
     def __getattr__(self, name: str) -> Any:
         settings = self.__dict__.get("settings", {})
@@ -162,6 +165,7 @@ class MetricsConfig(CommonConfig):
         return cls(**data)
 
     def _check(self) -> None:
+        _require_numbers(self)
         for name in ("tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -190,6 +194,17 @@ def options_dataclass() -> type:
     specs, _ = readable_specs()
     nested = [(spec.name, spec.settings, field(default_factory=spec.settings)) for spec in specs if spec.settings is not None]
     return make_dataclass("MetricsOptions", nested, bases=(CommonConfig,), namespace={"__doc__": "What to compute, and how."})
+
+
+def _require_numbers(settings: Any, prefix: str = "") -> None:
+    """Makes sure that numbers among settings are some that result files can hold."""
+    for each in fields(settings):
+        value = getattr(settings, each.name, None)
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(number, float) and not isfinite(number):
+                raise ConfigError(f"{prefix}{each.name} is {number}, expected a finite number")
+            if isinstance(number, int) and not -(2**63) <= number < 2**63:
+                raise ConfigError(f"{prefix}{each.name} is too large, expected a number below 2**63")
 
 
 def _settings(name: str, given: Any) -> Any:
