@@ -58,15 +58,16 @@ def run_audit(arguments: Sequence[str]) -> int:
     labels = given_names(options.names, [target.name for target in targets])
 
     from sae_lens_metrics.comparison.resolution import check_wanted  # after the options: --help and mistakes must not wait for torch
-    from sae_lens_metrics.evaluation.auditing import audit_of
+    from sae_lens_metrics.evaluation.auditing import audit_of, save_audit
     from sae_lens_metrics.evaluation.reseeding import reseed
     from sae_lens_metrics.views.audit_table import print_audit
 
     wanted, known = dict(options.wanted_s), {"overrides": targets, "overwrite": options.overwrite}
     check_wanted(wanted)
     found = reseed(list(targets), config, output, seeds=options.seeds, disjoint=options.disjoint, **known)
-    audit = audit_of(found, output, wanted_s=wanted, names=labels)
+    audit = audit_of(found, wanted_s=wanted, names=labels)
     print_audit(audit, everything=options.all)
+    save_audit(audit, output)
     print(f"written to {output / 'audit.json'} and audit.csv; the results of each seed are in {output}/seed-*")
     if options.report:
         from sae_lens_metrics.views.page import offer_page
