@@ -59,22 +59,26 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, one of ``statuses.ENDINGS``.
     """
-    command, *arguments = list(sys.argv[1:] if args is None else args) or [""]
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        return _run(*(given or [""]))
+    except Exception as error:
+        if isinstance(error, interrupts()):
+            raise
+        return answer(error, given)
+
+
+def _run(command: str, *arguments: str) -> int:
     if command in ("-h", "--help"):
         commands = "\n".join(f"  {name:<10}  {line}" for name, line in COMMANDS.items())
-        print(_HELP.format(commands=commands, statuses=statuses_in_words()))
+        print(_HELP.format(commands=commands, statuses=statuses_in_words()), flush=True)
         return DONE
     if command not in COMMANDS:
         sys.stderr.write(two_lines(_PROGRAM, _no_command(command), "all commands"))
         return REFUSED
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("sae_lens_metrics").setLevel(logging.INFO)
-    try:
-        return getattr(import_module(f"sae_lens_metrics.cli.{command}"), f"run_{command}")(arguments) or DONE
-    except Exception as error:
-        if isinstance(error, interrupts()):
-            raise
-        return answer(error, [command, *arguments])
+    return getattr(import_module(f"sae_lens_metrics.cli.{command}"), f"run_{command}")(list(arguments)) or DONE
 
 
 def _no_command(given: str) -> str:
