@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from sae_lens_metrics.cli.mistakes import one_line
 from sae_lens_metrics.cli.statuses import REFUSED, UNEXPECTED
 from sae_lens_metrics.errors import MetricsError
 
@@ -59,7 +60,7 @@ def end_of_output(status: int) -> int:
 
 
 def _said(text: str, status: int) -> int:
-    print(f"{_PROGRAM}: {' '.join(text.split())}", file=sys.stderr)  # reasons of other packages have many lines
+    print(f"{_PROGRAM}: {one_line(text)}", file=sys.stderr)  # reasons of other packages have many lines
     return status
 
 
