@@ -10,8 +10,6 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
@@ -26,7 +24,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", nargs="*", help="only these")
     options = parser.parse_args()
-    metadata.entry_points = cache(metadata.entry_points)  # else half of the time goes into reading them again
     kinds, ends, defects = Counter(), Counter(), {}
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder, command_line(folder) as run:

@@ -1,9 +1,12 @@
 """Every flag of every command with every kind of value, given to the command line in process, whose real work is left out."""
 
 import contextlib
+import inspect
 import io
 import re
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 
@@ -99,6 +102,9 @@ def command_line(folder):
         patch.chdir(folder)
         patch.setenv("WANDB_MODE", "disabled")
         patch.setattr("tempfile.tempdir", str(folder))
+        # most of the time goes into reading the same files again
+        patch.setattr("sae_lens_metrics.metrics.registry.entry_points", cache(entry_points))
+        patch.setattr("inspect.findsource", _remembering(inspect.findsource))
         for name in _WORK:
             patch.setattr(f"sae_lens_metrics.{name}", _reached)
         yield run
@@ -127,7 +133,7 @@ def flags_of(command):
             main([command, each])
         texts.append(printed.getvalue())
     found = re.findall(r"(?<![\w-])(--?[A-Za-z][\w.-]*)", "\n".join(line for text in texts for line in text.splitlines() if _lists(line)))
-    return list(dict.fromkeys(flag for flag in found if flag not in helps + ["-h"]))
+    return list(dict.fromkeys(flag for flag in found if flag not in [*helps, "-h"]))
 
 
 def all_flags():
@@ -150,6 +156,24 @@ def arguments_of(command, flag, kind, rng):
     used = [part for value in values for part in ([f"{flag}={value}"] if flag and rng.random() < 0.3 else filter(None, [flag, value]))]
     beginning = _BEGINNINGS.get(command, [])
     return [command, *(beginning if rng.random() < 0.9 else []), *(used or [flag])]
+
+
+def _remembering(find):
+    """The same function of a class or function, which also remembers that it found nothing."""
+    known = {}
+
+    def remembering(thing):
+        key = getattr(thing, "__module__", None), getattr(thing, "__qualname__", thing)
+        if key not in known:
+            try:
+                known[key] = find(thing)
+            except (OSError, TypeError) as error:
+                known[key] = error
+        if isinstance(known[key], Exception):
+            raise known[key]
+        return known[key]
+
+    return remembering
 
 
 def _reached(*args, **kwargs):
