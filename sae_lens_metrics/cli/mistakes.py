@@ -101,7 +101,8 @@ class CommandParser(argparse.ArgumentParser):
         self._given = list(args)
         empty = next((each for each in self._given if _EMPTY.fullmatch(each)), None)
         if empty is not None:
-            self.error(f"{empty[:-2].rstrip('=')} takes a value, but none is given")
+            said = f"{empty[:-2].rstrip('=')} takes a value, but none is given"
+            self.exit(REFUSED, two_lines(self.prog, said, self.listed))  # not error, which knows the flags of settings only later
 
     def error(self, message: str) -> NoReturn:
         """Says what is wrong in two lines, and exits. A flag that is not known comes first: other mistakes may follow from it."""

@@ -123,22 +123,30 @@ def run(arguments):
     return Outcome(status, said.getvalue())
 
 
-def flags_of(command):
-    """The flags that a command's ``--help`` lists, in every spelling, and one that takes them all from another package."""
-    helps = ["--help", "--help-saelens"] if command == "train" else ["--help"]
-    texts = []
-    for each in helps:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            main([command, each])
-        texts.append(printed.getvalue())
-    found = re.findall(r"(?<![\w-])(--?[A-Za-z][\w.-]*)", "\n".join(line for text in texts for line in text.splitlines() if _lists(line)))
-    return list(dict.fromkeys(flag for flag in found if flag not in [*helps, "-h"]))
+def all_flags(*, saelens=True):
+    """The flags by command that its ``--help`` lists, in every spelling, without those of help itself.
+
+    Args:
+        saelens: Whether SAELens's own are among them, which the command that trains takes.
+    """
+    helps = {command: [_help(command, "--help")] for command in COMMANDS}
+    if saelens:
+        helps["train"].append(_help("train", "--help-saelens"))
+    return {command: _listed("\n".join(texts)) for command, texts in helps.items()}
 
 
-def all_flags():
-    """All flags by command."""
-    return {command: flags_of(command) for command in COMMANDS}
+def _help(command, flag):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        main([command, flag])
+    return printed.getvalue()
+
+
+def _listed(text):
+    """The flags in a page of help, which are at the beginning of lines."""
+    lines = "\n".join(line for line in text.splitlines() if line.startswith("  -"))
+    found = re.findall(r"(?<![\w-])(--?[A-Za-z][\w.-]*)", lines)
+    return [flag for flag in dict.fromkeys(found) if flag not in ("-h", "--help", "--help-saelens")]
 
 
 def arguments_of(command, flag, kind, rng):
@@ -178,8 +186,3 @@ def _remembering(find):
 
 def _reached(*args, **kwargs):
     raise Reached
-
-
-def _lists(line):
-    """Whether a line of ``--help`` begins with the flags that it explains."""
-    return re.match(r"  -", line) is not None
