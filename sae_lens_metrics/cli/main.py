@@ -78,7 +78,7 @@ def _run(command: str, *arguments: str) -> int:
         return REFUSED
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("sae_lens_metrics").setLevel(logging.INFO)
-    logging.getLogger("simple_parsing").setLevel(logging.ERROR)  # it repeats at length what the sentence about a value says
+    logging.getLogger("simple_parsing").setLevel(logging.CRITICAL)  # it repeats at length what the sentence about a value says
     return getattr(import_module(f"sae_lens_metrics.cli.{command}"), f"run_{command}")(list(arguments)) or DONE
 
 
