@@ -141,8 +141,9 @@ class CommandParser(argparse.ArgumentParser):
         used = [argument.split("=", 1)[0] for argument in self._given]
         name = next((each for each in names if each in used), names[0])
         action = self._option_string_actions.get(names[0])
-        if match := re.match(r"invalid choice: '?(.*?)'? \(", message):
-            choices = [str(each) for each in (action.choices if action is not None and action.choices is not None else ())]
+        if match := re.match(r"invalid choice: '?(.*?)'? \((.*)", message, flags=re.DOTALL):
+            known = action.choices if action is not None and action.choices is not None else re.findall(r"'(.*?)'", match[2])
+            choices = [str(each) for each in known]  # of another package's flag those that the message names
             return f"{name} takes {_listed(choices)}, not {match[1]}{did_you_mean(match[1], choices)}"
         if (match := re.match(r"invalid (.*) value: (.*)", message)) and (kind := _KINDS.get(match[1])):
             return f"{name} takes {kind}, not {match[2]}"
@@ -154,4 +155,4 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+    return "".join(names) if len(names) < 2 else f"{', '.join(names[:-1])} or {names[-1]}"
