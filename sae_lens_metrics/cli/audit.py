@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser, writable, writable_folders
+from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser
+from sae_lens_metrics.cli.outputs import files_read, require_other_files, writable, writable_folders
 from sae_lens_metrics.cli.overrides import add_overrides
+from sae_lens_metrics.cli.statuses import DONE, SOME_FAILED
 from sae_lens_metrics.cli.targets import add_targets, named_targets, require_targets
 from sae_lens_metrics.integrations.terminal import complain, say
 from sae_lens_metrics.metrics.config import CommonConfig, MetricsConfig
@@ -13,7 +15,6 @@ from sae_lens_metrics.results.sae_names import given_names
 
 __all__ = ["audit_options", "run_audit"]
 
-_SOME_FAILED = 3
 _SEEDS = "42,123,456,789,2024"
 _DESCRIPTION = (
     "Evaluates SAEs with several seeds, which move the text, what is sampled of it, and splits, and tells of each number how far it moves "
@@ -41,29 +42,32 @@ def run_audit(arguments: Sequence[str]) -> int:
         arguments: Those after the command's name.
 
     Returns:
-        The exit status: 0, or 3 if some evaluations failed.
+        The exit status: ``DONE``, or ``SOME_FAILED`` if some evaluations failed.
 
     Raises:
         MetricsError: An SAE, a model, a text or a setting cannot be used, or nothing came of two seeds.
         OSError: The output cannot be written.
     """
     options, config = audit_options(arguments)
-    output = writable(Path(options.output))
-    writable_folders(config)
     config.require_known()
+    output = Path(options.output)
+    require_other_files(_written(output, options.seeds), files_read(config, options.list))
+    writable(output)
+    writable_folders(config)
     targets = named_targets(options)
     labels = given_names(options.names, [target.name for target in targets])
 
     from sae_lens_metrics.comparison.resolution import check_wanted  # after the options: --help and mistakes must not wait for torch
-    from sae_lens_metrics.evaluation.auditing import audit_of
+    from sae_lens_metrics.evaluation.auditing import audit_of, save_audit
     from sae_lens_metrics.evaluation.reseeding import reseed
     from sae_lens_metrics.views.audit_table import print_audit
 
     wanted, known = dict(options.wanted_s), {"overrides": targets, "overwrite": options.overwrite}
     check_wanted(wanted)
     found = reseed(list(targets), config, output, seeds=options.seeds, disjoint=options.disjoint, **known)
-    audit = audit_of(found, output, wanted_s=wanted, names=labels)
+    audit = audit_of(found, wanted_s=wanted, names=labels)
     print_audit(audit, everything=options.all)
+    save_audit(audit, output)
     say(f"written to {output / 'audit.json'} and audit.csv; the results of each seed are in {output}/seed-*")
     if options.report:
         from sae_lens_metrics.views.page import offer_page
@@ -72,7 +76,7 @@ def run_audit(arguments: Sequence[str]) -> int:
         say(offer_page(files, output / "audit.html", audit=audit, title="SAEs audited"))
     if audit.failed:
         complain(f"sae-lens-metrics: {len(audit.failed)} evaluations failed, start again to try them again")
-    return _SOME_FAILED if audit.failed else 0
+    return SOME_FAILED if audit.failed else DONE
 
 
 def audit_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, MetricsConfig]:
@@ -114,6 +118,12 @@ def _add_own(parser: SettingsParser) -> None:
     page = "write the audit as a page to read, too, beside the results of the first seed"
     parser.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help=page)
     parser.add_argument("--all", action="store_true", help="show baselines and numbers that tables leave out, too")
+
+
+def _written(output: Path, seeds: Sequence[int]) -> list[Path]:
+    """What is written besides the result files, whose names no other file has."""
+    each = [output / f"seed-{seed}" / name for seed in seeds for name in ("summary.csv", "errors.json")]
+    return [*(output / f"audit.{form}" for form in ("json", "csv", "html")), *dict.fromkeys(each)]
 
 
 def _seeds(text: str) -> list[int]:

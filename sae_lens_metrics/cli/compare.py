@@ -7,6 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from sae_lens_metrics.cli.mistakes import CommandParser
+from sae_lens_metrics.cli.outputs import require_other_files, require_page
+from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.views.plain_text import plain
 
 __all__ = ["run_compare"]
@@ -43,12 +45,10 @@ def run_compare(arguments: Sequence[str], console: Console | None = None) -> Non
 
     from sae_lens_metrics.comparison.comparison import compare_reports  # not for --help: SciPy
     from sae_lens_metrics.comparison.result_files import read_reports, result_files
-    from sae_lens_metrics.comparison.saving import save_as
     from sae_lens_metrics.views.comparison_table import print_comparison
 
-    if options.output is not None:
-        save_as(options.output)  # a mistake is found before anything is done
     files = result_files(options.results, options.names)
+    _require_outputs(options.output, options.report, list(files.values()))  # a mistake is found before anything is done
     comparison = compare_reports(read_reports(files), alpha=options.alpha)
     console = console or Console()
     print_comparison(comparison, console, everything=options.all)
@@ -58,6 +58,18 @@ def run_compare(arguments: Sequence[str], console: Console | None = None) -> Non
         from sae_lens_metrics.views.page import offer_page
 
         console.print(plain(offer_page(files, Path(options.report), comparison=comparison, title="SAEs compared")), soft_wrap=True)
+
+
+def _require_outputs(table: str | None, page: str | None, read: list[Path]) -> None:
+    from sae_lens_metrics.comparison.saving import save_as
+
+    if table is not None:
+        save_as(table)
+        if Path(table).is_dir():
+            raise ConfigError(f"{table!r} is a folder: give the name of a file with --output")
+    require_other_files([Path(each) for each in (table, page) if each is not None], read, "--output or --report")
+    if page is not None:
+        require_page(Path(page), "--report")
 
 
 def _parser() -> CommandParser:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sae_lens_metrics.cli.options import settings_parser, writable
+from sae_lens_metrics.cli.options import settings_parser
+from sae_lens_metrics.cli.outputs import writable
 from sae_lens_metrics.demo.options import DemoOptions, evaluation_config
 
 __all__ = ["run_demo"]

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sae_lens_metrics.cli.mistakes import did_you_mean
-from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser, writable, writable_folders
+from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser
+from sae_lens_metrics.cli.outputs import files_read, require_other_files, writable, writable_folders
 from sae_lens_metrics.cli.overrides import add_overrides
+from sae_lens_metrics.cli.statuses import DONE, SOME_FAILED
 from sae_lens_metrics.cli.targets import add_targets, named_targets, require_targets
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.integrations.terminal import complain, say
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate_options", "run_evaluate"]
 
-_SOME_FAILED = 3
+_WRITTEN = ("summary.csv", "errors.json", "report.html")
+"""What is written besides the result files, whose names no other file has."""
 _DESCRIPTION = (
     "Evaluates SAEs: from the hub (RELEASE SAE_ID, as in SAE.from_pretrained; either may be a regular expression, as in SAELens's "
     "own evaluations), or in folders. Prints a table and writes one JSON file for each, which sae_lens_metrics.Report.load reads. "
@@ -42,17 +45,18 @@ def run_evaluate(arguments: Sequence[str]) -> int:
         arguments: Those after the command's name.
 
     Returns:
-        The exit status: 0, or 3 if some of several SAEs failed.
+        The exit status: ``DONE``, or ``SOME_FAILED`` where some SAEs or metrics failed, or a result had to be written elsewhere.
 
     Raises:
         MetricsError: An SAE, a model, a text or a setting cannot be used.
         OSError: The output cannot be written.
     """
     options, config = evaluate_options(arguments)
-    output = writable(Path(options.output))
-    writable_folders(config)
-
     config.require_known()
+    output = Path(options.output)
+    require_other_files([output / name for name in _WRITTEN], files_read(config, options.list))
+    writable(output)
+    writable_folders(config)
     overrides = named_targets(options)
     targets = list(overrides)
     if options.compare and len(targets) < 2:
@@ -112,19 +116,21 @@ def _add_output(parser: SettingsParser) -> None:
 
 def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrides: "Overrides", options: argparse.Namespace) -> int:
     from sae_lens_metrics.evaluation.sweep import evaluate_target
+    from sae_lens_metrics.evaluation.sweep_in_wandb import log_or_warn
     from sae_lens_metrics.views.terminal import print_reports
-    from sae_lens_metrics.views.wandb.log import log_report, wandb_run
 
+    label = given_names(options.names, [target.name])[target.name]  # a mistake is found before any work
     outcome = evaluate_target(target, config, output, overrides=overrides)
-    print_reports({given_names(options.names, [target.name])[target.name]: outcome.report})
-    say(f"written to {outcome.path}")
-    _save_as(options.format, {target: outcome.path}, output)
-    with wandb_run(options.wandb_project, name=target.name, config=outcome.report.provenance) as run:
-        if run is not None:
-            log_report(run, outcome.report, outcome.path)
-    if options.report:
-        _offer_page({target.name: outcome.path}, outcome.path.with_suffix(".html"))
-    return 0
+    print_reports({label: outcome.report})
+    log_or_warn(options.wandb_project, target.name, outcome.report, outcome.path)
+    if outcome.path is not None:
+        say(f"written to {outcome.path}")
+        _save_as(options.format, {target: outcome.path}, output)
+        if options.report:
+            _offer_page({target.name: outcome.path}, outcome.path.with_suffix(".html"))
+    if outcome.problems:
+        complain(f"sae-lens-metrics: not all is as asked for: {'; '.join(outcome.problems)}")
+    return SOME_FAILED if outcome.problems else DONE
 
 
 def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, output: Path, options: argparse.Namespace) -> int:
@@ -149,7 +155,7 @@ def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, 
         run_compare([*map(str, files.values()), *names, *(["--report", str(output / "report.html")] if page else ["--no-report"])])
     elif page:
         _offer_page(page, output / "report.html")
-    return _SOME_FAILED if found.errors else 0
+    return SOME_FAILED if found.errors else DONE
 
 
 def _offer_page(files: "dict[str, Path]", path: Path) -> None:

@@ -5,9 +5,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from sae_lens_metrics.cli.mistakes import FAILURE, did_you_mean, two_lines
-from sae_lens_metrics.errors import MetricsError
-from sae_lens_metrics.integrations.terminal import PrintableFormatter, complain, say
+from sae_lens_metrics.cli.failures import answer
+from sae_lens_metrics.cli.mistakes import did_you_mean, two_lines
+from sae_lens_metrics.cli.statuses import DONE, REFUSED, statuses_in_words
+from sae_lens_metrics.integrations.interrupts import interrupts
+from sae_lens_metrics.integrations.terminal import PrintableFormatter, say
 
 __all__ = ["COMMANDS", "main"]
 
@@ -43,6 +45,9 @@ examples:
   sae-lens-metrics dashboard --entity E --project P
   sae-lens-metrics explain shrinkage/ratio
 
+exit status:
+{statuses}
+
 Each command explains itself: sae-lens-metrics COMMAND --help."""
 
 
@@ -53,24 +58,31 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Arguments after the program's name; default those of the process.
 
     Returns:
-        The exit status: 0, 2 for bad input, 3 if some of several SAEs failed.
+        The exit status, one of ``statuses.ENDINGS``.
     """
-    command, *arguments = list(sys.argv[1:] if args is None else args) or [""]
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        return _run(*(given or [""]))
+    except Exception as error:
+        if isinstance(error, interrupts()):
+            raise
+        return answer(error, given)
+
+
+def _run(command: str, *arguments: str) -> int:
     if command in ("-h", "--help"):
-        say(_HELP.format(commands="\n".join(f"  {name:<10}  {line}" for name, line in COMMANDS.items())))
-        return 0
+        commands = "\n".join(f"  {name:<10}  {line}" for name, line in COMMANDS.items())
+        say(_HELP.format(commands=commands, statuses=statuses_in_words()))
+        return DONE
     if command not in COMMANDS:
         sys.stderr.write(two_lines(_PROGRAM, _no_command(command), "all commands"))
-        return FAILURE
+        return REFUSED
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("sae_lens_metrics").setLevel(logging.INFO)
-    try:
-        return getattr(import_module(f"sae_lens_metrics.cli.{command}"), f"run_{command}")(arguments) or 0
-    except (MetricsError, OSError) as error:
-        complain(f"{_PROGRAM}: error: {' '.join(str(error).split())}")  # reasons of other packages have many lines
-        return FAILURE
+    logging.getLogger("simple_parsing").setLevel(logging.CRITICAL)  # it repeats at length what the sentence about a value says
+    return getattr(import_module(f"sae_lens_metrics.cli.{command}"), f"run_{command}")(list(arguments)) or DONE
 
 
 def _no_command(given: str) -> str:

@@ -5,14 +5,16 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from sae_lens_metrics.cli.statuses import REFUSED
 from sae_lens_metrics.results.in_words import printable
 
-__all__ = ["FAILURE", "CommandParser", "did_you_mean", "nearest", "two_lines"]
-
-FAILURE = 2
-"""Exit status after bad input."""
+__all__ = ["CommandParser", "did_you_mean", "nearest", "one_line", "two_lines"]
 
 _NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # what argparse takes for a value
+_EMPTY = re.compile(r"(-\w|--[^=]+=)--")
+"""A flag with the value "--", which argparse takes away without a word."""
+_LONGEST, _SHOWN = 300, 100
+"""Characters of a word, and those at its beginning and its end that are shown of a longer one."""
 _KINDS = {"int": "a whole number", "float": "a number"}
 
 
@@ -52,7 +54,18 @@ def two_lines(program: str, said: str, listed: str) -> str:
         said: What is wrong; reasons of other packages may have many lines.
         listed: What the command's ``--help`` lists.
     """
-    return f"{program}: {printable(' '.join(said.split()))}\n{program} --help lists {listed}\n"
+    return f"{program}: {one_line(said)}\n{program} --help lists {listed}\n"
+
+
+def one_line(text: str) -> str:
+    """A text as one line for a terminal: control characters as text, and what is too long for a name without its middle.
+
+    Args:
+        text: What is wrong, which may quote what was given, and other packages.
+    """
+    return " ".join(
+        word if len(word) <= _LONGEST else f"{word[:_SHOWN]}...{word[-_SHOWN:]}" for word in printable(" ".join(text.split())).split(" ")
+    )
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -73,22 +86,29 @@ class CommandParser(argparse.ArgumentParser):
 
     def read(self, args: Sequence[str]) -> argparse.Namespace:
         """Parses the arguments after the command's name; exits after a mistake, which is said in two lines."""
-        self._given = list(args)
+        self._begin(args)
         return self.parse_args(self._given)
 
     def read_own(self, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """Parses those flags that are this parser's, and gives back the others; see ``others``."""
-        self._given = list(args)
+        self._begin(args)
         options, rest = self.parse_known_args(self._given)
         if self._unknown_flag() is not None:
             self.error("")
         return options, rest
 
+    def _begin(self, args: Sequence[str]) -> None:
+        self._given = list(args)
+        empty = next((each for each in self._given if _EMPTY.fullmatch(each)), None)
+        if empty is not None:
+            said = f"{empty[:-2].rstrip('=')} takes a value, but none is given"
+            self.exit(REFUSED, two_lines(self.prog, said, self.listed))  # not error, which knows the flags of settings only later
+
     def error(self, message: str) -> NoReturn:
         """Says what is wrong in two lines, and exits. A flag that is not known comes first: other mistakes may follow from it."""
         unknown = self._unknown_flag()
         said = self._in_words(message) if unknown is None else f"there is no flag {unknown}{did_you_mean(unknown, self._spelt_as(unknown))}"
-        self.exit(FAILURE, two_lines(self.prog, said, self.listed))
+        self.exit(REFUSED, two_lines(self.prog, said, self.listed))
 
     def _unknown_flag(self) -> str | None:
         for argument in self._given:
@@ -121,8 +141,9 @@ class CommandParser(argparse.ArgumentParser):
         used = [argument.split("=", 1)[0] for argument in self._given]
         name = next((each for each in names if each in used), names[0])
         action = self._option_string_actions.get(names[0])
-        if match := re.match(r"invalid choice: '?(.*?)'? \(", message):
-            choices = [str(each) for each in (action.choices if action is not None and action.choices is not None else ())]
+        if match := re.match(r"invalid choice: '?(.*?)'? \((.*)", message, flags=re.DOTALL):
+            known = action.choices if action is not None and action.choices is not None else re.findall(r"'(.*?)'", match[2])
+            choices = [str(each) for each in known]  # of another package's flag those that the message names
             return f"{name} takes {_listed(choices)}, not {match[1]}{did_you_mean(match[1], choices)}"
         if (match := re.match(r"invalid (.*) value: (.*)", message)) and (kind := _KINDS.get(match[1])):
             return f"{name} takes {kind}, not {match[2]}"
@@ -134,4 +155,4 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+    return "".join(names) if len(names) < 2 else f"{', '.join(names[:-1])} or {names[-1]}"

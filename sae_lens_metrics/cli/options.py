@@ -1,11 +1,9 @@
-"""What several commands ask for: settings of metrics as flags, a preset, names of metrics, a folder that can be written."""
+"""What several commands ask for: settings of metrics as flags, a preset, names of metrics."""
 
 import argparse
 import copy
 import dataclasses
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from textwrap import fill
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -17,7 +15,7 @@ from sae_lens_metrics.metrics.config import MetricsConfig, Preset
 from sae_lens_metrics.metrics.registry import built_in_metrics, metric_names, readable_specs
 from sae_lens_metrics.metrics.spec import MetricSpec
 
-__all__ = ["MetricOptions", "SettingsParser", "settings_parser", "token_ids", "writable", "writable_folders"]
+__all__ = ["MetricOptions", "SettingsParser", "settings_parser", "token_ids"]
 
 _PLACEHOLDERS = {"int": "N", "float": "X", "str": "TEXT", "list": "NAME ...", "bool": "TRUE|FALSE"}
 """What help puts for a value, by simple_parsing's words for its type."""
@@ -183,36 +181,6 @@ def _short_flags(spec: MetricSpec) -> Iterator[_ShortFlag]:
     for each in dataclasses.fields(spec.settings):
         if short := each.metadata.get("short"):
             yield _ShortFlag(short, spec.name, each.name, kinds[each.name])
-
-
-def writable_folders(config: MetricsConfig) -> None:
-    """Makes sure of the folders that settings name (their metadata say ``folder``) before any work is done.
-
-    Raises:
-        OSError: If one cannot be made or written.
-    """
-    for metric, settings in config.settings.items():
-        for each in dataclasses.fields(settings):
-            if each.metadata.get("folder") and (folder := getattr(settings, each.name)) is not None:
-                writable(Path(folder), f"--{metric}.{each.name}")
-
-
-def writable(folder: Path, flag: str = "--output") -> Path:
-    """Makes sure of a folder before any work is done.
-
-    Args:
-        folder: The folder.
-        flag: The flag that names another.
-
-    Raises:
-        OSError: If it cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise OSError(f"cannot write to {str(folder)!r} ({error.strerror}): give another folder with {flag}") from error
 
 
 def token_ids(text: str) -> tuple[int, ...]:

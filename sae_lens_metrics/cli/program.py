@@ -1,5 +1,6 @@
 """The command ``sae-lens-metrics`` as a process: a signal ends it soon, in one line, wherever it is."""
 
+import io
 import logging
 import os
 import signal
@@ -42,13 +43,26 @@ def program() -> NoReturn:
     logging.captureWarnings(True)  # for them to be printed as everything else is
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # other packages' bars, which fill a log with carriage returns; ours are lines there
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without the letters of a text, or a file's name that is none
     try:
-        from sae_lens_metrics.cli.main import main  # after the handlers: importing takes a moment, too
-
-        status = main()
+        status = _status()
     except interrupts() as stopped:
         status = _interrupted(getattr(stopped, "signum", signal.SIGINT))
     raise SystemExit(status)
+
+
+def _status() -> int:
+    """What the command ends with, once all that it prints is printed."""
+    from sae_lens_metrics.cli.failures import end_of_output  # after the handlers: importing takes a moment, too
+    from sae_lens_metrics.cli.main import main
+
+    try:
+        status = main()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 0
+    return end_of_output(status)
 
 
 def _stop(signum: int, frame: FrameType | None) -> NoReturn:

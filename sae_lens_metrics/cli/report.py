@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sae_lens_metrics.cli.mistakes import CommandParser
+from sae_lens_metrics.cli.outputs import require_other_files, require_page
 from sae_lens_metrics.views.plain_text import plain
 
 __all__ = ["run_report"]
@@ -26,17 +27,22 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
         console: Where to print; default the terminal.
 
     Raises:
-        MetricsError: A path holds no results, or a file is damaged.
+        MetricsError: A path holds no results, a file is damaged, or the page would take the place of one.
         OSError: The page cannot be written.
     """
     options = _parser().read(arguments)
 
     from sae_lens_metrics.views.page import read_inputs, write_saved
+    from sae_lens_metrics.views.page.inputs import files_at
 
+    output = Path(options.output or ("report" if options.folder else "report.html"))
+    read = [file for path in options.results for file in files_at(Path(path))]
+    require_other_files([output / "index.html" if options.folder else output], read)
+    if not options.folder:
+        require_page(output, folder=" for a file in it, or --folder for a page of several files")
     reports, histories = read_inputs(options.results, options.names)
-    output = options.output or ("report" if options.folder else "report.html")
     titled = {} if options.title is None else {"title": options.title}
-    page = write_saved(reports, Path(output), folder=options.folder, histories=histories, **titled)
+    page = write_saved(reports, output, folder=options.folder, histories=histories, **titled)
     console = console or Console()
     console.print(plain(f"written to {page}, open it in a browser"), soft_wrap=True)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 from sae_lens_metrics.comparison.separation import Separation
@@ -50,8 +51,8 @@ def check_wanted(wanted: Mapping[str, float]) -> None:
         known = metric_spec(metric).numbers
         if known and name not in known:
             raise ConfigError(f"the metric {metric!r} has no number {name!r}: expected one of {', '.join(known)}")
-        if not s > 0:
-            raise ConfigError(f"the wanted standard deviation of {number} is {s}, expected one above 0")
+        if not 0 < s < inf:
+            raise ConfigError(f"the wanted standard deviation of {number} is {s}, expected a finite one above 0")
 
 
 def need_of(

@@ -11,7 +11,7 @@ from sae_lens_metrics.loading.targets import Target
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results.sae_names import short_names
 
-__all__ = ["audit", "audit_of"]
+__all__ = ["audit", "audit_of", "save_audit"]
 
 
 def audit(
@@ -50,26 +50,38 @@ def audit(
     """
     check_wanted(wanted_s or {})
     found = reseed(targets, config, output, seeds=seeds, disjoint=disjoint, overrides=overrides, overwrite=overwrite)
-    return audit_of(found, output, wanted_s=wanted_s, names=names)
+    result = audit_of(found, wanted_s=wanted_s, names=names)
+    save_audit(result, output)
+    return result
 
 
-def audit_of(
-    found: Reseeded, output: str | Path, *, wanted_s: Mapping[str, float] | None = None, names: Mapping[str, str] | None = None
-) -> Audit:
-    """Audits what ``reseed`` has evaluated, and writes ``audit.json`` and ``audit.csv``.
+def save_audit(result: Audit, output: str | Path) -> None:
+    """Writes ``audit.json`` and ``audit.csv``.
+
+    Args:
+        result: The audit.
+        output: The folder.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    for name in ("audit.json", "audit.csv"):
+        result.save(Path(output) / name)
+
+
+def audit_of(found: Reseeded, *, wanted_s: Mapping[str, float] | None = None, names: Mapping[str, str] | None = None) -> Audit:
+    """Audits what ``reseed`` has evaluated.
 
     Args:
         found: What was evaluated.
-        output: The folder.
         wanted_s: Standard deviations that are wanted, by full names of numbers.
         names: What to call the SAEs; default the shortest names that differ.
 
     Raises:
         ResultError: If no SAE has results of two seeds.
-        OSError: If the folder cannot be written.
     """
     files = found.files(names or short_names(next(iter(found.sweeps.values())).names))
-    result = audit_files(
+    return audit_files(
         files,
         wanted_s=wanted_s,
         disjoint=found.disjoint,
@@ -77,9 +89,6 @@ def audit_of(
         notes=list(_warnings(found)),
         failed=[f"{name}: {text}" for name, text in found.errors.items()],
     )
-    for name in ("audit.json", "audit.csv"):
-        result.save(Path(output) / name)
-    return result
 
 
 def _warnings(found: Reseeded) -> Iterator[str]:

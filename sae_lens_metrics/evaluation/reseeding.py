@@ -90,7 +90,6 @@ def reseed(
     Raises:
         ConfigError: If there are fewer than two seeds, two are the same, or one is out of range.
         CorpusError: If the data set in ``config`` cannot be loaded.
-        OSError: If a folder cannot be written.
     """
     turns = _turns(config, Path(output), seeds, disjoint=disjoint)
     require_dataset(config)
@@ -104,8 +103,10 @@ def reseed(
         for seed, turn in turns.items():
             logger.info("seed %d", seed)
             shared.reconfigure(turn.config, turn.part)
-            sweep_jobs(those, shared, found.sweeps[seed], turn.output, clock, overwrite=overwrite)
+            kept = sweep_jobs(those, shared, found.sweeps[seed], turn.output, clock, overwrite=overwrite)
             found.texts.setdefault(seed, {}).update(shared.texts())
+            if not kept:
+                return found
     return found
 
 

@@ -12,6 +12,7 @@ from sae_lens_metrics.evaluation.clock import Clock
 from sae_lens_metrics.evaluation.controls import report_with_controls
 from sae_lens_metrics.evaluation.identity import finished, identity, result_path
 from sae_lens_metrics.evaluation.order import Job, Overrides, plan
+from sae_lens_metrics.evaluation.rescue import save_somewhere
 from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.evaluation.shared_loads import SharedLoads, free_memory
 from sae_lens_metrics.evaluation.sweep_in_wandb import SweepInWandb
@@ -27,7 +28,7 @@ from sae_lens_metrics.text.datasets import load_text_dataset
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Outcome", "Sweep", "evaluate_target", "prepare", "require_dataset", "sweep", "sweep_jobs"]
+__all__ = ["ERRORS", "SUMMARY", "Outcome", "Sweep", "evaluate_target", "prepare", "require_dataset", "sweep", "sweep_jobs"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -39,9 +40,12 @@ class Outcome:
     """The result of one SAE, and its file."""
 
     report: Report
-    path: Path
+    path: Path | None
+    """``None`` if it could be written nowhere."""
     was_there: bool = False
     """Whether an earlier evaluation had made it."""
+    problems: tuple[str, ...] = ()
+    """Which metrics failed and why, and why the file is not where it belongs."""
 
 
 @dataclass
@@ -55,7 +59,7 @@ class Sweep:
     files: dict[str, Path] = field(default_factory=dict)
     """The result files."""
     errors: dict[str, str] = field(default_factory=dict)
-    """Why an SAE, or some of its metrics, failed."""
+    """Why an SAE, or some of its metrics, failed, or its result is not where it belongs."""
 
     def to_frame(self) -> "pd.DataFrame":
         """A row for each SAE that was dealt with: its numbers, its result file, its error."""
@@ -83,7 +87,8 @@ def sweep(
 
     Each result is a file in ``output``, whose name holds a hash of all that it depends on. A sweep that was interrupted, at whatever
     moment, goes on where it was when it is started again with the same settings; what had failed is tried again. ``summary.csv`` and
-    ``errors.json`` there tell of the latest sweep, and are renewed after each SAE.
+    ``errors.json`` there tell of the latest sweep, and are renewed after each SAE. A result that cannot be written there is written into a
+    temporary folder, which is an error of that SAE; where it cannot be written at all, the sweep ends there.
 
     Args:
         targets: The SAEs, as ``targets.find_targets`` finds them.
@@ -99,7 +104,6 @@ def sweep(
 
     Raises:
         CorpusError: If the data set in ``config`` cannot be loaded.
-        OSError: If the folder cannot be written.
     """
     require_dataset(config)
     found = Sweep([target.name for target in targets])
@@ -129,8 +133,8 @@ def sweep_jobs(
     clock: Clock,
     *,
     overwrite: bool = False,
-    on_new: Callable[[str, Report, Path], None] | None = None,
-) -> None:
+    on_new: Callable[[str, Report, Path | None], None] | None = None,
+) -> bool:
     """Evaluates SAEs in the order that ``plan`` gave them, and notes in ``found`` and in the folder what came of each.
 
     Args:
@@ -142,21 +146,27 @@ def sweep_jobs(
         overwrite: Whether results that are there are made again.
         on_new: Told the name, report and file of each new result.
 
-    Raises:
-        OSError: If the folder cannot be written.
+    Returns:
+        Whether results can be kept; where one could be written nowhere, the others are not evaluated.
     """
-    for job in jobs:
+    for place, job in enumerate(jobs, start=1):
         clock.announce(job.target.name)
         outcome = _attempt(job, shared, found, output, overwrite=overwrite)
         is_new = outcome is not None and not outcome.was_there
         clock.count(is_new)
         if outcome is not None and is_new and on_new is not None:
             on_new(job.target.name, outcome.report, outcome.path)
+        lost = outcome is not None and outcome.path is None
+        if lost:
+            found.errors |= {later.target.name: "not evaluated, as its result could not be kept" for later in jobs[place:]}
         _record(found, output)
+        if lost:
+            return False
+    return True
 
 
 def evaluate_target(target: Target, config: MetricsConfig, output: str | Path, *, overrides: Overrides | None = None) -> Outcome:
-    """Evaluates one SAE, anew in any case, and writes its result file; whatever fails is raised.
+    """Evaluates one SAE, anew in any case, and writes its result file.
 
     Args:
         target: The SAE.
@@ -164,9 +174,12 @@ def evaluate_target(target: Target, config: MetricsConfig, output: str | Path, *
         output: Folder for the result file.
         overrides: What is known better than by the SAE's metadata.
 
+    Returns:
+        What came of it. A metric that failed is one of its problems, and the others' numbers are there; so is a file that had to be
+        written elsewhere.
+
     Raises:
         MetricsError: If the SAE, its model or its text cannot be loaded, or do not fit together.
-        OSError: If the folder cannot be written.
     """
     job = Job(target, read_info(target.release, target.sae_id), overrides or Overrides())
     return _evaluate(job, SharedLoads(config, [job]), Path(output), overwrite=True)
@@ -177,9 +190,9 @@ def evaluate_target(target: Target, config: MetricsConfig, output: str | Path, *
 
 def _attempt(job: Job, shared: SharedLoads, found: Sweep, output: Path, *, overwrite: bool) -> Outcome | None:
     """Evaluates one SAE of many and notes what came of it."""
-    name, failed = job.target.name, {}
+    name = job.target.name
     try:
-        outcome = _evaluate(job, shared, output, overwrite=overwrite, on_error=lambda metric, error: _keep(failed, metric, error))
+        outcome = _evaluate(job, shared, output, overwrite=overwrite)
     except Exception as error:  # whatever one SAE of a hub may raise must not end the others
         if isinstance(error, interrupts()):
             raise
@@ -191,30 +204,37 @@ def _attempt(job: Job, shared: SharedLoads, found: Sweep, output: Path, *, overw
         free_memory()
     if outcome.was_there:
         logger.info("its result is there already: %s", outcome.path)
-    for metric, reason in failed.items():
-        logger.error("%s: the metric %s failed: %s", name, metric, reason)
-    if failed:
-        found.errors[name] = "; ".join(f"{metric}: {reason}" for metric, reason in failed.items())
-    found.reports[name], found.files[name] = (
-        outcome.report.without("influences", "tables", "histograms", "examples", "explanations", "effects"),
-        outcome.path,
-    )
+    if outcome.problems:
+        found.errors[name] = "; ".join(outcome.problems)
+    found.reports[name] = outcome.report.without("influences", "tables", "histograms", "examples", "explanations", "effects")
+    if outcome.path is not None:
+        found.files[name] = outcome.path
     return replace(outcome, report=found.reports[name]) if outcome.was_there else outcome
 
 
-def _evaluate(
-    job: Job, shared: SharedLoads, output: Path, *, overwrite: bool, on_error: Callable[[str, Exception], None] | None = None
-) -> Outcome:
+def _evaluate(job: Job, shared: SharedLoads, output: Path, *, overwrite: bool) -> Outcome:
     """Evaluates one SAE, unless its result is there, and writes its file."""
     run, path = prepare(job, shared, output)
     kept = None if overwrite else finished(path)
     if kept is not None:
         return Outcome(kept, path, was_there=True)
-    report = report_with_controls(run, on_error=on_error)
+    failed: dict[str, str] = {}
+
+    def keep(metric: str, error: Exception) -> None:
+        if isinstance(error, interrupts()):
+            raise error
+        failed[metric] = _words(error)
+        logger.error("%s: the metric %s failed: %s", job.target.name, metric, failed[metric])
+
+    report = report_with_controls(run, on_error=keep)
     report = report.with_warnings(*job.info.remarks, first=True)
     if job.info.moment is not None:
         report = report.with_provenance(training=job.info.moment)
-    return Outcome(report, report.save(path))
+    saved = save_somewhere(report, path, keep)
+    if saved.fault:
+        logger.error("%s: %s", job.target.name, saved.fault)
+    problems = [*(f"{metric}: {reason}" for metric, reason in failed.items()), saved.fault]
+    return Outcome(saved.report, saved.path, problems=tuple(filter(None, problems)))
 
 
 def prepare(job: Job, shared: SharedLoads, output: Path) -> tuple[EvaluationRun, Path]:
@@ -241,12 +261,6 @@ def prepare(job: Job, shared: SharedLoads, output: Path) -> tuple[EvaluationRun,
     return EvaluationRun(subject, corpus, config), path
 
 
-def _keep(failed: dict[str, str], metric: str, error: Exception) -> None:
-    if isinstance(error, interrupts()):
-        raise error
-    failed[metric] = _words(error)
-
-
 def _words(error: Exception) -> str:
     """An error on one line; those of other packages with their type, as their text may be a single name."""
     text = " ".join(str(error).split())
@@ -257,10 +271,13 @@ def _words(error: Exception) -> str:
 
 
 def _record(found: Sweep, output: Path) -> None:
-    """Writes what is known so far."""
-    write_atomically(output / SUMMARY, found.to_frame().to_csv())
-    if found.errors:
-        errors = {name: found.errors[name] for name in found.names if name in found.errors}
-        write_atomically(output / ERRORS, json.dumps(errors, indent=1))
-    else:
-        (output / ERRORS).unlink(missing_ok=True)
+    """Writes what is known so far; a folder that does not take it costs no result."""
+    try:
+        write_atomically(output / SUMMARY, found.to_frame().to_csv())
+        if found.errors:
+            errors = {name: found.errors[name] for name in found.names if name in found.errors}
+            write_atomically(output / ERRORS, json.dumps(errors, indent=1))
+        else:
+            (output / ERRORS).unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("%s: the results are not lost by it", error)

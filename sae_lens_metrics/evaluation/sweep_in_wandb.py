@@ -12,7 +12,7 @@ from sae_lens_metrics.results.history import run_of
 from sae_lens_metrics.results.sae_names import short_names
 from sae_lens_metrics.views.wandb.log import log_report, loggable, wandb_run
 
-__all__ = ["SweepInWandb"]
+__all__ = ["SweepInWandb", "log_or_warn"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -36,14 +36,12 @@ class SweepInWandb:
         self._curves = {names[run]: [job.target.name for job in found] for run, found in several.items()}
         self._new: set[str] = set()
 
-    def log(self, name: str, report: Report, path: Path) -> None:
+    def log(self, name: str, report: Report, path: Path | None) -> None:
         """Logs a new result, unless it is one of several of its training run, which wait for ``finish``."""
         self._new.add(name)
         if self._project is None or any(name in checkpoints for checkpoints in self._curves.values()):
             return
-        with _warning(name), wandb_run(self._project, name=name, config=report.provenance) as run:
-            if run is not None:
-                log_report(run, report, path)
+        log_or_warn(self._project, name, report, path)
 
     def finish(self, reports: Mapping[str, Report]) -> None:
         """Logs the curves of training runs of which some checkpoint is new.
@@ -65,6 +63,20 @@ class SweepInWandb:
 
 def _samples(job: Job) -> int:
     return 0 if job.info.moment is None else int(job.info.moment["n_training_samples"])
+
+
+def log_or_warn(project: str | None, name: str, report: Report, path: Path | None) -> None:
+    """Logs one result as a run of its own; a failure there costs no result, and is a warning.
+
+    Args:
+        project: The W&B project; ``None`` to log nothing.
+        name: What the run is called.
+        report: The result.
+        path: Its file.
+    """
+    with _warning(name), wandb_run(project, name=name, config=report.provenance) as run:
+        if run is not None:
+            log_report(run, report, path)
 
 
 @contextmanager

@@ -46,8 +46,8 @@ def runner_config(arguments: Sequence[str]) -> Any:
             raise
         usage, _, reason = printed.getvalue().rpartition("error: ")
         raise RefusedFlags(reason.strip(), _flags(usage)) from None
-    except (argparse.ArgumentError, ValueError) as error:
-        raise RefusedFlags(str(error), []) from error
+    except (argparse.ArgumentError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RefusedFlags(str(error) or type(error).__name__, []) from error
     if warned := printed.getvalue():
         complain(warned.rstrip())
     return config

@@ -147,13 +147,16 @@ def get_metric(name: str) -> Compute:
         name: A metric, or ``"sanity"``.
 
     Raises:
-        ConfigError: If there is none, or two packages claim the name.
+        ConfigError: If there is none, two packages claim the name, or its module cannot be imported.
     """
     compute = metric_spec(name).compute
     if callable(compute):
         return compute
     module, _, function = compute.partition(":")
-    return getattr(import_module(module), function)
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"the metric {name!r} cannot be imported from {compute!r} ({type(error).__name__}: {error})") from error
 
 
 def spec_of_result(name: str, numbers: Iterable[str]) -> MetricSpec:

@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ __all__ = ["readable_json", "write_atomically"]
 
 _LAYERS = 4
 """Of a report's objects, those that are written over several lines: report, metrics, a metric, its estimates."""
+_KEPT = 40
+"""Characters of a name that a temporary one begins with, as file systems take 255 bytes."""
 
 
 def readable_json(value: Any, layer: int = 0) -> str:
@@ -36,16 +39,19 @@ def write_atomically(path: str | Path, text: str) -> Path:
     """Writes text to a temporary file beside the target, then renames it.
 
     Raises:
-        OSError: If the folder cannot be made or written.
+        OSError: If it cannot be written; it says which file, and why.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name[:_KEPT]}.{uuid.uuid4().hex}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("x", encoding="utf-8", errors="backslashreplace") as file:  # names of files need not be text
             file.write(text)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # such as in a folder that became read-only, where there is none
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(f"cannot write {str(path)!r} ({error.strerror or error})") from error
         raise
     return path

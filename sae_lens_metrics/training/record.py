@@ -1,12 +1,15 @@
 """Where the results of a training run go: a line of scalars each, and at the end the whole report beside the trained SAE."""
 
+import errno
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sae_lens_metrics.evaluation.rescue import save_somewhere
 from sae_lens_metrics.results import Report, write_atomically
 from sae_lens_metrics.results.history import METRICS_FILENAME
 
@@ -56,7 +59,7 @@ def begin(cfg: Any, samples: int) -> None:
         if lines:  # of another run that was saved into the same folder
             _put_aside(path)
         return
-    kept = [line for line in lines if json.loads(line)["n_training_samples"] <= samples]
+    kept = [line for line in lines if (at := _samples_of(line)) is not None and at <= samples]
     if lines:
         write_atomically(path, "".join(f"{line}\n" for line in kept))
 
@@ -85,36 +88,58 @@ def append_line(cfg: Any, evaluated: Evaluated) -> None:
         "errors": report.errors,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, allow_nan=False) + "\n")
+    _append(path, json.dumps(line, allow_nan=False) + "\n")
 
 
-def save_last(cfg: Any, report: Report, name: str) -> Path | None:
-    """Saves the last report beside the trained SAE, where that is saved.
+def save_last(cfg: Any, report: Report, name: str, on_error: Callable[[str, Exception], None]) -> Path | None:
+    """Saves the last report beside the trained SAE, where that is saved; in a temporary folder where that cannot be written.
 
     Args:
         cfg: SAELens's configuration of the run.
         report: The last evaluation.
         name: The SAE's name, empty for the only one of a run.
+        on_error: Told of metrics that gave what no file can hold.
 
     Returns:
-        The file.
-
-    Raises:
-        OSError: If it cannot be written.
+        The file, if there is one.
     """
     for text in report.warnings:
         logger.warning("%s%s", f"{name}: " if name else "", text)
     if cfg.output_path is None:
         return None
-    path = report.save(Path(cfg.output_path) / name / "metrics.json")
-    logger.info("metrics of the trained SAE are in %s", path)
-    return path
+    saved = save_somewhere(report, Path(cfg.output_path) / name / "metrics.json", on_error)
+    if saved.fault:
+        logger.warning("metrics of the trained SAE: %s", saved.fault)
+    else:
+        logger.info("metrics of the trained SAE are in %s", saved.path)
+    return saved.path
 
 
 def _file(cfg: Any) -> Path | None:
     folder = cfg.checkpoint_path or cfg.output_path
     return None if folder is None else Path(folder) / METRICS_FILENAME
+
+
+def _samples_of(line: str) -> int | None:
+    """At how many activations a line was written; ``None`` of one that was cut off when a run was killed."""
+    try:
+        return int(json.loads(line)["n_training_samples"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _append(path: Path, line: str) -> None:
+    """Appends a line whole or not at all, as to a disk that is full."""
+    with path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        content = line.encode()
+        try:
+            written = file.write(content)
+            if written < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except BaseException:
+            file.truncate(before)
+            raise
 
 
 def _put_aside(path: Path) -> None:

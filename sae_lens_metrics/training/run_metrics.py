@@ -202,10 +202,10 @@ class RunMetrics:
                     report = self._report(sae, scalers[name])
                     logger.info("%sstep %d: %s", f"{name}, " if name else "", steps, headline_line(report))
                     evaluated = Evaluated(report, name, steps, self.trainer.n_training_samples, final)
-                    append_line(cfg, evaluated)
+                    self._reports.attempt("writing metrics.jsonl", partial(append_line, cfg, evaluated))
                     if self._sink is not None:
                         self._reports.attempt("the sink", partial(self._sink, evaluated))
-                    path = save_last(cfg, report, name) if final else None
+                    path = save_last(cfg, report, name, self._reports.warn) if final else None
                     if self._logs_to_wandb:
                         logged |= self._for_wandb(report, name, path)
                 except Exception as error:

@@ -100,6 +100,11 @@ def test_a_wrong_command(arguments, said, capsys):
     [
         ("--d_ni 5", "neither metrics nor SAELens have a flag --d_ni: did you mean --d_in?"),
         ("--d_in five", "--d_in takes a whole number, not 'five'"),
+        (
+            "--d_in 5 --d_sae 8 --normalize_activations laier_norm",
+            "--normalize_activations takes none, expected_average_only_in, layer_norm or covariance_whitening, not laier_norm: "
+            "did you mean layer_norm?",
+        ),
         ("--metric.tokens 5", "neither metrics nor SAELens have a flag --metric.tokens: did you mean --metrics.tokens?"),
     ],
 )

@@ -6,8 +6,6 @@ Each input is a whole result file with one damage, in turn of every kind, on eve
 Prints a table of what came of them by kind, and the first defects; the exit status is 1 where there are any.
 """
 
-# ruff: noqa: T201 - a script prints
-
 import argparse
 import gzip
 import json

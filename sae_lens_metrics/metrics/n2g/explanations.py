@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,8 @@ from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
 __all__ = ["Explanations", "explain", "in_context", "rebuilt", "texts"]
+
+logger = logging.getLogger("sae_lens_metrics")
 
 FORMAT, FORMAT_VERSION = "sae-lens-metrics explanations", "1.0"
 _METHOD = 1
@@ -203,7 +206,10 @@ def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanatio
         return Explanations.load(path).require(depends_on)
     built = _build(subject, text, config, depends_on)
     if path is not None:
-        built.save(path)
+        try:
+            built.save(path)
+        except OSError as error:  # they are kept to save time, and the numbers need no file
+            logger.warning("explanations are not kept: %s", error)
     return built
 
 

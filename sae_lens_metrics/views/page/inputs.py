@@ -9,7 +9,7 @@ from sae_lens_metrics.results.history import METRICS_FILENAME, History, read_his
 from sae_lens_metrics.results.sae_names import given_names
 from sae_lens_metrics.results.saved_reports import SavedReports
 
-__all__ = ["read_inputs"]
+__all__ = ["files_at", "read_inputs"]
 
 _RESULT = re.compile(rb'\s*\{\s*"format"\s*:\s*"sae-lens-metrics"\s*[,}]')
 
@@ -36,7 +36,7 @@ def read_inputs(paths: Sequence[str | Path], names: str | None = None) -> tuple[
     results: dict[Path, None] = {}
     histories: dict[Path, dict[str, History]] = {}
     for path in map(Path, paths):
-        for file in _files(path):
+        for file in files_at(path):
             if file.suffix == ".jsonl":
                 histories.setdefault(file, _histories(file, named=file == path))
             else:
@@ -48,8 +48,15 @@ def read_inputs(paths: Sequence[str | Path], names: str | None = None) -> tuple[
     )
 
 
-def _files(path: Path) -> list[Path]:
-    """The files to read at a path."""
+def files_at(path: Path) -> list[Path]:
+    """The files that ``read_inputs`` reads at a path: itself, or those of a folder.
+
+    Args:
+        path: A file or folder.
+
+    Raises:
+        ResultError: If there is nothing, or nothing to read in a folder.
+    """
     if path.is_file():
         return [path]
     if not path.is_dir():
