@@ -114,3 +114,11 @@ def _quiet(tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="sae_lens|transformer_lens|transformers|datasets")
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Names of files need not be text, and what is logged of them must reach the process that collects reports."""
+    report = yield
+    report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
+    return report

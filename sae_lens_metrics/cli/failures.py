@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from sae_lens_metrics.cli.mistakes import one_line
 from sae_lens_metrics.cli.statuses import REFUSED, UNEXPECTED
 from sae_lens_metrics.errors import MetricsError
+from sae_lens_metrics.integrations.terminal import complain
 
 __all__ = ["answer", "end_of_output"]
 
@@ -60,7 +61,7 @@ def end_of_output(status: int) -> int:
 
 
 def _said(text: str, status: int) -> int:
-    print(f"{_PROGRAM}: {one_line(text)}", file=sys.stderr)  # reasons of other packages have many lines
+    complain(f"{_PROGRAM}: {one_line(text)}")  # reasons of other packages have many lines
     return status
 
 

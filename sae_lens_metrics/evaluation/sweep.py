@@ -230,11 +230,11 @@ def _evaluate(job: Job, shared: SharedLoads, output: Path, *, overwrite: bool) -
     report = report.with_warnings(*job.info.remarks, first=True)
     if job.info.moment is not None:
         report = report.with_provenance(training=job.info.moment)
-    saved = save_somewhere(report, path, keep)
+    saved = save_somewhere(report, path)
     if saved.fault:
         logger.error("%s: %s", job.target.name, saved.fault)
     problems = [*(f"{metric}: {reason}" for metric, reason in failed.items()), saved.fault]
-    return Outcome(saved.report, saved.path, problems=tuple(filter(None, problems)))
+    return Outcome(report, saved.path, problems=tuple(filter(None, problems)))
 
 
 def prepare(job: Job, shared: SharedLoads, output: Path) -> tuple[EvaluationRun, Path]:

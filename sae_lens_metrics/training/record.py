@@ -91,14 +91,13 @@ def append_line(cfg: Any, evaluated: Evaluated) -> None:
     _append(path, json.dumps(line, allow_nan=False) + "\n")
 
 
-def save_last(cfg: Any, report: Report, name: str, on_error: Callable[[str, Exception], None]) -> Path | None:
+def save_last(cfg: Any, report: Report, name: str) -> Path | None:
     """Saves the last report beside the trained SAE, where that is saved; in a temporary folder where that cannot be written.
 
     Args:
         cfg: SAELens's configuration of the run.
         report: The last evaluation.
         name: The SAE's name, empty for the only one of a run.
-        on_error: Told of metrics that gave what no file can hold.
 
     Returns:
         The file, if there is one.
@@ -107,7 +106,7 @@ def save_last(cfg: Any, report: Report, name: str, on_error: Callable[[str, Exce
         logger.warning("%s%s", f"{name}: " if name else "", text)
     if cfg.output_path is None:
         return None
-    saved = save_somewhere(report, Path(cfg.output_path) / name / "metrics.json", on_error)
+    saved = save_somewhere(report, Path(cfg.output_path) / name / "metrics.json")
     if saved.fault:
         logger.warning("metrics of the trained SAE: %s", saved.fault)
     else:

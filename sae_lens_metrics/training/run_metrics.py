@@ -205,7 +205,7 @@ class RunMetrics:
                     self._reports.attempt("writing metrics.jsonl", partial(append_line, cfg, evaluated))
                     if self._sink is not None:
                         self._reports.attempt("the sink", partial(self._sink, evaluated))
-                    path = save_last(cfg, report, name, self._reports.warn) if final else None
+                    path = save_last(cfg, report, name) if final else None
                     if self._logs_to_wandb:
                         logged |= self._for_wandb(report, name, path)
                 except Exception as error:

@@ -416,7 +416,7 @@ def test_what_is_no_result_file(bad, said, files, tmp_path, capsys, monkeypatch)
 
 
 def test_mistakes_before_anything_is_read(files, capsys):
-    assert main("nothing.json", "nowhere.json", "--output", "x.txt") == 2
+    assert main(files["l1"], files["l1"], "--output", "x.txt") == 2
     assert ".json or .csv" in capsys.readouterr().err
     assert main(files["l1"]) == 2
     assert "at least two" in capsys.readouterr().err

@@ -824,7 +824,7 @@ def test_n2g(case, monkeypatch):
     assert (len(text), len(scoring)) == (5, 5)
 
     known, same, examples = {}, 0, written(seen[0])
-    assert len(seen) == 1
+    assert len(seen) <= 2  # some once more, for their errors
     assert set(explained.ngrams) <= set(examples)
     for latent, of_latent in examples.items():
         activate = plain_activate(plain, latent, known)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -201,15 +202,17 @@ def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanatio
         ExplanationError: If the padding token is none of the model's.
     """
     depends_on = _dependencies(subject, text, config)
-    path = None if config.n2g.folder is None else Path(config.n2g.folder) / f"{_key(depends_on)}.json"
+    return _kept(config.n2g.folder, depends_on, lambda: _build(subject, text, config, depends_on))
+
+
+def _kept(folder: str | None, depends_on: dict[str, Any], build: Callable[[], Explanations]) -> Explanations:
+    """What the folder holds, if there is one and it holds what depends on just that; else what is built, and then kept there."""
+    path = None if folder is None else Path(folder) / f"{_key(depends_on)}.json"
     if path is not None and path.is_file():
         return Explanations.load(path).require(depends_on)
-    built = _build(subject, text, config, depends_on)
+    built = build()
     if path is not None:
-        try:
-            built.save(path)
-        except OSError as error:  # they are kept to save time, and the numbers need no file
-            logger.warning("explanations are not kept: %s", error)
+        built.save(path)
     return built
 
 
@@ -267,7 +270,7 @@ def _build(subject: Subject, text: Corpus, config: MetricsConfig, depends_on: di
     return Explanations(patterns, latents.cpu(), count.cpu(), held_out[0].cpu(), held_out[1].cpu(), tokens, depends_on)
 
 
-def rebuilt(explanations: Explanations, subject: Subject, text: Corpus, seed: int) -> Explanations | None:
+def rebuilt(explanations: Explanations, subject: Subject, text: Corpus, config: MetricsConfig) -> Explanations | None:
     """Explains some latents once more, by the activations that were held out: what could as well have come of another sample.
 
     The larger the share of the SAE's latents that were asked about, the more of them, up to 64, as the less can be told from how much
@@ -277,22 +280,29 @@ def rebuilt(explanations: Explanations, subject: Subject, text: Corpus, seed: in
         explanations: The explanations.
         subject: The model and SAE that they explain.
         text: The text that they were built from.
-        seed: Chooses the latents.
+        config: ``seed``, which chooses the latents, and ``n2g.folder``, as for ``explain``, are used.
 
     Returns:
         Explanations of some latents, chosen at random among those that have activations that are held out; ``None`` for fewer than two.
     """
     asked = len(explanations.latents)
     possible = (explanations.held_out >= 0).any(1).nonzero()[:, 0]
-    order = torch.randperm(len(possible), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(possible), generator=torch.Generator().manual_seed(config.seed))
     at = possible[order[: round(min(_REBUILT, asked) * asked / subject.d_sae)]].sort().values
     if len(at) < 2:
         return None
+    depends_on = {**explanations.depends_on, "built_from": "the activations that were held out"}
+    return _kept(config.n2g.folder, depends_on, lambda: _built_again(explanations, at, subject, text, depends_on))
+
+
+def _built_again(
+    explanations: Explanations, at: Int[Tensor, "some"], subject: Subject, text: Corpus, depends_on: dict[str, Any]
+) -> Explanations:
     columns = (explanations.latents, explanations.held_out, explanations.held_out_activation)
     latents, items, values = (column[at].to(subject.device) for column in columns)
-    patterns = _patterns(subject, text, (latents, items, values), items >= 0, explanations.depends_on)
-    none = explanations.held_out[at, :0], explanations.held_out_activation[at, :0]
-    return Explanations(patterns, latents.cpu(), explanations.activations[at], *none, explanations.tokens, explanations.depends_on)
+    patterns = _patterns(subject, text, (latents, items, values), items >= 0, depends_on)
+    nothing = torch.full_like(items, -1).cpu(), torch.zeros_like(values).cpu()
+    return Explanations(patterns, latents.cpu(), explanations.activations[at], *nothing, explanations.tokens, depends_on)
 
 
 def _patterns(

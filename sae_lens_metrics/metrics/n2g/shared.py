@@ -67,5 +67,5 @@ def scores_of(context: MetricContext) -> Scores:
     """How well the explanations predict where latents fire; likewise."""
     text, (_, scoring) = context.once(sampled_text_of), context.once(texts_of)
     explanations = context.once(explanations_of)
-    again = rebuilt(explanations, context.subject, text, context.config.seed)
+    again = rebuilt(explanations, context.subject, text, context.config)
     return score(explanations, context.subject, text, scoring, context.config, again)

@@ -302,7 +302,7 @@ def test_results_of_older_formats(tmp_path):
             del estimate["influence"]
     data["format_version"] = "1.0"
     data["metrics"]["probe"]["tables"]["families"] = [{"family": "code"}]
-    data["metrics"]["probe"]["tables"]["tasks"] = [{"task": "a", "loss": 0.5}, {"task": "b", "loss": float("nan")}, {"loss": 0.1}]
+    data["metrics"]["probe"]["tables"]["tasks"] = [{"task": "a", "loss": 0.5}, {"task": "b", "loss": None}, {"loss": 0.1}]
     data["metrics"]["n2g"]["tables"] = {}
     data["metrics"]["ablation"]["histograms"] = {}
     path = tmp_path / "old.json"
