@@ -1,12 +1,14 @@
 """What is wrong with files and folders of text, in words."""
 
 import codecs
+import errno
 import json
 import re
 from pathlib import Path
 
 __all__ = ["reason_in_words", "why_unreadable"]
 
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 _LONGEST = 300
 """Characters of another package's reason."""
 _PIECE = 1 << 20
@@ -25,7 +27,18 @@ def why_unreadable(path: Path, error: Exception) -> str:
             return fault
     except OSError as unread:
         return f"it cannot be read ({unread.strerror or unread})"
+    if full := _nowhere_to_write(error):
+        return f"what is read cannot be kept ({full.strerror}): make room, or name a folder elsewhere with HF_DATASETS_CACHE"
     return f"it is damaged, or its rows are not alike ({reason_in_words(error)}): write it anew, with a column of text"
+
+
+def _nowhere_to_write(error: BaseException | None) -> OSError | None:
+    """What the system said of a disk that is full, if that is behind an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def reason_in_words(error: Exception) -> str:

@@ -19,6 +19,8 @@ from loopback_wandb import loopback_wandb
 
 from sae_lens_metrics import Estimate, MetricResult, Report
 from sae_lens_metrics.cli.main import main
+from sae_lens_metrics.errors import CorpusError
+from sae_lens_metrics.text.datasets import load_text_dataset
 from sae_lens_metrics.text.standard_library import standard_library_documents
 from sae_lens_metrics.training.record import Evaluated, append_line, begin, save_last
 
@@ -30,6 +32,8 @@ SAES = [str(files("sae_lens_metrics.demo") / "saes" / name) for name in ("TopK",
 def texts(tmp_path_factory):
     path = tmp_path_factory.mktemp("texts") / "texts.jsonl"
     path.write_text("".join(json.dumps({"text": text[:2000]}) + "\n" for text in islice(standard_library_documents("train"), 40)))
+    with no_file_above(100), pytest.raises(CorpusError, match=r"cannot be kept \(File too large\): make room"):
+        load_text_dataset(str(path), "train")
     return path
 
 
@@ -108,10 +112,24 @@ def no_file_above(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_that_takes_nothing_still_leaves_the_table(evaluate, metric, tmp_path):
-    metric("good", good)
-    with no_file_above(100):
-        status, printed = evaluate("--metrics", "good")
+@pytest.fixture
+def fills(metric):
+    """A metric during whose first evaluation the disk fills, and how often it was computed."""
+    computed = []
+
+    def filling(context):
+        if not computed:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        computed.append(context)
+        return good(context)
+
+    metric("good", filling)
+    with no_file_above(resource.RLIM_INFINITY):
+        yield computed
+
+
+def test_a_disk_that_takes_nothing_still_leaves_the_table(evaluate, fills, tmp_path):
+    status, printed = evaluate("--metrics", "good")
     assert status == 3
     assert "1.25" in printed.out
     last = printed.err.splitlines()[-1]
@@ -121,14 +139,12 @@ def test_a_disk_that_takes_nothing_still_leaves_the_table(evaluate, metric, tmp_
 
 
 @pytest.mark.slow
-def test_the_rest_of_a_sweep_is_not_evaluated_for_nothing(evaluate, metric, tmp_path):
-    computed = []
-    metric("good", lambda context: computed.append(context) or good(context))
-    with no_file_above(100):
-        status, printed = evaluate("--metrics", "good", saes=SAES)
-    assert (status, len(computed)) == (3, 1)
+def test_the_rest_of_a_sweep_is_not_evaluated_for_nothing(evaluate, fills, tmp_path):
+    status, printed = evaluate("--metrics", "good", saes=SAES)
+    assert (status, len(fills)) == (3, 1)
     assert "1.25" in printed.out
     assert "not evaluated, as its result could not be kept" in printed.out
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     status, _ = evaluate("--metrics", "good", saes=SAES)  # once there is space
     assert (status, len(results(tmp_path / "output"))) == (0, 2)
 
