@@ -61,7 +61,9 @@ def _status() -> int:
     try:
         status = main()
     except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else 0
+        if isinstance(ended.code, str):  # Python prints what another package had to say, and ends with 1
+            raise
+        status = ended.code or 0
     return end_of_output(status)
 
 

@@ -135,3 +135,18 @@ def test_a_terminal_without_the_letters():
     done = printed_to(subprocess.PIPE, "explain", "shrinkage", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\u" in done.stdout
+
+
+def test_a_last_word_of_another_package_is_no_success():
+    program = """
+import sys
+sys.argv = ["sae-lens-metrics", "schema"]
+import sae_lens_metrics.cli.schema as command
+def run(arguments):
+    sys.exit("no more")
+command.run_schema = run
+from sae_lens_metrics.cli.program import program
+program()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "no more\n")
