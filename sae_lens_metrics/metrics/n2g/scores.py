@@ -128,8 +128,11 @@ def score(
     counting = [_Scoring(each, subject, config) for each in (explanations, rebuilt) if each is not None]
     group = random_groups(scoring.units, GROUPS, seed=config.seed).to(subject.device)
     for batch in scoring.activations(subject, config.batch_size, progress="n2g: scoring"):
-        for each in counting:
-            each.add(batch, group[batch.first :][batch.sequence])
+        of = group[batch.first :][batch.sequence]
+        matched = [each.match(batch, of) for each in counting]
+        for rows, z in batch.latents():  # encoded once for all
+            for each, matches in zip(counting, matched, strict=True):
+                each.add(batch, of, matches, rows, z)
     found, *others = [each.scores(text) for each in counting]
     if rebuilt is None:
         return found
@@ -169,8 +172,8 @@ class _Scoring:
             by_group=GroupCounts(fired, predicted, hits, random_groups(text.units, GROUPS, seed=self._config.seed)[sequence]),
         )
 
-    def add(self, batch: ActivationBatch, group: Int[Tensor, "n"]) -> None:
-        """Counts a batch's activations, each of a group of documents."""
+    def match(self, batch: ActivationBatch, group: Int[Tensor, "n"]) -> tuple[Int[Tensor, "matches"], Int[Tensor, "matches"]]:
+        """Counts where explanations fire in a batch, each position of a group of documents; gives the rows and the latents."""
         tokens = batch.prefix.tokens.to(self._subject.device)
         matches = self._matcher.match(tokens, self._subject.language.special(tokens))
         row = batch.row_of(matches.position)
@@ -178,16 +181,27 @@ class _Scoring:
         row, latent = row[evaluated], matches.latent[evaluated]
         self._tokens += len(batch.x)
         _count(self._predicted, latent, group[row])
-        for rows, z in batch.latents():
-            for fires, of in nonzeros((z != 0) & self._asked):
-                _count(self._fired, of, group[rows][fires])
-                value = z[fires, of]
-                large = value.abs() >= self._top.least[of]
-                self._top.add(of[large], batch.in_corpus[rows][fires[large]], value[large])
-            here = (row >= rows.start) & (row < rows.start + len(z))
-            activation = z[row[here] - rows.start, latent[here]]
-            _count(self._hits, latent[here][activation != 0], group[row[here]][activation != 0])
-            self._shown.add(latent[here], batch.in_corpus[row[here]], activation)
+        return row, latent
+
+    def add(
+        self,
+        batch: ActivationBatch,
+        group: Int[Tensor, "n"],
+        matches: tuple[Int[Tensor, "matches"], Int[Tensor, "matches"]],
+        rows: slice,
+        z: Float[Tensor, "rows d_sae"],
+    ) -> None:
+        """Counts the activations of some rows of a batch, and where they meet what ``match`` found."""
+        row, latent = matches
+        for fires, of in nonzeros((z != 0) & self._asked):
+            _count(self._fired, of, group[rows][fires])
+            value = z[fires, of]
+            large = value.abs() >= self._top.least[of]
+            self._top.add(of[large], batch.in_corpus[rows][fires[large]], value[large])
+        here = (row >= rows.start) & (row < rows.start + len(z))
+        activation = z[row[here] - rows.start, latent[here]]
+        _count(self._hits, latent[here][activation != 0], group[row[here]][activation != 0])
+        self._shown.add(latent[here], batch.in_corpus[row[here]], activation)
 
     def _held_out_predicted(self, text: Corpus) -> Float[Tensor, "latents examples"]:
         """Predictions where activations were held out, 0 where there are fewer."""
