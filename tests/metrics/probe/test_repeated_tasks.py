@@ -1,6 +1,5 @@
 """Errors of the same probe tasks with other texts."""
 
-import dataclasses
 import zlib
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.metrics import log_loss
 from sae_lens_metrics.functional.best_probe import best_probes, held_out_influences, held_out_scores
 from sae_lens_metrics.metrics.probe.repeated_tasks import GroupedInfluences, RepeatedTasks
 from sae_lens_metrics.metrics.probe.search import Split
-from sae_lens_metrics.metrics.probe.tasks import ProbeTask, generate_task
+from sae_lens_metrics.metrics.probe.tasks import ProbeTask
 from sae_lens_metrics.metrics.probe.text_groups import TEXT_GROUPS, text_groups
 
 TEXTS, LATENTS = 240, 6
@@ -36,15 +35,24 @@ def draw(seed, passages=1):
     difficulty = normal(TEXTS // passages).repeat_interleave(passages)  # of a text, or of a passage, in both tasks
     features = [normal(TEXTS) > 0 for _ in range(2)]
     # a text that is hard for one task is hard for the other
-    signals = [1.5 * torch.where(y, 1.0, -1.0) * difficulty.exp().clamp(max=5) for y in features]
+    signals = [torch.where(y, 1.0, -1.0) * (0.5 * difficulty).exp() for y in features]
     z = torch.stack([signal + 0.7 * normal(TEXTS) for signal in signals] + [normal(TEXTS) for _ in range(LATENTS - 2)], dim=1)
     groups = None if passages == 1 else tuple(i // passages for i in range(TEXTS))
     return [task_of((f"text {seed} {i}" for i in range(TEXTS)), y.tolist(), groups) for y in features], z
 
 
+def split_of(task):
+    """Whole passages to fit on, in a random half of all."""
+    numbers = torch.tensor(task.groups or range(TEXTS))
+    order = torch.randperm(int(numbers.max()) + 1, generator=torch.Generator().manual_seed(zlib.crc32(task.texts[0].encode())))
+    y, fit = torch.tensor(task.labels), order[numbers] < len(order) // 2
+    halves = (y[fit], y[~fit])
+    return Split(fit, halves, halves, torch.zeros(int(fit.sum()), dtype=torch.long))
+
+
 def probed(task, z):
     """A task's fitted and held-out loss, and what texts do to both."""
-    split = Split.of(task, torch.Generator().manual_seed(zlib.crc32(task.texts[0].encode())))
+    split = split_of(task)
     (best,) = best_probes(lambda wanted: z[split.fit][:, wanted], LATENTS, [split.y[0]], at_once=LATENTS)
     log_odds = best.log_odds(z[~split.fit][:, best.index])
     fitted_on, y = int(split.fit.sum()), split.y[1]
@@ -71,10 +79,10 @@ def test_the_error_is_what_other_texts_move_and_its_intervals_hold_what_they_sho
     """The texts of a passage belong together, and both tasks are about the same texts: either makes errors over texts alone too small."""
     found = [each[key] for each in runs(passages)]
     values, errors = np.array([value for value, _ in found]), np.array([error.stderr for _, error in found])
-    # a standard deviation over 300 draws is known to 4 %
-    assert np.sqrt(np.mean(errors**2)) / values.std(ddof=1) == pytest.approx(1, abs=0.13)
+    # a standard deviation over 200 draws is known to 5 %
+    assert np.sqrt(np.mean(errors**2)) / values.std(ddof=1) == pytest.approx(1, abs=0.15)
     reach = np.array([stats.t.ppf(0.975, error.degrees_of_freedom) * error.stderr for _, error in found])
-    assert 0.91 < np.mean(abs(values - values.mean()) < reach) < 0.985
+    assert 0.905 < np.mean(abs(values - values.mean()) < reach) < 0.985
 
 
 _RUNS = {}
@@ -82,13 +90,13 @@ _RUNS = {}
 
 def runs(passages):
     if passages not in _RUNS:
-        _RUNS[passages] = [repeated(1000 * passages + seed, passages) for seed in range(300)]
+        _RUNS[passages] = [repeated(1000 * passages + seed, passages) for seed in range(200)]
     return _RUNS[passages]
 
 
 def test_losses_are_scikit_learns():
     tasks, z = draw(0)
-    split = Split.of(tasks[0], torch.Generator().manual_seed(zlib.crc32(tasks[0].texts[0].encode())))
+    split = split_of(tasks[0])
     x, y = z[split.fit].numpy(), split.y[0].numpy()
     models = [LogisticRegression(C=1e10, tol=1e-10, max_iter=10_000).fit(x[:, [i]], y) for i in range(LATENTS)]
     expected = min(log_loss(y, model.predict_proba(x[:, [i]])) for i, model in enumerate(models))
@@ -129,10 +137,8 @@ def test_the_order_of_texts_and_tasks_does_not_matter():
     values = {"loss": z[:, 0].double() * fit}
     order = torch.randperm(TEXTS, generator=torch.Generator().manual_seed(1))
     task, groups = tasks[0], text_groups(tasks[0])
-    numbers = [task.groups[i] for i in order]
-    other = dataclasses.replace(
-        task, texts=tuple(task.texts[i] for i in order), labels=tuple(task.labels[i] for i in order), groups=tuple(numbers)
-    )
+    texts, labels, numbers = ([each[i] for i in order] for each in (task.texts, task.labels, task.groups))
+    other = task_of(texts, labels, tuple(numbers))
     assert torch.equal(text_groups(other), groups[order])
     first = GroupedInfluences.of(values, groups, fit)
     second = GroupedInfluences.of({"loss": values["loss"][order]}, text_groups(other), fit[order])
@@ -152,4 +158,3 @@ def test_groups_stay_together_and_follow_texts_from_task_to_task():
     assert all(len(set(passages[i : i + 3].tolist())) == 1 for i in range(0, 60, 3))
     renumbered = text_groups(task_of(texts[30:], labels[30:], tuple(i // 3 + 7 for i in range(30))))
     assert torch.equal(renumbered, passages[30:])
-    assert len(text_groups(generate_task("inside_string", 40, 0))) == 40
