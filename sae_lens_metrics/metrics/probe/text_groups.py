@@ -24,10 +24,10 @@ def text_groups(task: ProbeTask) -> Int[Tensor, "n"]:
     Args:
         task: The task.
     """
-    hashes = [int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) for text in task.texts]
+    hashes = [int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") for text in task.texts]
     if task.groups is not None:
         smallest: dict[int, int] = {}
         for group, number in zip(task.groups, hashes, strict=True):
-            smallest[group] = min(number, smallest.get(group, number))
+            smallest[group] = min(smallest.setdefault(group, number), number)
         hashes = [smallest[group] for group in task.groups]
     return torch.tensor([number % TEXT_GROUPS for number in hashes])
