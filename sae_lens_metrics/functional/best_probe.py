@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sae_lens_metrics.functional.example_influence import auc_influence, cross_entropies, influence_within_classes
+from sae_lens_metrics.functional.example_influence import auc_influence, cross_entropies, mean_influence
 from sae_lens_metrics.functional.probing import accuracy, auc, fit_logistic_1d, logistic_loss
 from sae_lens_metrics.functional.statistics import widest_float
 
@@ -38,13 +38,14 @@ class BestProbe:
         """
         return z.to(widest_float(z.device)) * self.weight + self.bias
 
-    def influence(self, y: Bool[Tensor, "n"]) -> Float[Tensor, "n"]:
+    def influence(self, y: Bool[Tensor, "n"], units: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
         """How far each example fitted on moves the loss, in nats; nothing where a threshold separates the classes.
 
         Args:
             y: Their labels.
+            units: The number of what each belongs to, as in ``mean_influence``.
         """
-        return influence_within_classes(cross_entropies(self.log_odds(self.z), y), y)
+        return mean_influence(cross_entropies(self.log_odds(self.z), y), y, units)
 
 
 class HeldOutScores(NamedTuple):
@@ -137,17 +138,18 @@ def held_out_scores(log_odds: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_o
     return HeldOutScores(float(logistic_loss(limited, y, one, zero)), float(accuracy(limited, y, one, zero)), float(auc(log_odds, y)))
 
 
-def held_out_influences(log_odds: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_on: int) -> HeldOutInfluences:
+def held_out_influences(log_odds: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_on: int, units: Int[Tensor, "n"]) -> HeldOutInfluences:
     """How far each example moves what ``held_out_scores`` gives of the same.
 
     Args:
         log_odds: As there.
         y: Likewise.
         fitted_on: Likewise.
+        units: The number of what each example belongs to, as in ``mean_influence``.
     """
     limited, y = _limited(log_odds, fitted_on), y.to(log_odds.device)
     loss, correct = cross_entropies(limited, y), ((limited > 0) == y).to(limited.dtype)
-    return HeldOutInfluences(influence_within_classes(loss, y), influence_within_classes(correct, y), auc_influence(log_odds, y))
+    return HeldOutInfluences(mean_influence(loss, y, units), mean_influence(correct, y, units), auc_influence(log_odds, y, units))
 
 
 def _limited(log_odds: Float[Tensor, "n"], fitted_on: int) -> Float[Tensor, "n"]:

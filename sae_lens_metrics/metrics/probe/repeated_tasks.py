@@ -67,9 +67,11 @@ class RepeatedTasks:
             The error; ``None`` where all texts are in one group.
         """
         influence = self._means[score] - (self._means[minus] if minus is not None else 0)
+        # texts of one group cancel in part, as deviations from a mean do: G groups hold (G - 1) / G of the squares, whatever their number n
         shares = self._shares["held_out" in score]
         n = int((shares > 0).sum())
         if n < 2:
             return None
+        influence = influence * ((n - 1) / n * TEXT_GROUPS / (TEXT_GROUPS - 1)) ** 0.5
         stderr = float((n / (n - 1) * influence.square().sum()).sqrt())
         return Repeated(stderr, n, _OF, degrees_of_freedom(shares), influence.tolist() if kept else None)

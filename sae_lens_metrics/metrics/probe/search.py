@@ -127,6 +127,8 @@ class Split:
     """The same in random order."""
     folds: Int[Tensor, "fit"]
     """Folds of the half to fit on."""
+    units: tuple[Int[Tensor, "fit"], Int[Tensor, "test"]]
+    """Of each example of the halves the number of what is held out together with it, or of itself."""
 
     @classmethod
     def of(cls, task: ProbeTask, generator: torch.Generator) -> "Split":
@@ -139,7 +141,9 @@ class Split:
         fit = fit_half(y, task.groups, generator)
         shuffled = shuffled_within(y, fit, task.groups, generator)
         groups = None if task.groups is None else torch.tensor(task.groups)[fit].tolist()
-        return cls(fit, (y[fit], y[~fit]), (shuffled[fit], shuffled[~fit]), fold_numbers(y[fit], groups, generator))
+        folds = fold_numbers(y[fit], groups, generator)
+        units = torch.arange(len(y)) if task.groups is None else torch.tensor(task.groups).unique(return_inverse=True)[1]
+        return cls(fit, (y[fit], y[~fit]), (shuffled[fit], shuffled[~fit]), folds, (units[fit], units[~fit]))
 
     def halves(self, texts: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
         """Splits what there is one of for each example."""
@@ -206,7 +210,7 @@ def probe_activations(split: Split, fit: TextActivations, test: TextActivations,
 
 def _tested(best: BestProbe, test: TextActivations, candidates: Dictionary, split: Split, y: tuple[Tensor, Tensor]) -> Probed:
     z = test.columns(candidates, slice(best.index, best.index + 1))[:, 0]
-    fitted = Probed({"loss": best.loss}, {"loss": split.whole(fit=best.influence(y[0]))})
+    fitted = Probed({"loss": best.loss}, {"loss": split.whole(fit=best.influence(y[0], split.units[0]))})
     return fitted | _held_out(best.log_odds(z), split, y[1]) | Probed({"index": best.index}, {})
 
 
@@ -223,5 +227,6 @@ def _dense(split: Split, fit: TextActivations, test: TextActivations, channels: 
 
 def _held_out(log_odds: Float[Tensor, "test"], split: Split, y: Bool[Tensor, "test"]) -> Probed:
     fitted_on = len(split.y[0])
-    scores, influences = (of(log_odds, y, fitted_on)._asdict() for of in (held_out_scores, held_out_influences))
-    return Probed(scores, {key: split.whole(test=each) for key, each in influences.items()}).named("held_out_")
+    scores, influences = held_out_scores(log_odds, y, fitted_on), held_out_influences(log_odds, y, fitted_on, split.units[1])
+    whole = {key: split.whole(test=each) for key, each in influences._asdict().items()}
+    return Probed(scores._asdict(), whole).named("held_out_")

@@ -47,7 +47,7 @@ def split_of(task):
     order = torch.randperm(int(numbers.max()) + 1, generator=torch.Generator().manual_seed(zlib.crc32(task.texts[0].encode())))
     y, fit = torch.tensor(task.labels), order[numbers] < len(order) // 2
     halves = (y[fit], y[~fit])
-    return Split(fit, halves, halves, torch.zeros(int(fit.sum()), dtype=torch.long))
+    return Split(fit, halves, halves, torch.zeros(int(fit.sum()), dtype=torch.long), (numbers[fit], numbers[~fit]))
 
 
 def probed(task, z):
@@ -57,8 +57,8 @@ def probed(task, z):
     log_odds = best.log_odds(z[~split.fit][:, best.index])
     fitted_on, y = int(split.fit.sum()), split.y[1]
     influences = {
-        "loss": split.whole(fit=best.influence(split.y[0])),
-        "held_out_loss": split.whole(test=held_out_influences(log_odds, y, fitted_on).loss),
+        "loss": split.whole(fit=best.influence(split.y[0], split.units[0])),
+        "held_out_loss": split.whole(test=held_out_influences(log_odds, y, fitted_on, split.units[1]).loss),
     }
     scores = {"loss": best.loss, "held_out_loss": held_out_scores(log_odds, y, fitted_on).loss}
     return scores, GroupedInfluences.of(influences, text_groups(task), split.fit)
@@ -114,8 +114,9 @@ def test_the_error_of_a_mean_over_tasks_by_hand():
     two = influences_of(loss=[3, 0, -3, 0, 0, 0, 0, 0], held_out_loss=[0, 0, 0, 0, -1, 1, 0, 0])
     units = RepeatedTasks([one, two])
     found = units.error("loss", kept=True)
-    assert found.influence == [2, 1, -3, 0, *[0] * (TEXT_GROUPS - 4)]
-    assert found.stderr == pytest.approx((4 / 3 * (4 + 1 + 9)) ** 0.5)
+    factor = (3 / 4 * 64 / 63) ** 0.5
+    assert found.influence == pytest.approx([2 * factor, factor, -3 * factor, 0, *[0] * (TEXT_GROUPS - 4)], rel=1e-5)
+    assert found.stderr == pytest.approx((64 / 63 * (4 + 1 + 9)) ** 0.5)
     assert (found.n, found.of, found.degrees_of_freedom) == (4, "groups of texts", 3)
     assert units.error("held_out_loss", kept=False).stderr == 0  # what one task gains the other loses
     assert units.error("held_out_loss", kept=False).influence is None
