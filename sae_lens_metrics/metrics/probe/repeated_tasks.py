@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.functional.example_influence import summed_by_group
+from sae_lens_metrics.functional.significance import welch_degrees_of_freedom
 from sae_lens_metrics.functional.statistics import degrees_of_freedom
 from sae_lens_metrics.metrics.probe.text_groups import TEXT_GROUPS
 from sae_lens_metrics.results import Repeated
@@ -52,8 +53,7 @@ class RepeatedTasks:
     """
 
     def __init__(self, tasks: Sequence[GroupedInfluences]) -> None:
-        self._means = {key: torch.stack([task.sums[key] for task in tasks]).mean(0) for key in tasks[0].sums}
-        self._shares = [torch.stack([task.shares[half] for task in tasks]).mean(0) for half in (0, 1)]
+        self._tasks = tasks
 
     def error(self, score: str, minus: str | None = None, *, kept: bool) -> Repeated | None:
         """The error of a score's mean over tasks, or of the difference of two scores on the same half of the texts.
@@ -66,12 +66,22 @@ class RepeatedTasks:
         Returns:
             The error; ``None`` where all texts are in one group.
         """
-        influence = self._means[score] - (self._means[minus] if minus is not None else 0)
-        # texts of one group cancel in part, as deviations from a mean do: G groups hold (G - 1) / G of the squares, whatever their number n
-        shares = self._shares["held_out" in score]
-        n = int((shares > 0).sum())
+        of_tasks = torch.stack([task.sums[score] - (0 if minus is None else task.sums[minus]) for task in self._tasks])
+        shares = torch.stack([task.shares["held_out" in score] for task in self._tasks])
+        n = int((shares.sum(0) > 0).sum())
         if n < 2:
             return None
-        influence = influence * ((n - 1) / n * TEXT_GROUPS / (TEXT_GROUPS - 1)) ** 0.5
+        # texts of one group cancel in part, as deviations from a mean do: G groups hold (G - 1) / G of the squares, whatever their number n
+        influence = of_tasks.mean(0) * ((n - 1) / n * TEXT_GROUPS / (TEXT_GROUPS - 1)) ** 0.5
         stderr = float((n / (n - 1) * influence.square().sum()).sqrt())
-        return Repeated(stderr, n, _OF, degrees_of_freedom(shares), influence.tolist() if kept else None)
+        return Repeated(stderr, n, _OF, _degrees_of_freedom(of_tasks, shares), influence.tolist() if kept else None)
+
+
+def _degrees_of_freedom(influences: Float[Tensor, "tasks groups"], shares: Float[Tensor, "tasks groups"]) -> float:
+    """As many as all texts together have, or if they are fewer, as tasks have that share no text (Welch 1947).
+
+    A few groups may hold most texts of a task, and that task most of the variance; where tasks share texts it is the former that counts.
+    """
+    together = degrees_of_freedom(shares.mean(0))
+    parts = [(float(own.norm()), degrees_of_freedom(share)) for own, share in zip(influences, shares, strict=True)]
+    return min(together, round(welch_degrees_of_freedom(*parts), 6)) if influences.any() else together

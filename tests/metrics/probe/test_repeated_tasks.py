@@ -122,6 +122,15 @@ def test_the_error_of_a_mean_over_tasks_by_hand():
     assert units.error("held_out_loss", kept=False).influence is None
 
 
+def test_few_groups_that_hold_a_task_which_decides_have_few_degrees_of_freedom():
+    even, uneven = torch.arange(40), torch.tensor([*[0] * 10, *[1] * 5, *range(2, 7), *range(40, 60)])
+    fit = torch.arange(40) < 20
+    tasks = [GroupedInfluences.of({"loss": scale * fit.double()}, groups, fit) for scale, groups in ((1e-6, even), (1.0, uneven))]
+    found = RepeatedTasks(tasks).error("loss", kept=False)
+    assert found.degrees_of_freedom == pytest.approx(400 / (100 + 25 + 5) - 1, rel=1e-3)  # those of the second task alone
+    assert RepeatedTasks(tasks[:1]).error("loss", kept=False).degrees_of_freedom == pytest.approx(19)
+
+
 def test_in_a_difference_what_scores_have_in_common_cancels():
     both = influences_of(loss=[1, 2, -3, 0, 0, 0, 0, 0], random_loss=[1, 2, -3, 0, 0, 0, 0, 0])
     assert RepeatedTasks([both]).error("loss", "random_loss", kept=True).stderr == 0
