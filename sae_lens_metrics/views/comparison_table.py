@@ -69,6 +69,8 @@ def _is_shown(each: Difference) -> bool:
 def _row(each: Difference, *, wide: bool) -> list[Text]:
     mark = " †" if each.wider_over is not None else "" if each.paired or each.stderr is None else " *"
     difference = with_error(each.difference, each.stderr)
+    # on the same tasks values are told apart that their errors, which are about other tasks, would round to the same
+    first, second = (each.first_stderr, each.second_stderr) if wide or each.wider_over is None else (each.stderr, each.stderr)
     verdict = each.verdict if each.untested is None or each.stderr is None else each.untested  # why numbers are exact is in their names
     judged = Text(each.judgement or "", style=_JUDGED.get(each.judgement or "", ""))
     said = plain(verdict, _STYLES[each.verdict])
@@ -76,8 +78,8 @@ def _row(each: Difference, *, wide: bool) -> list[Text]:
         said = Text.assemble(said, ", ", judged)
     return [
         plain(f" {each.number.split('/', 1)[1]}{mark}"),
-        plain(with_error(each.first, each.first_stderr, shown=wide)),
-        plain(with_error(each.second, each.second_stderr, shown=wide)),
+        plain(with_error(each.first, first, shown=wide)),
+        plain(with_error(each.second, second, shown=wide)),
         plain(difference if each.difference <= 0 else f"+{difference}"),
         said,
         *([judged] if wide else []),

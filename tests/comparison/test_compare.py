@@ -273,6 +273,7 @@ def test_on_the_same_tasks_the_verdict_is_over_their_texts_and_that_over_familie
     text = printed(comparison)
     assert "loss †" in text
     assert "† on the same tasks" in text
+    assert f"{found.first:.4f}" in printed(comparison, width=100)  # to the place of the error that tells them apart
     assert said in " ".join(text.split())
 
 
