@@ -27,6 +27,7 @@ hook or in another model, explanations of more text. Between SAEs of different d
 "higher" and "lower" are differences of the second from the first that noise does not explain, by a t test that is corrected for the
 number of tests (Holm-Bonferroni): the probability of any false "higher" or "lower" in the whole output is at most --alpha.
 "no difference beyond noise" does not mean that there is none: the error tells how large one could have been missed.
+Numbers over probe tasks are compared on those tasks, where both SAEs answered the same; what is known of other tasks stands below.
 All this is about these SAEs on text like this one's: to compare the methods that trained them takes several seeds of each method."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sae_lens_metrics.comparison.noise import NOT_REDRAWN, ErrorRatio, Noise, are_redrawn, by_number, noise_of
+from sae_lens_metrics.comparison.noise import NOT_REDRAWN, REPEATED, ErrorRatio, Noise, are_redrawn, by_number, noise_of
 from sae_lens_metrics.comparison.resolution import Need, check_wanted, need_of, sampled_settings
 from sae_lens_metrics.comparison.result_files import read_reports
 from sae_lens_metrics.comparison.saving import write_table
@@ -65,7 +65,8 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """The audit as JSON types."""
-        return {"format": "sae-lens-metrics audit", "format_version": "1.1", "caveat": CAVEAT, "not_redrawn": NOT_REDRAWN, **asdict(self)}
+        meant = {"caveat": CAVEAT, "not_redrawn": NOT_REDRAWN, "repeated": REPEATED}
+        return {"format": "sae-lens-metrics audit", "format_version": "1.2", **meant, **asdict(self)}
 
     def save(self, path: str | Path) -> Path:
         """Writes the audit: everything as .json, or the numbers as .csv.

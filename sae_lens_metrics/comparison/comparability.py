@@ -99,20 +99,37 @@ class Common:
             return f"two SAEs have no {first.of} in common"
         if first.influence is None or second.influence is None:
             return "a result does not tell what each unit did (those of format 1.0 do not), evaluate again to pair them"
-        reason = self._units.get(metric, f"the {first.of} are not known") if over_units else self._text
-        if reason := reason or self._seeds:
+        if reason := self._differing_units(metric, self._text if not over_units else self._own_units(metric, first)):
             return reason
-        if sampled := [text for effect, text in self._settings(metric) if effect == "sample"]:
-            return "; ".join(sampled)
         if len(first.influence) != len(second.influence):
             return f"there are {len(first.influence)} and {len(second.influence)} {first.of}"
         return None
+
+    def are_repeated(self, metric: str, first: Estimate, second: Estimate) -> bool:
+        """Whether two estimates are over the same units of a metric's own, and these measured on the same pieces, one by one."""
+        spec, a, b = self.spec(metric), first.repeated, second.repeated
+        if a is None or b is None or a.influence is None or b.influence is None:
+            return False
+        if first.of != second.of or spec.units is None or first.of not in spec.units.of:
+            return False
+        alike = (a.of, len(a.influence)) == (b.of, len(b.influence)) and min(a.n, b.n) > 1
+        return alike and self._differing_units(metric, self._own_units(metric, first)) is None
 
     def notes(self) -> Iterator[str]:
         """What else differs, and may be the reason why numbers do."""
         for name in _ALIKE:
             for text in self._unlike(name):
                 yield f"the reports differ in {name.removesuffix('s') if name == 'versions' else name}, {text}"
+
+    def _own_units(self, metric: str, estimate: Estimate) -> str | None:
+        """Why units of a metric's own are not the same."""
+        return self._units.get(metric, f"the {estimate.of} are not known")
+
+    def _differing_units(self, metric: str, reason: str | None) -> str | None:
+        """The reason why units are not the same, or else why what is done with them is not."""
+        if reason := reason or self._seeds:
+            return reason
+        return "; ".join(text for effect, text in self._settings(metric) if effect == "sample") or None
 
     def _sections(self, *path: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """A section of both reports' provenance; empty where a report has none."""

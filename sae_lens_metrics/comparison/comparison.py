@@ -1,6 +1,5 @@
 """Which numbers of two SAEs differ by more than noise?"""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
@@ -8,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sae_lens_metrics.comparison.comparability import Common
-from sae_lens_metrics.comparison.judgement import Judgement, in_words, judgement
+from sae_lens_metrics.comparison.difference_errors import independent, paired
+from sae_lens_metrics.comparison.judgement import Judgement, in_words, judgement, wider_in_words
 from sae_lens_metrics.comparison.saving import write_table
 from sae_lens_metrics.errors import ConfigError, ResultError
-from sae_lens_metrics.functional.significance import holm, student_p, welch_degrees_of_freedom
+from sae_lens_metrics.functional.significance import holm, student_p
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.results.in_words import encodable
@@ -24,7 +24,8 @@ __all__ = ["CAVEAT", "Comparison", "Difference", "Verdict", "compare_reports"]
 Verdict = Literal["higher", "lower", "no difference beyond noise", "not tested"]
 
 CAVEAT = (
-    "This is about these SAEs, on text (or tasks) like this one's. It is not about the methods that trained them: SAEs of one method "
+    "This is about these SAEs, on text like this one's; of numbers over tasks it is about these tasks, with other texts like theirs, where "
+    "results tell what each text did. It is not about the methods that trained them: SAEs of one method "
     "differ from training seed to training seed, and to know by how much takes several seeds of each method. Nor does it count what a "
     "metric draws at random, such as the examples that explanations are built from: evaluate with another seed to see what that does."
 )
@@ -55,7 +56,7 @@ class Difference:
     difference: float
     """Second minus first."""
     stderr: float | None
-    """Standard error of the difference; ``None`` where either value has none."""
+    """Standard error of the difference over ``over``; ``None`` where either value has none."""
     paired: bool
     """Whether the error is that of differences unit by unit, so that what the units have in common cancels."""
     df: float | None = None
@@ -78,6 +79,17 @@ class Difference:
     """Whether it is not tested because it depends on the number of latents, which differs."""
     instead: str | None = None
     """Full name of the number to look at instead, if it is not tested for that reason and there is one."""
+    over: str | None = None
+    """What the error, the p-value and the verdict are over, such as ``"documents"``; ``"groups of texts"`` where they are about the same
+    probe tasks with other texts. ``None`` where there is no error."""
+    wider_over: str | None = None
+    """Of a difference on the same tasks, what it would take to speak of others too, ``"families"`` of tasks; ``None`` of others."""
+    wider_stderr: float | None = None
+    """Standard error over these: what the same difference is known to on other tasks; ``None`` where there is none."""
+    wider_df: float | None = None
+    """Its degrees of freedom."""
+    wider_p: float | None = None
+    """The two-sided p-value by that error, not corrected, and not among the tests that are: would the difference hold for other tasks?"""
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,15 @@ class Comparison:
         """For each report, on how many main numbers it is better than the first, on how many the first is, and which are undecided."""
         return [in_words(self.names[0], name, self._judged(name)) for name in self.names[1:]]
 
+    def wider_in_words(self) -> list[str]:
+        """For each report with numbers whose verdict is about the same tasks, what they say of other ones."""
+        return [text for name in self.names[1:] if (text := self._wider(name)) is not None]
+
+    def _wider(self, name: str) -> str | None:
+        found = [each for each in self.of(name) if each.p is not None and each.wider_over is not None]
+        known = {each.number: (each.difference, each.wider_stderr, each.wider_p) for each in found}
+        return wider_in_words(self.names[0], name, str(found[0].wider_over), known) if found else None
+
     def _judged(self, name: str) -> dict[str, Judgement | None]:
         """What was found of a report's main numbers, or of those to look at instead, by what they are called in a sentence."""
         main = self.of(name, main=True)
@@ -135,9 +156,10 @@ class Comparison:
         """The comparison as JSON types."""
         return {
             "format": "sae-lens-metrics comparison",
-            "format_version": "1.2",
+            "format_version": "1.3",
             "tested": self.tested,
             "in_words": self.in_words(),
+            "wider_in_words": self.wider_in_words(),
             "caveat": CAVEAT,
             **asdict(self),
         }
@@ -158,8 +180,13 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
     A difference is judged by a two-sided t test. Where both numbers are over the same units (documents of the same text with the same
     seed, or the same probe tasks) the test is paired: with e_i the difference of what unit i contributes (``Estimate.influence``), the
     error is sqrt(n / (n - 1) Σ e_i²), with the degrees of freedom of the numbers (``Estimate.df``). Elsewhere the error is the root of
-    the sum of squares, with the degrees of freedom of Welch (1947). The p-values are corrected for their number (Holm 1979): the
-    probability of calling any difference that is none is at most ``alpha``.
+    the sum of squares, with the degrees of freedom of Welch (1947).
+
+    Where both answered the same tasks with the same texts, and results tell what each group of texts did (``Estimate.repeated``), the
+    error is that of differences group by group: the verdict is about these tasks, as a benchmark's is. Whether the difference would hold
+    for other families of tasks is a wider question; the error over families and its p-value, not corrected, stand beside (``wider_…``).
+
+    The p-values are corrected for their number (Holm 1979): the probability of calling any difference that is none is at most ``alpha``.
 
     Left out, with a note that says why, are numbers that do not mean the same in both (another version of the metric, another setting),
     and numbers that something else than the SAE moves which is not alike: the model, the hook, the length of the context, how much text
@@ -167,8 +194,8 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
     numbers that say the same as another one, and, between SAEs of different numbers of latents, numbers that depend on that number.
     Which those are is fixed by their names. With more than two reports the correction is for all tests of all of them.
 
-    What the verdicts are about: these SAEs on text (or tasks) like this one's, and not the methods that trained them, for which it takes
-    several training seeds of each. The errors do not hold what a metric draws at random, given its seed.
+    What the verdicts are about: these SAEs, on text like this one's or on these tasks, and not the methods that trained them, for which
+    it takes several training seeds of each. The errors do not hold what a metric draws at random, given its seed.
 
     Args:
         reports: At least two, by name.
@@ -271,15 +298,9 @@ def _difference(number: str, first: tuple[str, Estimate], second: tuple[str, Est
     assert b.value is not None
     spec, short = common.spec(_metric(number)), number.split("/", 1)[1]
     found = Difference(number, reference, name, a.value, a.stderr, b.value, b.stderr, b.value - a.value, None, paired=False)
-    found = replace(found, headline=short == spec.headline)
-    if a.stderr is None or b.stderr is None:
-        reason = a.reason if a.stderr is None else b.reason
-        return replace(found, untested=reason or "it has no standard error")
-    if a.n < 2 or b.n < 2:
-        return replace(found, untested="one unit has no spread")
-    unpaired = common.unpaired(_metric(number), a, b)
-    stderr, df = _independent(a, b) if unpaired else _paired(a, b)
-    found = replace(found, stderr=stderr, df=df, paired=unpaired is None, unpaired=unpaired)
+    found = _with_error(replace(found, headline=short == spec.headline), a, b, common)
+    if found.stderr is None:
+        return found
     if sizes := common.other_sizes(number):
         instead = common.instead(number)
         advice = f", see {instead}" if instead else ""
@@ -287,29 +308,35 @@ def _difference(number: str, first: tuple[str, Estimate], second: tuple[str, Est
     untested = _untested(found, common)
     if untested is not None:
         return replace(found, untested=untested)
-    return replace(found, p=_p_value(found))
+    wider_p = None if found.wider_stderr is None else _p_value(found, found.wider_stderr, found.wider_df)
+    return replace(found, p=_p_value(found, found.stderr, found.df), wider_p=wider_p)
 
 
-def _paired(first: Estimate, second: Estimate) -> tuple[float, float]:
-    """Standard error of a difference over common units, and its degrees of freedom.
+def _with_error(found: Difference, a: Estimate, b: Estimate, common: Common) -> Difference:
+    """A difference with its error, or why it has none.
 
-    Of the two numbers of units with weight the smaller one counts, and of their degrees of freedom, which errs on the safe side where
-    they are not the same units.
+    Where both SAEs answered the same tasks, with the same texts, it is over these texts; the error over families of tasks stands beside.
     """
-    assert first.influence is not None
-    assert second.influence is not None
-    n = min(first.n, second.n)
-    length = math.hypot(*(b - a for a, b in zip(first.influence, second.influence, strict=True)))
-    return math.sqrt(n / (n - 1)) * length, min(first.degrees_of_freedom, second.degrees_of_freedom)
+    over_units = _over_units(found, a, b, common)
+    if not common.are_repeated(_metric(found.number), a, b):
+        return over_units
+    assert a.repeated is not None
+    assert b.repeated is not None
+    stderr, df = paired(a.repeated, b.repeated)
+    wider = replace(found, wider_over=a.of, wider_stderr=over_units.stderr, wider_df=over_units.df)
+    return replace(wider, stderr=stderr, df=df, paired=True, over=a.repeated.of)
 
 
-def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None]:
-    """Standard error of a difference of independent numbers, and its degrees of freedom; none where there is no error."""
-    assert first.stderr is not None
-    assert second.stderr is not None
-    stderr = math.hypot(first.stderr, second.stderr)
-    parts = ((first.stderr, first.degrees_of_freedom), (second.stderr, second.degrees_of_freedom))
-    return stderr, welch_degrees_of_freedom(*parts) if stderr else None
+def _over_units(found: Difference, a: Estimate, b: Estimate, common: Common) -> Difference:
+    """A difference with its error over the estimates' sampling units, or why it has none."""
+    if a.stderr is None or b.stderr is None:
+        reason = a.reason if a.stderr is None else b.reason
+        return replace(found, untested=reason or "it has no standard error")
+    if a.n < 2 or b.n < 2:
+        return replace(found, untested="one unit has no spread")
+    unpaired = common.unpaired(_metric(found.number), a, b)
+    stderr, df = independent(a, b) if unpaired else paired(a, b)
+    return replace(found, stderr=stderr, df=df, paired=unpaired is None, unpaired=unpaired, over=" and ".join(dict.fromkeys((a.of, b.of))))
 
 
 def _untested(found: Difference, common: Common) -> str | None:
@@ -325,15 +352,17 @@ def _untested(found: Difference, common: Common) -> str | None:
         return f"the same as {metric}/{number.same_given[0]}"
     if number.mirrors is not None and common.mirrors(found.number, number.mirrors):
         return f"the same as {number.mirrors}"
-    return None if found.first_stderr or found.second_stderr else "no spread in either"
+    return None if found.first_stderr or found.second_stderr or found.stderr else "no spread in either"
 
 
-def _p_value(found: Difference) -> float:
+def _p_value(found: Difference, stderr: float | None, df: float | None) -> float:
     if abs(found.difference) <= _RESOLUTION * max(abs(found.first), abs(found.second)):
         return 1.0
-    if not found.stderr or found.df is None:
+    if df == 0:
+        return 1.0  # the error itself is not known
+    if not stderr or df is None:
         return 0.0  # the same difference in every unit
-    return student_p(found.difference / found.stderr, found.df)
+    return student_p(found.difference / stderr, df)
 
 
 def _judged(differences: list[Difference], alpha: float) -> list[Difference]:

@@ -9,7 +9,7 @@ from sae_lens_metrics.functional.reliability import error_ratio_interval, smalle
 from sae_lens_metrics.metrics.spec import MetricSpec
 from sae_lens_metrics.results import Estimate
 
-__all__ = ["NOT_REDRAWN", "ErrorRatio", "Fit", "Noise", "are_redrawn", "by_number", "error_ratio", "noise_of"]
+__all__ = ["NOT_REDRAWN", "REPEATED", "ErrorRatio", "Fit", "Noise", "are_redrawn", "by_number", "error_ratio", "noise_of"]
 
 Fit = Literal["fits", "too small", "too large", "not redrawn"]
 NOT_REDRAWN = (
@@ -17,6 +17,11 @@ NOT_REDRAWN = (
     "and splits within, so that s is the smaller of the two"
 )
 """What the verdict means that says nothing about an error."""
+REPEATED = (
+    "Of numbers over probe tasks the error here is that of the same tasks with other texts, which is what seeds move; the error that they "
+    "are reported with is about other families of tasks"
+)
+"""Which error is judged of numbers that have two."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class ErrorRatio:
     """What seeds move, over the standard error that was reported."""
 
     reported: float
-    """Mean reported standard error."""
+    """Mean reported standard error; of numbers over units that seeds keep, such as probe tasks, the error of the same units measured again
+    (``Estimate.repeated``) where there is one."""
     ratio: float
     """s over that."""
     low: float
@@ -33,6 +39,8 @@ class ErrorRatio:
     """Its upper limit."""
     verdict: Fit
     """Whether the reported error can be what seeds move: it fits if 1 is inside the interval; ``NOT_REDRAWN`` says when not."""
+    repeated: bool = False
+    """Whether it is that second error."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,8 @@ def noise_of(number: str, name: str, estimates: Sequence[Estimate], *, headline:
         reason = missing or "one seed has no spread, and the others no value"
         return Noise(number, name, values, mean, None, None, None, None, None, headline, reason)
     s, df = statistics.stdev(values), len(values) - 1
-    reported = [each.stderr for each in estimates if each.value is not None and each.stderr is not None]
+    repeated = not redrawn and all(each.repeated is not None for each in estimates if each.value is not None)
+    reported = [error for each in estimates if each.value is not None and (error := _error(each, repeated=repeated)) is not None]
     return Noise(
         number,
         name,
@@ -100,13 +109,19 @@ def noise_of(number: str, name: str, estimates: Sequence[Estimate], *, headline:
         s / abs(mean) if mean else None,
         smallest_difference(1, df) * s,
         smallest_difference(3, 4) * s,
-        error_ratio(s, reported, df, redrawn=redrawn),
+        error_ratio(s, reported, df, redrawn=redrawn or repeated, repeated=repeated),
         headline,
         missing or _without_error(estimates, reported),
     )
 
 
-def error_ratio(s: float, reported: Sequence[float], df: int, *, redrawn: bool) -> ErrorRatio | None:
+def _error(estimate: Estimate, *, repeated: bool) -> float | None:
+    if not repeated:
+        return estimate.stderr
+    return None if estimate.repeated is None else estimate.repeated.stderr
+
+
+def error_ratio(s: float, reported: Sequence[float], df: int, *, redrawn: bool, repeated: bool = False) -> ErrorRatio | None:
     """Standard deviation over seeds beside reported standard errors.
 
     Args:
@@ -114,6 +129,7 @@ def error_ratio(s: float, reported: Sequence[float], df: int, *, redrawn: bool) 
         reported: Standard errors, of each seed that has one.
         df: Degrees of freedom of s.
         redrawn: Whether seeds move what the errors are over.
+        repeated: Whether they are of the same units measured again.
 
     Returns:
         The ratio, or ``None`` where nothing, or nothing but 0, was reported.
@@ -123,7 +139,7 @@ def error_ratio(s: float, reported: Sequence[float], df: int, *, redrawn: bool) 
         return None
     low, high = error_ratio_interval(s / error, df)
     verdict: Fit = "not redrawn" if not redrawn else "too small" if low > 1 else "too large" if high < 1 else "fits"
-    return ErrorRatio(error, s / error, low, high, verdict)
+    return ErrorRatio(error, s / error, low, high, verdict, repeated)
 
 
 def _without_error(estimates: Sequence[Estimate], reported: Sequence[float]) -> str | None:

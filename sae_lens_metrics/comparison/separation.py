@@ -147,7 +147,8 @@ class PairedDifferences:
 
 def _pair(number: str, first: str, second: str, found: Sequence[Difference], of: str) -> Pair:
     metric, name = number.split("/", 1)
-    redrawn = are_redrawn(spec_of_result(metric, [name]), of)
+    repeated = all(each.wider_over is not None for each in found)
+    redrawn = repeated or are_redrawn(spec_of_result(metric, [name]), of)
     differences, df = [each.difference for each in found], len(found) - 1
     s, difference = statistics.stdev(differences), statistics.fmean(differences)
     one_seed = smallest_difference(2, df) * s  # s is that of a difference, which has the variance of two runs already
@@ -161,7 +162,7 @@ def _pair(number: str, first: str, second: str, found: Sequence[Difference], of:
         s,
         one_seed,
         times_as_many(one_seed, abs(difference)) if difference else None,
-        error_ratio(s, [each.stderr for each in found if each.stderr is not None], df, redrawn=redrawn),
+        error_ratio(s, [each.stderr for each in found if each.stderr is not None], df, redrawn=redrawn, repeated=repeated),
         higher,
         lower,
         len(found) - higher - lower,

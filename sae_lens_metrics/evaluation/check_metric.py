@@ -11,7 +11,7 @@ from sae_lens_metrics.errors import MetricCheckError
 from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.registry import metric_spec
-from sae_lens_metrics.results import Estimate, MetricResult, Report
+from sae_lens_metrics.results import Estimate, MetricResult, Repeated, Report
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -66,6 +66,8 @@ def _estimates(result: MetricResult) -> Iterator[str]:
             yield f"{key} has neither a standard error nor a reason why it has none"
         if estimate.influence is not None and not _gives_error(estimate):
             yield f"the influences of {key} do not give its standard error: stderr² = n / (n - 1) Σ influence²"
+        if estimate.repeated is not None and estimate.repeated.influence is not None and not _gives_error(estimate.repeated):
+            yield f"the influences of {key} do not give its second error, that of the same units measured again"
 
 
 def _as_specified(name: str, result: MetricResult) -> Iterator[str]:
@@ -84,7 +86,7 @@ def _tables(result: MetricResult) -> Iterator[str]:
             yield f"the table {table!r} holds NaN or infinity: use None"
 
 
-def _gives_error(estimate: Estimate) -> bool:
+def _gives_error(estimate: Estimate | Repeated) -> bool:
     if estimate.stderr is None or estimate.n < 2 or estimate.influence is None:
         return False
     expected = math.sqrt(estimate.n / (estimate.n - 1)) * math.hypot(*estimate.influence)

@@ -89,6 +89,6 @@ def _generator(name: str, run: EvaluationRun) -> torch.Generator:
 def _slim(metric: str, result: MetricResult) -> MetricResult:
     """What a comparison with the SAE takes, and the other numbers."""
     spec = metric_spec(metric)
-    kept = {name: each if name == spec.headline else replace(each, influence=None) for name, each in result.estimates.items()}
+    kept = {name: each if name == spec.headline else each.without_influences() for name, each in result.estimates.items()}
     tables = {} if spec.units is None else {spec.units.table: result.tables.get(spec.units.table, [])}
     return MetricResult(kept, tables=tables, notes=result.notes, seconds=result.seconds)

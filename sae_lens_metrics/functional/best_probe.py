@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sae_lens_metrics.functional.example_influence import auc_influence, cross_entropies, mean_influence
 from sae_lens_metrics.functional.probing import accuracy, auc, fit_logistic_1d, logistic_loss
 from sae_lens_metrics.functional.statistics import widest_float
 
-__all__ = ["BestProbe", "HeldOutScores", "best_probes", "held_out", "held_out_scores"]
+__all__ = ["BestProbe", "HeldOutInfluences", "HeldOutScores", "best_probes", "held_out", "held_out_influences", "held_out_scores"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,25 @@ class BestProbe:
     """Log-odds per unit of z."""
     bias: float
     """Log-odds at z = 0."""
+    z: Float[Tensor, "n"] = field(repr=False, compare=False)
+    """The candidate's values on the examples fitted on."""
+
+    def log_odds(self, z: Float[Tensor, "m"]) -> Float[Tensor, "m"]:
+        """What the probe says of examples.
+
+        Args:
+            z: The candidate's values on them.
+        """
+        return z.to(widest_float(z.device)) * self.weight + self.bias
+
+    def influence(self, y: Bool[Tensor, "n"], units: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+        """How far each example fitted on moves the loss, in nats; nothing where a threshold separates the classes.
+
+        Args:
+            y: Their labels.
+            units: The number of what each belongs to, as in ``mean_influence``.
+        """
+        return mean_influence(cross_entropies(self.log_odds(self.z), y), y, units)
 
 
 class HeldOutScores(NamedTuple):
@@ -37,6 +57,17 @@ class HeldOutScores(NamedTuple):
     """Share of correct predictions."""
     auc: float
     """Area under the ROC curve."""
+
+
+class HeldOutInfluences(NamedTuple):
+    """How far each example moves the scores, given the probe."""
+
+    loss: Float[Tensor, "n"]
+    """In nats."""
+    accuracy: Float[Tensor, "n"]
+    """In shares of correct predictions."""
+    auc: Float[Tensor, "n"]
+    """In areas."""
 
 
 def best_probes(
@@ -66,7 +97,7 @@ def best_probes(
 def _best_of(z: Float[Tensor, "n candidates"], y: Bool[Tensor, "n"], first: int) -> BestProbe:
     fits = fit_logistic_1d(z, y)
     i = int(fits.loss.argmin())
-    return BestProbe(float(fits.loss[i]), first + i, float(fits.weight[i]), float(fits.bias[i]))
+    return BestProbe(float(fits.loss[i]), first + i, float(fits.weight[i]), float(fits.bias[i]), z[:, i].clone())
 
 
 def _better(known: BestProbe | None, new: BestProbe) -> BestProbe:
@@ -85,7 +116,7 @@ def held_out(best: BestProbe, z: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitte
     Raises:
         ProbeInputError: A value is not finite, or all labels are equal.
     """
-    return held_out_scores(z.to(widest_float(z.device)) * best.weight + best.bias, y, fitted_on)
+    return held_out_scores(best.log_odds(z), y, fitted_on)
 
 
 def held_out_scores(log_odds: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_on: int) -> HeldOutScores:
@@ -102,7 +133,25 @@ def held_out_scores(log_odds: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_o
     Raises:
         ProbeInputError: A value is not finite, or all labels are equal.
     """
-    most_certain = math.log(fitted_on + 1)
-    limited = log_odds.clamp(-most_certain, most_certain)[:, None]
+    limited = _limited(log_odds, fitted_on)[:, None]
     one, zero = limited.new_ones(1), limited.new_zeros(1)
     return HeldOutScores(float(logistic_loss(limited, y, one, zero)), float(accuracy(limited, y, one, zero)), float(auc(log_odds, y)))
+
+
+def held_out_influences(log_odds: Float[Tensor, "n"], y: Bool[Tensor, "n"], fitted_on: int, units: Int[Tensor, "n"]) -> HeldOutInfluences:
+    """How far each example moves what ``held_out_scores`` gives of the same.
+
+    Args:
+        log_odds: As there.
+        y: Likewise.
+        fitted_on: Likewise.
+        units: The number of what each example belongs to, as in ``mean_influence``.
+    """
+    limited, y = _limited(log_odds, fitted_on), y.to(log_odds.device)
+    loss, correct = cross_entropies(limited, y), ((limited > 0) == y).to(limited.dtype)
+    return HeldOutInfluences(mean_influence(loss, y, units), mean_influence(correct, y, units), auc_influence(log_odds, y, units))
+
+
+def _limited(log_odds: Float[Tensor, "n"], fitted_on: int) -> Float[Tensor, "n"]:
+    most_certain = math.log(fitted_on + 1)
+    return log_odds.clamp(-most_certain, most_certain)

@@ -12,6 +12,7 @@ from sae_lens_metrics.results.explanation import (
 from sae_lens_metrics.results.files import write_atomically
 from sae_lens_metrics.results.latent_effects import LatentEffects, TokenChange
 from sae_lens_metrics.results.metric_result import FiringExample, Histogram, MetricResult, Row
+from sae_lens_metrics.results.repeated import Repeated
 from sae_lens_metrics.results.report import Report
 from sae_lens_metrics.results.summary import summary
 
@@ -30,6 +31,7 @@ __all__ = [
     "MetricResult",
     "NGramExplanations",
     "Outcome",
+    "Repeated",
     "Report",
     "Row",
     "TokenChange",

@@ -1,15 +1,13 @@
 """A number, its standard error, and what it was averaged over."""
 
-import math
 from dataclasses import dataclass, field, replace
 
 from sae_lens_metrics.results.dataclass_schema import at_least
+from sae_lens_metrics.results.repeated import Repeated, check_finite, check_influence, rounded
 
 __all__ = ["Estimate"]
 
 _TEXT = frozenset({"documents", "sequences", "tokens"})
-_DIGITS = 6
-"""Significant digits of an influence: a thousand of them take some 12 KB in a file."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +31,17 @@ class Estimate:
     df: float | None = field(default=None, metadata=at_least(0))
     """Degrees of freedom of the standard error, for Student's t distribution; ``None`` for n - 1, as where all units weigh alike. Few of
     them, as where a few long documents hold most of the text, make wide intervals."""
+    repeated: Repeated | None = None
+    """A second error, of the same units measured again, such as the same probe tasks with other texts; ``stderr`` is about other units.
+    ``None`` where there is no second one."""
 
     def __post_init__(self) -> None:
-        for number in (self.value, self.stderr, *(self.influence or ())):
-            if number is not None and not math.isfinite(number):
-                raise ValueError(f"an estimate must be finite, not {number}: leave it out and give the reason")
+        check_finite(self.value, self.stderr, *(self.influence or ()))
         if self.value is None and not self.reason:
             raise ValueError("an absent estimate needs a reason")
         if self.influence is not None:
-            if len(self.influence) < self.n:
-                raise ValueError(f"influence has {len(self.influence)} numbers, expected one for each of the {self.n} {self.of}")
-            rounded = [float(f"{number:.{_DIGITS}g}") + 0.0 for number in self.influence]  # + 0.0: no negative zeros
-            object.__setattr__(self, "influence", rounded)
+            check_influence(self.influence, self.n, self.of)
+            object.__setattr__(self, "influence", rounded(self.influence))
 
     @classmethod
     def absent(cls, reason: str, *, of: str, n: int = 0) -> "Estimate":
@@ -65,7 +62,13 @@ class Estimate:
         """
         stderr = None if self.stderr is None else abs(slope) * self.stderr
         influence = None if self.influence is None else [slope * number for number in self.influence]
-        return replace(self, value=value, stderr=stderr, influence=influence)
+        repeated = None if self.repeated is None else self.repeated.times(slope)
+        return replace(self, value=value, stderr=stderr, influence=influence, repeated=repeated)
+
+    def without_influences(self) -> "Estimate":
+        """The same without what each sampling unit did, of which there may be very many."""
+        repeated = None if self.repeated is None else replace(self.repeated, influence=None)
+        return replace(self, influence=None, repeated=repeated)
 
     @property
     def degrees_of_freedom(self) -> float:

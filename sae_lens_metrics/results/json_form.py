@@ -13,6 +13,7 @@ from sae_lens_metrics.results.estimate import Estimate
 from sae_lens_metrics.results.explanation import ExplanationNGram, LatentExplanation, MatchingRules, NGramExplanations
 from sae_lens_metrics.results.latent_effects import LatentEffects, TokenChange
 from sae_lens_metrics.results.metric_result import FiringExample, Histogram, MetricResult
+from sae_lens_metrics.results.repeated import Repeated
 from sae_lens_metrics.results.shapes import inside
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
 T = TypeVar("T")
 
 FORMAT = "sae-lens-metrics"
-FORMAT_VERSION = "2.1"
+FORMAT_VERSION = "2.2"
 """Version of the result file: the major number changes when an older reader would misread it, the minor number when there is more in it."""
 
 
@@ -53,7 +54,7 @@ def result_to_dict(result: MetricResult) -> dict[str, Any]:
     """
     return {
         **vars(result),
-        "estimates": {name: dict(vars(estimate)) for name, estimate in result.estimates.items()},
+        "estimates": {name: _estimate_to_dict(estimate) for name, estimate in result.estimates.items()},
         "histograms": {name: dict(vars(histogram)) for name, histogram in result.histograms.items()},
         "examples": [dict(vars(example)) for example in result.examples],
         "explanations": None if result.explanations is None else _explanations_to_dict(result.explanations),
@@ -72,7 +73,7 @@ def result_from_dict(data: Mapping[str, Any]) -> MetricResult:
     """
     explanations = data.get("explanations")
     return MetricResult(
-        estimates=each_at("estimates", partial(_known, Estimate), data["estimates"]),
+        estimates=each_at("estimates", _estimate, data["estimates"]),
         tables=data.get("tables", {}),
         histograms=each_at("histograms", partial(_known, Histogram), data.get("histograms", {})),
         examples=_listed("examples", _example, data.get("examples", [])),
@@ -110,6 +111,10 @@ def control_from_dict(data: Mapping[str, Any]) -> Control:
     return _known(Control, {**data, "results": results, "verdicts": verdicts})
 
 
+def _estimate_to_dict(estimate: Estimate) -> dict[str, Any]:
+    return {**vars(estimate), "repeated": None if estimate.repeated is None else dict(vars(estimate.repeated))}
+
+
 def _explanations_to_dict(explanations: NGramExplanations) -> dict[str, Any]:
     latents = [
         {
@@ -127,6 +132,11 @@ def _effects_to_dict(effects: LatentEffects) -> dict[str, Any]:
         for changes in (effects.raised, effects.lowered)
     )
     return {"latent": effects.latent, "raised": raised, "lowered": lowered}
+
+
+def _estimate(data: Mapping[str, Any]) -> Estimate:
+    repeated = data.get("repeated")
+    return _known(Estimate, {**data, "repeated": None if repeated is None else _known(Repeated, repeated)})
 
 
 def _example(data: Mapping[str, Any]) -> FiringExample:

@@ -12,6 +12,7 @@ from sae_lens_metrics.results.json_form import result_to_dict
 from sae_lens_metrics.results.latent_effects import LatentEffects
 from sae_lens_metrics.results.metric_result import FiringExample, Histogram, MetricResult
 from sae_lens_metrics.results.provenance_schema import PROVENANCE
+from sae_lens_metrics.results.repeated import Repeated
 from sae_lens_metrics.results.shapes import DEEPEST, Shape, shape_of, shape_of_schema
 
 __all__ = ["mended"]
@@ -85,6 +86,10 @@ def _result(result: Mapping[str, Any]) -> dict[str, Any]:
 def _estimate(estimate: dict[str, Any]) -> dict[str, Any]:
     shape = shape_of(Estimate)
     estimate = {name: _plain(value) for name, value in estimate.items()}
+    repeated = estimate["repeated"]
+    if repeated is not None:
+        repeated = {name: _plain(value) for name, value in repeated.items()}
+        estimate["repeated"] = repeated if shape_of(Repeated).fits(repeated) else None
     if shape.fits(estimate):
         return estimate
     return vars(Estimate.absent(f"no result file can hold it: {shape.fault(estimate, '')}", of=str(estimate["of"])))

@@ -272,6 +272,6 @@ def _each(change: Callable[[T], S], values: Mapping[str, T]) -> dict[str, S]:
 
 def _without(result: MetricResult, parts: Collection[Part]) -> MetricResult:
     changes: dict[str, Any] = {"tables": {}, "histograms": {}, "examples": [], "explanations": None, "effects": []}
-    changes["estimates"] = {name: replace(estimate, influence=None) for name, estimate in result.estimates.items()}
+    changes["estimates"] = {name: estimate.without_influences() for name, estimate in result.estimates.items()}
     left_out = {"estimates" if part == "influences" else part for part in parts}
     return replace(result, **{name: value for name, value in changes.items() if name in left_out})

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sae_lens_metrics.comparison.audit import CAVEAT, Audit
-from sae_lens_metrics.comparison.noise import NOT_REDRAWN, ErrorRatio, Noise
+from sae_lens_metrics.comparison.noise import NOT_REDRAWN, REPEATED, ErrorRatio, Noise
 from sae_lens_metrics.comparison.resolution import Need
 from sae_lens_metrics.comparison.separation import Pair, Separation
 from sae_lens_metrics.metrics.registry import spec_of_result
@@ -190,6 +190,8 @@ def _remarks(audit: Audit) -> Iterator[str]:
     )
     if any(each.errors is not None and each.errors.verdict == "not redrawn" for each in audit.numbers):
         yield f"{NOT_REDRAWN}."
+    if any(each.errors is not None and each.errors.repeated for each in audit.numbers):
+        yield f"{REPEATED}."
     yield CAVEAT
     yield from (f"note: {note}" for note in audit.notes)
     yield from (f"failed: {text}" for text in audit.failed)

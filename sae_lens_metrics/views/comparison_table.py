@@ -42,8 +42,9 @@ def print_comparison(comparison: Comparison, console: Console | None = None, *, 
 
 def _table(differences: list[Difference], *, everything: bool, wide: bool) -> Table:
     """One report against the first one."""
-    caption = "value ± standard error" if wide else "difference ± standard error"
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=f"{caption}; * not paired", caption_justify="left")
+    caption = f"{'value' if wide else 'difference'} ± standard error; * not paired"
+    caption += ", † on the same tasks" if any(each.wider_over is not None for each in differences) else ""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption, caption_justify="left")
     table.add_column("", overflow="fold")
     for heading in ("first", "second", "difference"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -66,17 +67,19 @@ def _is_shown(each: Difference) -> bool:
 
 
 def _row(each: Difference, *, wide: bool) -> list[Text]:
-    name = each.number.split("/", 1)[1] + ("" if each.paired or each.stderr is None else " *")
+    mark = " †" if each.wider_over is not None else "" if each.paired or each.stderr is None else " *"
     difference = with_error(each.difference, each.stderr)
+    # on the same tasks values are told apart that their errors, which are about other tasks, would round to the same
+    first, second = (each.first_stderr, each.second_stderr) if wide or each.wider_over is None else (each.stderr, each.stderr)
     verdict = each.verdict if each.untested is None or each.stderr is None else each.untested  # why numbers are exact is in their names
     judged = Text(each.judgement or "", style=_JUDGED.get(each.judgement or "", ""))
     said = plain(verdict, _STYLES[each.verdict])
     if not wide and each.judgement in _JUDGED:
         said = Text.assemble(said, ", ", judged)
     return [
-        plain(f" {name}"),
-        plain(with_error(each.first, each.first_stderr, shown=wide)),
-        plain(with_error(each.second, each.second_stderr, shown=wide)),
+        plain(f" {each.number.split('/', 1)[1]}{mark}"),
+        plain(with_error(each.first, first, shown=wide)),
+        plain(with_error(each.second, second, shown=wide)),
         plain(difference if each.difference <= 0 else f"+{difference}"),
         said,
         *([judged] if wide else []),
@@ -89,5 +92,6 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
         f'{many}, by t tests corrected for their number (Holm-Bonferroni): the probability of any false "higher" or "lower" is at most '
         f"{comparison.alpha:g}. Exact counts, baselines, and numbers that say the same as another one are not tested."
     )
+    yield from comparison.wider_in_words()
     yield CAVEAT
     yield from (f"note: {note}" for note in comparison.notes)

@@ -16,7 +16,7 @@ from sae_lens_metrics.comparison.audit import audit_files, audit_reports
 from sae_lens_metrics.comparison.resolution import sampled_settings
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.metrics.spec import moves_nothing, moves_sample
-from sae_lens_metrics.results import MetricResult
+from sae_lens_metrics.results import MetricResult, Repeated
 from sae_lens_metrics.views.audit_table import print_audit
 
 SEEDS = (42, 123, 456, 789, 2024)
@@ -127,6 +127,35 @@ def test_errors_over_what_seeds_keep_are_not_judged():
     assert verdicts == {"toy/score": "too large", "probe/loss": "not redrawn"}
     assert {each.number: each.errors and each.errors.verdict for each in found.pairs}["probe/loss"] in (None, "not redrawn")
     assert "seeds keep those" in printed(found)
+
+
+def test_the_error_of_the_same_tasks_with_other_texts_is_judged_by_what_seeds_move():
+    losses = np.array([0.40, 0.42, 0.41, 0.39, 0.43])
+
+    def probed(seed, loss):
+        made = {}
+        for name, value in (("A", loss), ("B", loss + 0.5 + 0.01 * (seed % 3))):
+            again = Repeated(0.02, 4, "groups of texts", influence=[0.0, 0.01, 0.0, -0.01] if name == "A" else [0.01, 0.0, -0.01, 0.0])
+            estimate = Estimate(value, 0.3, 4, "families", influence=[0.0, 0.1, 0.2, -0.1], repeated=again)
+            rows = [{"task": "one", "fingerprint": str(seed)}]
+            rest = report(seed)
+            made[name] = Report(
+                rest.sanity, {"probe": MetricResult({"loss": estimate}, tables={"tasks": rows})}, provenance=rest.provenance
+            )
+        return made
+
+    found = audit_reports({seed: probed(seed, loss) for seed, loss in zip(SEEDS, losses, strict=True)})
+    first = found.numbers[0].errors
+    assert (first.reported, first.verdict, first.repeated) == (pytest.approx(0.02), "fits", True)
+    assert first.ratio == pytest.approx(losses.std(ddof=1) / 0.02)
+    pair = only(found.pairs)
+    assert pair.errors.repeated
+    assert pair.errors.reported == pytest.approx((4 / 3 * 4 * 0.01**2) ** 0.5)
+    assert (pair.higher, pair.told_apart) == (5, True)
+    text = printed(found)
+    assert "seeds keep those" not in text
+    assert "the same tasks with other texts, which is what seeds move" in " ".join(text.split())
+    assert found.to_dict()["numbers"][0]["errors"]["repeated"]
 
 
 def test_what_cannot_be_computed_is_absent_with_a_reason():
@@ -289,7 +318,7 @@ def test_files_give_the_same_as_reports(tmp_path):
 def test_json_and_csv_hold_it(tmp_path):
     found = audited(np.random.default_rng(6).normal(size=(5, 3)), overlap=0.5, wanted_s={"toy/score": 0.1})
     data = json.loads(found.save(tmp_path / "audit.json").read_text())
-    assert (data["format"], data["format_version"], data["seeds"]) == ("sae-lens-metrics audit", "1.1", list(SEEDS))
+    assert (data["format"], data["format_version"], data["seeds"]) == ("sae-lens-metrics audit", "1.2", list(SEEDS))
     assert data["numbers"][0]["errors"]["ratio"] == found.numbers[0].errors.ratio
     assert data["needs"][0]["settings"]["toy.draws"] == 64
     frame = pd.read_csv(found.save(tmp_path / "audit.csv"))

@@ -17,7 +17,7 @@ from sae_lens_metrics import Estimate, compare_reports
 from sae_lens_metrics.cli.compare import run_compare
 from sae_lens_metrics.comparison.result_files import read_reports, result_files
 from sae_lens_metrics.errors import ConfigError, ResultError
-from sae_lens_metrics.results import MetricResult
+from sae_lens_metrics.results import MetricResult, Repeated
 from sae_lens_metrics.views.comparison_table import print_comparison
 
 
@@ -240,6 +240,63 @@ def test_families_are_paired_where_their_tasks_have_the_same_examples():
         comparison = compare_reports({"A": first, "B": second})
         assert not only(comparison).paired
         assert any(re.search(reason, note) for note in comparison.notes)
+
+
+def asked(by_text, of_families=(0.0, 0.3, -0.2, 0.1), fingerprints="abcd", pieces="groups of texts", loss=0.4, **settings):
+    """A report on tasks of four families, which tells what each group of texts did; none of whose spread is known over one family."""
+    influence = np.asarray(by_text) - np.mean(by_text)
+    again = Repeated(float(stats.sem(by_text)), len(by_text), pieces, influence=(influence / len(by_text)).tolist())
+    known = {"influence": [*of_families]} if len(of_families) > 1 else {"reason": "one task has no standard error"}
+    stderr = float(np.sqrt(4 / 3) * np.linalg.norm(of_families)) if len(of_families) > 1 else None
+    value = Estimate(loss + float(np.mean(by_text)), stderr, len(of_families), "families", repeated=again, **known)
+    one = report({"probe": {"loss": value}}, settings=settings)
+    one.metrics["probe"].tables["tasks"] = [{"task": f"task {i}", "fingerprint": each} for i, each in enumerate(fingerprints)]
+    return one
+
+
+def test_on_the_same_tasks_the_verdict_is_over_their_texts_and_that_over_families_stands_beside():
+    a, b = 0.1 * values(0, 64), 0.1 * values(0, 64) + 0.01 * values(1, 64) - 0.02
+    others = (0.1, 0.2, -0.4, 0.1)
+    comparison = compare_reports({"A": asked(a), "B": asked(b, others)})
+    found = only(comparison)
+    expected = stats.ttest_rel(b, a)
+    assert (found.verdict, found.judgement, found.paired, found.over, found.df) == ("lower", "better", True, "groups of texts", 63)
+    assert found.stderr == pytest.approx(stats.sem(b - a), rel=1e-4)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-3)
+    error = np.sqrt(4 / 3) * np.linalg.norm(np.subtract(others, (0.0, 0.3, -0.2, 0.1)))
+    assert (found.wider_over, found.wider_df) == ("families", 3)
+    assert found.wider_stderr == pytest.approx(error)
+    assert found.wider_p == pytest.approx(2 * stats.t.sf(abs(found.difference) / error, 3))
+    (said,) = comparison.to_dict()["wider_in_words"]
+    assert "other families is a wider question; B minus A" in said
+    assert f"(p = {found.wider_p:.2g})" in said
+    text = printed(comparison)
+    assert "loss †" in text
+    assert "† on the same tasks" in text
+    assert f"{found.first:.4f}" in printed(comparison, width=100)  # to the place of the error that tells them apart
+    assert said in " ".join(text.split())
+
+
+def test_one_task_can_tell_two_saes_apart_by_its_texts():
+    a, b = 0.1 * values(0, 64), 0.1 * values(0, 64) - 0.02 + 0.001 * values(1, 64)
+    comparison = compare_reports({"A": asked(a, (0.0,), "a"), "B": asked(b, (0.0,), "a")})
+    found = only(comparison)
+    assert (found.verdict, found.first_stderr, found.wider_stderr, found.wider_p) == ("lower", None, None, None)
+    assert "probe/loss not known" in comparison.wider_in_words()[0]
+    assert "loss †" in printed(comparison)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"fingerprints": "abcx"}, {"fingerprints": "abc"}, {"seed": 1}, {"pieces": "texts"}, {"by_text": np.zeros(60)}],
+    ids=["other texts", "other tasks", "another seed", "other pieces", "other groups"],
+)
+def test_it_takes_the_same_tasks_with_the_same_texts(other):
+    first, second = asked(values(0, 64)), asked(**({"by_text": values(0, 64) - 0.1} | other))
+    found = only(compare_reports({"A": first, "B": second}))
+    assert (found.over, found.wider_over) == ("families", None)
+    for which in (first.without("influences"), first):
+        assert only(compare_reports({"A": which, "B": second.without("influences")})).wider_over is None
 
 
 def without_influences(one):

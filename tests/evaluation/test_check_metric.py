@@ -15,7 +15,7 @@ from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.registry import built_in_metrics
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.metrics.spec import Number
-from sae_lens_metrics.results import MetricResult
+from sae_lens_metrics.results import MetricResult, Repeated
 
 SMALL = MetricsConfig(
     batch_size=8,
@@ -53,6 +53,7 @@ WRONG = {
     "none of the numbers that its spec lists": lambda context: MetricResult({"a": number(), "b": number()}),
     "headline 'a' is missing": lambda context: MetricResult({"b": number()}),
     "do not give its standard error": lambda context: MetricResult({"a": number(stderr=1.0, influence=[0.1, -0.1, 0.0, 0.0])}),
+    "do not give its second error": lambda context: MetricResult({"a": number(repeated=Repeated(1.0, 2, "texts", influence=[0.1, -0.1]))}),
     "global random state": lambda context: MetricResult({"a": number(float(torch.rand(()) * 0))}),
     "same seed gives another result": lambda context: MetricResult({"a": number(float(torch.rand((), generator=DRAWN)) * 1e-6)}),
     "depends on the batch size": lambda context: MetricResult({"a": number(float(context.config.batch_size))}),

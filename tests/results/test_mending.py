@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from report_data import make_report
 
-from sae_lens_metrics.results import Control, Estimate, FiringExample, Histogram, LatentEffects, MetricResult, Report, TokenChange
+from sae_lens_metrics.results import Control, Estimate, FiringExample, Histogram, LatentEffects, MetricResult, Repeated, Report, TokenChange
 
 NAN, INF = math.nan, math.inf
 
@@ -34,6 +34,30 @@ def test_a_number_beyond_all_range_is_absent_with_the_reason(tmp_path):
     assert "no result file can hold it: value is 1e+200, expected a number from -1e+100 to 1e+100" in read.estimates["a"].reason
     assert read.estimates["b"] == Estimate(2.0, None, 3, "tokens")
     assert math.isfinite(json.loads((tmp_path / "r.json").read_text())["metrics"]["m"]["estimates"]["b"]["value"])
+
+
+def test_a_second_error_is_written_and_read_and_left_out_where_no_file_can_hold_it(tmp_path):
+    whole, numbers = Repeated(0.1, 2, "texts", 1.0, [0.07, -0.07]), Repeated(np.float64(0.1), 2, "texts")
+    estimates = {"a": Estimate(1.0, 0.2, 3, "tasks", repeated=whole), "b": Estimate(1.0, 0.2, 3, "tasks", repeated=numbers)}
+    estimates["c"] = Estimate(1.0, 0.2, 3, "tasks", repeated=Repeated(1e200, 2, "texts"))
+    read, report = saved(MetricResult(estimates), tmp_path)
+    assert read.estimates["a"] == estimates["a"]
+    assert read.estimates["b"].repeated == Repeated(0.1, 2, "texts")
+    assert read.estimates["c"] == Estimate(1.0, 0.2, 3, "tasks")
+    assert report.without("influences").metrics["m"].estimates["a"].repeated == Repeated(0.1, 2, "texts", 1.0)
+    older = json.loads((tmp_path / "r.json").read_text()) | {"format_version": "2.1"}
+    for each in older["metrics"]["m"]["estimates"].values():
+        del each["repeated"]
+    assert all(each.repeated is None for each in Report.from_dict(older).metrics["m"].estimates.values())
+
+
+def test_a_second_error_must_be_finite_and_have_an_influence_for_each_piece():
+    with pytest.raises(ValueError, match="must be finite"):
+        Repeated(INF, 2, "texts")
+    with pytest.raises(ValueError, match="expected one for each of the 3 texts"):
+        Repeated(0.1, 3, "texts", influence=[0.1, -0.1])
+    doubled = Estimate(1.0, 0.2, 3, "tasks", repeated=Repeated(0.1, 2, "texts", influence=[0.1, -0.1])).function(0.5, -2.0)
+    assert doubled.repeated == Repeated(0.2, 2, "texts", influence=[-0.2, 0.2])
 
 
 def test_the_cells_of_a_table_that_are_no_numbers_are_empty(tmp_path):

@@ -67,7 +67,7 @@ def test_text_becomes_data(version, tmp_path):
     assert report.metrics["ablation"].tables["latents"] == [{"latent": 1, "ablations": 2}]
     assert report.warnings == ["mind"]
     assert Report.load(report.save(tmp_path / "r.json")) == report
-    assert json.loads((tmp_path / "r.json").read_text())["format_version"] == "2.1"
+    assert json.loads((tmp_path / "r.json").read_text())["format_version"] == "2.2"
 
 
 def test_without_ids_nothing_can_be_predicted():

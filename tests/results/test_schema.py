@@ -57,6 +57,7 @@ def test_a_field_of_another_kind_is_not_written(tmp_path):
 
 
 def test_what_an_older_version_lacks_has_a_default():
-    for name in ("influence", "df", "examples", "controls"):
-        (field,) = (each["properties"][name] for each in [schema(), *schema()["$defs"].values()] if name in each["properties"])
-        assert "default" in field
+    for name in ("influence", "df", "repeated", "examples", "controls"):
+        found = [each["properties"][name] for each in [schema(), *schema()["$defs"].values()] if name in each["properties"]]
+        assert found
+        assert all("default" in field for field in found)

@@ -1,6 +1,7 @@
 """Reports made in code: of any size, with examples, and with text that tries to be more than text."""
 
 import random
+from dataclasses import replace
 
 from sae_lens_metrics.results import (
     Estimate,
@@ -12,6 +13,7 @@ from sae_lens_metrics.results import (
     MatchingRules,
     MetricResult,
     NGramExplanations,
+    Repeated,
     Report,
     TokenChange,
 )
@@ -146,6 +148,11 @@ def _probe(draw: random.Random, latents: int) -> MetricResult:
         for name in ("spanish", "python_code", "numbers")
     ]
     estimates = {name: _estimate(draw, value, 3) for name, value in (("loss", 0.4), ("channels_loss", 0.5), ("random_loss", 0.45))}
+    again = Repeated(0.02, 3, "groups of texts", influence=[0.01, 0.0, -0.01])
+    estimates |= {
+        "loss": replace(estimates["loss"], repeated=again),
+        "random_loss": replace(estimates["random_loss"], repeated=again.times(2)),
+    }
     return MetricResult(estimates, {"tasks": tasks}, notes=["what a probe reads: the last token"], seconds=9.0)
 
 

@@ -9,11 +9,13 @@ from sae_lens_metrics.functional.probing import ProbeInputError
 from sae_lens_metrics.integrations.progress import each
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.context import MetricContext
+from sae_lens_metrics.metrics.probe.repeated_tasks import GroupedInfluences
 from sae_lens_metrics.metrics.probe.search import Dictionaries, Memory, Split, probe_activations
 from sae_lens_metrics.metrics.probe.tabulation import probe_result
 from sae_lens_metrics.metrics.probe.tasks import ProbeTask, load_tasks
 from sae_lens_metrics.metrics.probe.tasks.task import TaskError
 from sae_lens_metrics.metrics.probe.text_activations import text_activations, tokenize
+from sae_lens_metrics.metrics.probe.text_groups import text_groups
 from sae_lens_metrics.results import MetricResult, Row
 from sae_lens_metrics.subject.subject import Subject
 
@@ -42,8 +44,11 @@ def probe(context: MetricContext) -> MetricResult:
 
     The paper does not say which token it probes. ``probe.pooling`` is "last" by default, never the first position, which is BOS or acts
     like it; "mean" and "max" are of a candidate's values over all tokens but the first. Texts that share a group stay on one side of the
-    split. The table "families" has the means of the families of tasks. The standard errors are over families of tasks, and over tasks
-    where all are of one family. Texts without a token after the first are left out.
+    split. The table "families" has the means of the families of tasks. Texts without a token after the first are left out.
+
+    The standard errors are over families of tasks, and over tasks where all are of one family: they are about other tasks. The second error
+    (``Estimate.repeated``) is about the same tasks with other texts, to first order, with the best probes as they are. It does not hold
+    which random directions are drawn and how labels are shuffled.
 
     Args:
         context: The run: subject, text and settings; the generator draws what is random.
@@ -65,18 +70,23 @@ def probe(context: MetricContext) -> MetricResult:
     seed = generator.initial_seed()
     dictionaries = Dictionaries.of(subject, seed, memory)
     rows: list[Row] = []
+    influences: list[GroupedInfluences] = []
     missing = dict(loaded.missing)
     for task in each(loaded.tasks, "probe", unit="task"):
         # a generator for each task, so that its split depends neither on the SAE's size nor on the other tasks
         own = torch.Generator().manual_seed(seed ^ zlib.crc32(task.name.encode()))
         try:
-            rows.append(_probe_task(subject, task, config, dictionaries, memory, own))
+            row, influence = _probe_task(subject, task, config, dictionaries, memory, own)
         except TaskError as error:
             if options.strict:
                 raise
             missing[task.name] = str(error)
+        else:
+            rows.append(row)
+            influences.append(influence)
     return probe_result(
         rows,
+        influences,
         replace(loaded, missing=missing),
         options,
         neuronpedia_id=subject.neuronpedia_id,
@@ -86,7 +96,7 @@ def probe(context: MetricContext) -> MetricResult:
 
 def _probe_task(
     subject: Subject, task: ProbeTask, config: MetricsConfig, dictionaries: Dictionaries, memory: Memory, generator: torch.Generator
-) -> Row:
+) -> tuple[Row, GroupedInfluences]:
     asked = len(task.texts)
     task, tokens = _with_tokens_to_probe(task, tokenize(subject, task.texts, config.probe.max_tokens))
     try:
@@ -98,7 +108,8 @@ def _probe_task(
         for half in split.halves(tokens)
     )
     identity: Row = {"task": task.name, "family": task.family, "fingerprint": task.fingerprint, "left_out": asked - len(tokens)}
-    return identity | probe_activations(split, fit, test, dictionaries, memory.columns(fit, test, subject.d_in))
+    probed = probe_activations(split, fit, test, dictionaries, memory.columns(fit, test, subject.d_in))
+    return identity | probed.row, GroupedInfluences.of(probed.influences, text_groups(task), split.fit)
 
 
 def _with_tokens_to_probe(task: ProbeTask, tokens: list[list[int]]) -> tuple[ProbeTask, list[list[int]]]:

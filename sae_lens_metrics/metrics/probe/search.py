@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import ConfigError
-from sae_lens_metrics.functional.best_probe import BestProbe, HeldOutScores, best_probes, held_out, held_out_scores
+from sae_lens_metrics.functional.best_probe import BestProbe, best_probes, held_out_influences, held_out_scores
 from sae_lens_metrics.functional.dense_probe import fit_dense_probe
 from sae_lens_metrics.functional.probing import label_entropy
 from sae_lens_metrics.functional.random_directions import RandomDirections
@@ -18,7 +18,7 @@ from sae_lens_metrics.metrics.probe.text_activations import BLOCK, Batch, Dictio
 from sae_lens_metrics.results import Row
 from sae_lens_metrics.subject.subject import Subject
 
-__all__ = ["CANDIDATES", "Dictionaries", "Memory", "Split", "probe_activations"]
+__all__ = ["CANDIDATES", "Dictionaries", "Memory", "Probed", "Split", "probe_activations"]
 
 CANDIDATES = {
     "latents": "the SAE's latents",
@@ -127,6 +127,8 @@ class Split:
     """The same in random order."""
     folds: Int[Tensor, "fit"]
     """Folds of the half to fit on."""
+    units: tuple[Int[Tensor, "fit"], Int[Tensor, "test"]]
+    """Of each example of the halves the number of what is held out together with it, or of itself."""
 
     @classmethod
     def of(cls, task: ProbeTask, generator: torch.Generator) -> "Split":
@@ -139,15 +141,43 @@ class Split:
         fit = fit_half(y, task.groups, generator)
         shuffled = shuffled_within(y, fit, task.groups, generator)
         groups = None if task.groups is None else torch.tensor(task.groups)[fit].tolist()
-        return cls(fit, (y[fit], y[~fit]), (shuffled[fit], shuffled[~fit]), fold_numbers(y[fit], groups, generator))
+        folds = fold_numbers(y[fit], groups, generator)
+        units = torch.arange(len(y)) if task.groups is None else torch.tensor(task.groups).unique(return_inverse=True)[1]
+        return cls(fit, (y[fit], y[~fit]), (shuffled[fit], shuffled[~fit]), folds, (units[fit], units[~fit]))
 
     def halves(self, texts: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
         """Splits what there is one of for each example."""
         inside = self.fit.tolist()
         return [t for t, i in zip(texts, inside, strict=True) if i], [t for t, i in zip(texts, inside, strict=True) if not i]
 
+    def whole(self, *, fit: Float[Tensor, "fit"] | None = None, test: Float[Tensor, "test"] | None = None) -> Float[Tensor, "n"]:
+        """A number for each example from those of a half, 0 for the other half's."""
+        values = torch.zeros(len(self.fit), dtype=torch.float64)
+        for half, given in ((self.fit, fit), (~self.fit, test)):
+            if given is not None:
+                values[half] = given.cpu().double()
+        return values
 
-def probe_activations(split: Split, fit: TextActivations, test: TextActivations, dictionaries: Dictionaries, at_once: int) -> Row:
+
+@dataclass(frozen=True)
+class Probed:
+    """What was found of one task."""
+
+    row: Row
+    """Its row of the table of tasks."""
+    influences: dict[str, Float[Tensor, "n"]]
+    """How far each of the task's texts moves each of its scores, by the names that these have in the row."""
+
+    def named(self, prefix: str) -> "Probed":
+        """The same with something in front of all names."""
+        row: Row = {f"{prefix}{key}": value for key, value in self.row.items()}
+        return Probed(row, {f"{prefix}{key}": each for key, each in self.influences.items()})
+
+    def __or__(self, other: "Probed") -> "Probed":
+        return Probed(self.row | other.row, self.influences | other.influences)
+
+
+def probe_activations(split: Split, fit: TextActivations, test: TextActivations, dictionaries: Dictionaries, at_once: int) -> Probed:
     """Fits all candidates on one half, chooses the best of each kind there, and tests it on the other half.
 
     Args:
@@ -159,30 +189,32 @@ def probe_activations(split: Split, fit: TextActivations, test: TextActivations,
 
     Returns:
         Numbers of examples, the entropy of the labels fitted on in nats, of each kind of candidates the best one's index, loss, and
-        held-out loss, accuracy and AUC, and the latter three of the probe on all channels.
+        held-out loss, accuracy and AUC, and the latter three of the probe on all channels; and how far each text moves these scores.
 
     Raises:
         ProbeInputError: If a value is not finite.
     """
-    scores: dict[str, Row] = {}
+    found: dict[str, Probed] = {}
     for name, of in zip(("latents", "channels", "random"), dictionaries, strict=True):
         asked = {name: split.y} | ({"shuffled": split.shuffled} if name == "latents" else {})  # they share the latents' values
         labels = [y[0] for y in asked.values()]
-        found = best_probes(lambda wanted, of=of: fit.columns(of, wanted), of.count, labels, at_once=at_once)
-        for kind, best in zip(asked, found, strict=True):
-            scores[kind] = _tested(best, test, of, asked[kind][1], fit.n)
+        best = best_probes(lambda wanted, of=of: fit.columns(of, wanted), of.count, labels, at_once=at_once)
+        found |= {kind: _tested(each, test, of, split, asked[kind]) for kind, each in zip(asked, best, strict=True)}
     row: Row = {"fitted_on": fit.n, "tested_on": test.n, "entropy": float(label_entropy(split.y[0]))}
-    row |= {"latent" if key == "index" else key: value for key, value in scores.pop("latents").items()}
-    row |= {f"{kind}_{key}": scores[kind][key] for kind in CANDIDATES if kind in scores for key in scores[kind]}
-    return row | {f"dense_{key}": value for key, value in _dense(split, fit, test, dictionaries.channels, at_once).items()}
+    own = found["latents"]
+    whole = Probed(row | {"latent" if key == "index" else key: value for key, value in own.row.items()}, own.influences)
+    for kind in CANDIDATES:
+        whole |= Probed({}, {}) if kind == "latents" else found[kind].named(f"{kind}_")
+    return whole | _dense(split, fit, test, dictionaries.channels, at_once).named("dense_")
 
 
-def _tested(best: BestProbe, test: TextActivations, candidates: Dictionary, y: Tensor, fitted_on: int) -> Row:
+def _tested(best: BestProbe, test: TextActivations, candidates: Dictionary, split: Split, y: tuple[Tensor, Tensor]) -> Probed:
     z = test.columns(candidates, slice(best.index, best.index + 1))[:, 0]
-    return {"loss": best.loss} | _held_out(held_out(best, z, y, fitted_on)) | {"index": best.index}
+    fitted = Probed({"loss": best.loss}, {"loss": split.whole(fit=best.influence(y[0], split.units[0]))})
+    return fitted | _held_out(best.log_odds(z), split, y[1]) | Probed({"index": best.index}, {})
 
 
-def _dense(split: Split, fit: TextActivations, test: TextActivations, channels: Dictionary, at_once: int) -> Row:
+def _dense(split: Split, fit: TextActivations, test: TextActivations, channels: Dictionary, at_once: int) -> Probed:
     """The probe on all channels at once, which is the ceiling of what one latent can know."""
 
     def every(half: TextActivations) -> Float[Tensor, "n d_in"]:
@@ -190,8 +222,11 @@ def _dense(split: Split, fit: TextActivations, test: TextActivations, channels: 
         return torch.cat([half.columns(channels, slice(start, min(start + at_once, channels.count))) for start in chunks], 1)
 
     probe = fit_dense_probe(every(fit), split.y[0], split.folds)
-    return _held_out(held_out_scores(probe.log_odds(every(test)), split.y[1], fit.n)) | {"penalty": probe.penalty}
+    return _held_out(probe.log_odds(every(test)), split, split.y[1]) | Probed({"penalty": probe.penalty}, {})
 
 
-def _held_out(scores: HeldOutScores) -> Row:
-    return {f"held_out_{key}": value for key, value in scores._asdict().items()}
+def _held_out(log_odds: Float[Tensor, "test"], split: Split, y: Bool[Tensor, "test"]) -> Probed:
+    fitted_on = len(split.y[0])
+    scores, influences = held_out_scores(log_odds, y, fitted_on), held_out_influences(log_odds, y, fitted_on, split.units[1])
+    whole = {key: split.whole(test=each) for key, each in influences._asdict().items()}
+    return Probed(scores._asdict(), whole).named("held_out_")

@@ -165,7 +165,7 @@ SPEC = MetricSpec(
     meaning="How well one latent tells a known feature: the loss of the best 1d logistic probe, mean over tasks; 0.693 is chance.",
     trust="Quite noisy by its authors' own words, and a minimum over thousands of latents is low by luck alone: judge an SAE by the "
     "paired differences to channels and random directions, and by the held-out loss. Errors are over families of tasks, as tasks of one "
-    "family are alike; with few families they are wide.",
+    "family are alike; with few families they are wide. SAEs that answered the same tasks are compared on these, by what each text did.",
     paper="4.2",
     headline="loss",
     leading="held_out_loss",

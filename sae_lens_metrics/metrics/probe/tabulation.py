@@ -1,12 +1,15 @@
 """From the rows of a table of probe tasks to the metric's numbers, tables and notes."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sae_lens_metrics.functional.statistics import mean_with_error
+from sae_lens_metrics.metrics.probe.repeated_tasks import GroupedInfluences, RepeatedTasks
 from sae_lens_metrics.metrics.probe.sampled_tasks import SampledTasks
 from sae_lens_metrics.metrics.probe.search import CANDIDATES
 from sae_lens_metrics.metrics.probe.spec import SPEC, ProbeConfig
@@ -27,12 +30,19 @@ _POOLED = {
 
 
 def probe_result(
-    rows: list[Row], loaded: LoadedTasks, config: ProbeConfig, *, neuronpedia_id: str | None, has_pre_activations: bool = True
+    rows: list[Row],
+    influences: Sequence[GroupedInfluences],
+    loaded: LoadedTasks,
+    config: ProbeConfig,
+    *,
+    neuronpedia_id: str | None,
+    has_pre_activations: bool = True,
 ) -> MetricResult:
     """The metric's result.
 
     Args:
         rows: For each task that was probed what ``probe_activations`` gives, with ``task``, ``family`` and ``fingerprint``.
+        influences: What groups of texts do to the scores of each of these tasks.
         loaded: The tasks that were asked for, with the reasons why some are missing.
         config: The settings of the metric.
         neuronpedia_id: Of the SAE, "model/layer-set", if Neuronpedia has it.
@@ -43,7 +53,7 @@ def probe_result(
     if not has_pre_activations:
         notes.append("the SAE has no pre-activations: probes read the latents themselves, which say nothing where they are zero")
     notes += [f"what a probe reads: {_POOLED[config.pooling]}", *_missing(loaded, len(rows), config), *_left_out(rows), *_of_one(rows)]
-    return MetricResult(_estimates(rows), tables={"tasks": rows, "families": _families(rows)}, notes=notes)
+    return MetricResult(_estimates(rows, influences), tables={"tasks": rows, "families": _families(rows)}, notes=notes)
 
 
 def _with_address(row: Row, neuronpedia_id: str | None) -> Row:
@@ -54,7 +64,7 @@ def _with_address(row: Row, neuronpedia_id: str | None) -> Row:
     return dict(items[:end]) | address | dict(items[end:])
 
 
-def _estimates(rows: list[Row]) -> dict[str, Estimate]:
+def _estimates(rows: list[Row], influences: Sequence[GroupedInfluences]) -> dict[str, Estimate]:
     if not rows:
         keys = [*_COLUMNS, *_DIFFERENCES, "tasks_probed", "family_correlation"]
         return {key: Estimate.absent("no probe task could be used", of="families") for key in keys}
@@ -62,7 +72,9 @@ def _estimates(rows: list[Row]) -> dict[str, Estimate]:
     columns |= {key: columns[first] - columns[second] for key, (first, second) in _DIFFERENCES.items()}
     units = SampledTasks([str(row["family"]) for row in rows])
     count = Estimate(float(len(rows)), None, len(rows), "tasks", "an exact count")
-    means = {key: units.mean(values) for key, values in columns.items()}
+    repeated, own = RepeatedTasks(influences), {*_SCORES, *_DIFFERENCES}  # baselines are not compared
+    errors = {key: repeated.error(*_DIFFERENCES.get(key, (key,)), kept=key in own) for key in columns}
+    means = {key: replace(units.mean(values), repeated=errors[key]) for key, values in columns.items()}
     return means | {"tasks_probed": count, "family_correlation": units.correlation(columns["loss"])}
 
 

@@ -103,7 +103,7 @@ def _control_value(finding: ControlFinding) -> dict[str, Any]:
         **{name: getattr(finding, name) for name in ("metric", "title", "in_words")},
         **asdict(finding.verdict),
         "meaning": CONTROLS[finding.control].meaning if finding.control in CONTROLS else "",
-        "estimate": asdict(replace(finding.other, influence=None)),
+        "estimate": asdict(finding.other.without_influences()),
     }
 
 
@@ -112,8 +112,9 @@ def histories_value(histories: Mapping[str, History]) -> dict[str, list[dict[str
     return {name: [asdict(point) for point in history.points] for name, history in histories.items()}
 
 
-def _influences(report: Report) -> dict[str, list[float]]:
-    return {name: estimate.influence for name, estimate in report.estimates() if estimate.influence is not None}
+def _influences(report: Report) -> dict[str, dict[str, list[float] | None]]:
+    both = {name: {"own": each.influence, "repeated": each.repeated and each.repeated.influence} for name, each in report.estimates()}
+    return {name: each for name, each in both.items() if any(one is not None for one in each.values())}
 
 
 def _columns(rows: list[Row]) -> dict[str, Any]:

@@ -113,10 +113,30 @@ def test_the_mean_over_tasks_and_families_and_its_error(model):
         assert two[key] == pytest.approx((rows[1][key] + rows[2][key]) / 2)
 
 
-def test_one_task_has_no_standard_error(model):
+def test_one_task_has_no_standard_error_over_tasks_but_one_over_its_texts(model):
     estimate = probed(subject_of(model), tasks=["base64"]).estimates["loss"]
     assert (estimate.n, estimate.stderr) == (1, None)
     assert "one task" in estimate.reason
+    assert estimate.repeated.stderr > 0
+
+
+def test_the_error_of_the_same_tasks_with_other_texts_follows_from_what_each_group_did(model):
+    found = probed(subject_of(model, "gated"), seed=5)
+    again = probed(subject_of(model, "gated"), seed=5, batch_size=7, memory_gb=4e-4)  # in many chunks
+    kept = {"loss", "held_out_loss", "held_out_accuracy", "held_out_auc"}
+    kept |= {name for name, number in SPEC.numbers.items() if number.difference_of is not None}
+    for key, estimate in found.estimates.items():
+        if key in ("family_correlation", "tasks_probed"):
+            assert estimate.repeated is None
+            continue
+        error, other = estimate.repeated, again.estimates[key].repeated
+        assert (error.of, 2 <= error.n <= 64, 1 <= error.degrees_of_freedom <= 63) == ("groups of texts", True, True)
+        assert other.stderr == pytest.approx(error.stderr, rel=1e-3, abs=1e-6)
+        assert (error.influence is not None) == (key in kept), key
+        if error.influence is not None:
+            assert len(error.influence) == 64
+            assert error.stderr == pytest.approx((error.n / (error.n - 1) * sum(each**2 for each in error.influence)) ** 0.5, rel=1e-4)
+            assert error.influence == pytest.approx(other.influence, rel=1e-2, abs=1e-5)
 
 
 def test_the_best_latent_has_an_address_where_neuronpedia_has_the_sae(model):

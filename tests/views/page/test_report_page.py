@@ -30,7 +30,10 @@ def rebuilt(parts: dict[str, str], key: str) -> dict:
     results = {"sanity": whole["sanity"], **whole["metrics"]}
     for name, influence in json.loads(parts[f"{key}-influences"]).items():
         metric, number = name.split("/", 1)
-        results[metric]["estimates"][number]["influence"] = influence
+        estimate = results[metric]["estimates"][number]
+        estimate["influence"] = influence["own"]
+        if estimate["repeated"] is not None:
+            estimate["repeated"]["influence"] = influence["repeated"]
     for table in sae["tables"]:
         value = json.loads(parts[table["part"]])
         columns = value.get("columns")

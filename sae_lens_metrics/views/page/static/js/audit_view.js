@@ -91,10 +91,11 @@ const auditView = (() => {
 
   const settings = (each) => Object.entries(each.settings).map(([name, value]) => `${name} = ${value === null ? "all" : value}`).join(", ");
 
-  function remarks({ caveat, not_redrawn, numbers, notes, failed }) {
+  function remarks({ caveat, not_redrawn, repeated, numbers, notes, failed }) {
     const kept = numbers.some((each) => each.errors?.verdict === "not redrawn");
+    const again = numbers.some((each) => each.errors?.repeated);
     const items = [...notes.map((note) => h("li", {}, note)), ...failed.map((text) => h("li", { class: "failed" }, h("strong", {}, "Failed: "), text))];
-    return h("section", {}, kept ? h("p", { class: "trust" }, `${not_redrawn}.`) : null, h("p", { class: "trust" }, caveat), items.length ? h("ul", {}, items) : null);
+    return h("section", {}, kept ? h("p", { class: "trust" }, `${not_redrawn}.`) : null, again ? h("p", { class: "trust" }, `${repeated}.`) : null, h("p", { class: "trust" }, caveat), items.length ? h("ul", {}, items) : null);
   }
 
   return { render };

@@ -34,7 +34,11 @@ const download = (() => {
     const results = saes.results(whole);
     const influences = await store.exact(`${sae.key}-influences`);
     for (const [metric, { estimates }] of Object.entries(results)) {
-      for (const [name, estimate] of Object.entries(estimates)) estimate.influence = influences[`${metric}/${name}`] ?? null; // names may have slashes
+      for (const [name, estimate] of Object.entries(estimates)) {
+        const { own, repeated } = influences[`${metric}/${name}`] ?? {}; // names may have slashes
+        estimate.influence = own ?? null;
+        if (estimate.repeated) estimate.repeated.influence = repeated ?? null;
+      }
     }
     for (const { metric, name, part } of sae.tables) {
       const table = await store.exact(part);
