@@ -76,3 +76,7 @@ class Patterns:
             tokens = tuple(None if token == WILDCARD else token for token in reversed(backwards) if token != ABSENT)
             ngrams.setdefault(latent, []).append(NGram(tokens, at_start, value))
         return ngrams
+
+    def to(self, device: torch.device | str) -> "Patterns":
+        """The same on another device."""
+        return Patterns(*(column.to(device) for column in (self.latent, self.tokens, self.at_start, self.value)))

@@ -2,7 +2,8 @@
 
 from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.metrics.context import MetricContext
-from sae_lens_metrics.metrics.n2g.explanations import Explanations, explain, in_context, rebuilt, texts
+from sae_lens_metrics.metrics.n2g.building import explain, in_context, rebuilt, texts
+from sae_lens_metrics.metrics.n2g.explanations import Explanations
 from sae_lens_metrics.metrics.n2g.scores import Scores, score
 from sae_lens_metrics.text.corpus import Corpus
 

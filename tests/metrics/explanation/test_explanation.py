@@ -31,8 +31,8 @@ from sae_lens_metrics.metrics.explanation.simulation import Simulation
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
 from sae_lens_metrics.metrics.explanation.token_state import TokenState
-from sae_lens_metrics.metrics.n2g import explanations, scores, shared
-from sae_lens_metrics.metrics.n2g.explanations import explain, texts
+from sae_lens_metrics.metrics.n2g import building, scores, shared
+from sae_lens_metrics.metrics.n2g.building import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.results import Report
@@ -628,9 +628,9 @@ def test_explanations_of_a_trained_sae_tell_something_and_lose_something(name, t
 
 def test_explanations_are_built_and_scored_once_for_both_metrics(model, corpus, monkeypatch):
     calls = {"built": 0, "scored": 0}
-    build, scored = explanations.build_patterns, scores._Scoring.scores
+    build, scored = building.build_patterns, scores._Scoring.scores
 
-    def building(*args, **kwargs):
+    def counted(*args, **kwargs):
         calls["built"] += 1
         return build(*args, **kwargs)
 
@@ -638,7 +638,7 @@ def test_explanations_are_built_and_scored_once_for_both_metrics(model, corpus, 
         calls["scored"] += 1
         return scored(*args, **kwargs)
 
-    monkeypatch.setattr(explanations, "build_patterns", building)
+    monkeypatch.setattr(building, "build_patterns", counted)
     monkeypatch.setattr(scores._Scoring, "scores", scoring)
     subject = Subject(model, training_sae("topk"))
     config = configured(names=["n2g", "explanation"])
@@ -658,7 +658,7 @@ def test_explanations_are_built_and_scored_once_for_both_metrics(model, corpus, 
 def test_explanations_from_a_folder_give_the_same_numbers(model, corpus, tmp_path, monkeypatch):
     config = configured(folder=str(tmp_path))
     first = measured(Subject(model, training_sae("topk")), corpus, config)
-    monkeypatch.setattr(explanations, "build_patterns", lambda *_, **__: pytest.fail("they were built again"))
+    monkeypatch.setattr(building, "build_patterns", lambda *_, **__: pytest.fail("they were built again"))
     assert measured(Subject(model, training_sae("topk")), corpus, config) == first
 
 
