@@ -31,7 +31,7 @@ from sae_lens_metrics.metrics.explanation.simulation import Simulation
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
 from sae_lens_metrics.metrics.explanation.token_state import TokenState
-from sae_lens_metrics.metrics.n2g import building, scores, shared
+from sae_lens_metrics.metrics.n2g import building, shared
 from sae_lens_metrics.metrics.n2g.building import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
@@ -628,7 +628,7 @@ def test_explanations_of_a_trained_sae_tell_something_and_lose_something(name, t
 
 def test_explanations_are_built_and_scored_once_for_both_metrics(model, corpus, monkeypatch):
     calls = {"built": 0, "scored": 0}
-    build, scored = building.build_patterns, scores._Scoring.scores
+    build, scored = building.build_patterns, shared.score
 
     def counted(*args, **kwargs):
         calls["built"] += 1
@@ -639,17 +639,17 @@ def test_explanations_are_built_and_scored_once_for_both_metrics(model, corpus, 
         return scored(*args, **kwargs)
 
     monkeypatch.setattr(building, "build_patterns", counted)
-    monkeypatch.setattr(scores._Scoring, "scores", scoring)
+    monkeypatch.setattr(shared, "score", scoring)
     subject = Subject(model, training_sae("topk"))
     config = configured(names=["n2g", "explanation"])
     both = evaluate(subject, corpus, config)
-    assert calls == {"built": 2, "scored": 2}  # some explanations once more, for their errors
+    assert calls == {"built": 2, "scored": 1}  # some explanations once more, for their errors
     again = evaluate(subject, corpus, dataclasses.replace(config, names=["explanation", "n2g"]))  # a run of its own
-    assert calls == {"built": 4, "scored": 4}
+    assert calls == {"built": 4, "scored": 2}
     assert both.flat() == again.flat()
     # alone it says the same
     alone = evaluate(Subject(model, training_sae("topk")), corpus, configured())
-    assert calls == {"built": 6, "scored": 6}
+    assert calls == {"built": 6, "scored": 3}
     assert {key: value for key, value in both.flat().items() if key.startswith("explanation/")} == {
         key: value for key, value in alone.flat().items() if key.startswith("explanation/")
     }
