@@ -25,8 +25,8 @@ Verdict = Literal["higher", "lower", "no difference beyond noise", "not tested"]
 
 CAVEAT = (
     "This is about these SAEs, on text (or tasks) like this one's. It is not about the methods that trained them: SAEs of one method "
-    "differ from training seed to training seed, and to know by how much takes several seeds of each method. Nor does it count what a "
-    "metric draws at random, such as the examples that explanations are built from: evaluate with another seed to see what that does."
+    "differ from training seed to training seed, and to know by how much takes several seeds of each method. Of what "
+    "metrics draw at random it counts the examples that explanations are built from: evaluate with another seed to see what the rest does."
 )
 """What a comparison does not tell."""
 
@@ -157,9 +157,10 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
 
     A difference is judged by a two-sided t test. Where both numbers are over the same units (documents of the same text with the same
     seed, or the same probe tasks) the test is paired: with e_i the difference of what unit i contributes (``Estimate.influence``), the
-    error is sqrt(n / (n - 1) Σ e_i²), with the degrees of freedom of the numbers (``Estimate.df``). Elsewhere the error is the root of
-    the sum of squares, with the degrees of freedom of Welch (1947). The p-values are corrected for their number (Holm 1979): the
-    probability of calling any difference that is none is at most ``alpha``.
+    error is sqrt(n / (n - 1) Σ e_i²), with the degrees of freedom of the numbers (``Estimate.df``), and with it what was drawn for each
+    of the two alone (``Estimate.drawn``). Elsewhere the error is the root of the sum of squares, with the degrees of freedom of Welch
+    (1947). The p-values are corrected for their number (Holm 1979): the probability of calling any difference that is none is at most
+    ``alpha``.
 
     Left out, with a note that says why, are numbers that do not mean the same in both (another version of the metric, another setting),
     and numbers that something else than the SAE moves which is not alike: the model, the hook, the length of the context, how much text
@@ -168,7 +169,7 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
     Which those are is fixed by their names. With more than two reports the correction is for all tests of all of them.
 
     What the verdicts are about: these SAEs on text (or tasks) like this one's, and not the methods that trained them, for which it takes
-    several training seeds of each. The errors do not hold what a metric draws at random, given its seed.
+    several training seeds of each. Of what a metric draws at random, the errors hold what it says (``Estimate.drawn``).
 
     Args:
         reports: At least two, by name.
@@ -294,13 +295,17 @@ def _paired(first: Estimate, second: Estimate) -> tuple[float, float]:
     """Standard error of a difference over common units, and its degrees of freedom.
 
     Of the two numbers of units with weight the smaller one counts, and of their degrees of freedom, which errs on the safe side where
-    they are not the same units.
+    they are not the same units. What was drawn for each result alone does not cancel.
     """
     assert first.influence is not None
     assert second.influence is not None
     n = min(first.n, second.n)
     length = math.hypot(*(b - a for a, b in zip(first.influence, second.influence, strict=True)))
-    return math.sqrt(n / (n - 1)) * length, min(first.degrees_of_freedom, second.degrees_of_freedom)
+    over_units = math.sqrt(n / (n - 1)) * length, min(first.over_units[1], second.over_units[1])
+    drawn = [*first.parts_drawn, *second.parts_drawn]
+    if not drawn:
+        return over_units
+    return math.hypot(over_units[0], *(stderr for stderr, _ in drawn)), welch_degrees_of_freedom(over_units, *drawn)
 
 
 def _independent(first: Estimate, second: Estimate) -> tuple[float, float | None]:

@@ -65,7 +65,7 @@ def _estimates(result: MetricResult) -> Iterator[str]:
         if estimate.value is not None and estimate.stderr is None and not estimate.reason:
             yield f"{key} has neither a standard error nor a reason why it has none"
         if estimate.influence is not None and not _gives_error(estimate):
-            yield f"the influences of {key} do not give its standard error: stderr² = n / (n - 1) Σ influence²"
+            yield f"the influences of {key} do not give its standard error: stderr² = n / (n - 1) Σ influence² + drawn²"
 
 
 def _as_specified(name: str, result: MetricResult) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _gives_error(estimate: Estimate) -> bool:
     if estimate.stderr is None or estimate.n < 2 or estimate.influence is None:
         return False
     expected = math.sqrt(estimate.n / (estimate.n - 1)) * math.hypot(*estimate.influence)
-    return math.isclose(expected, estimate.stderr, rel_tol=1e-3, abs_tol=1e-12)
+    return math.isclose(expected, estimate.over_units[0], rel_tol=1e-3, abs_tol=1e-12)
 
 
 def _same(first: MetricResult, again: MetricResult) -> Iterator[str]:

@@ -28,11 +28,17 @@ class Estimate:
     """Why the value or its standard error is absent."""
     influence: list[float] | None = field(default=None, repr=False, hash=False)
     """How far each sampling unit moves the value, in the order of the units, for paired comparisons of reports on the same units
-    (``compare``). A unit of weight zero has influence 0 and does not count in ``n``; stderr² = n / (n - 1) Σ influence². Kept to six
-    significant digits, in memory as in a file. ``None`` where there is no error, or where two SAEs have no units in common, as latents."""
+    (``compare``). A unit of weight zero has influence 0 and does not count in ``n``; stderr² = n / (n - 1) Σ influence² + drawn². Kept to
+    six significant digits, in memory as in a file. ``None`` where there is no error, or where two SAEs have no units in common, as
+    latents."""
     df: float | None = field(default=None, metadata=at_least(0))
-    """Degrees of freedom of the standard error, for Student's t distribution; ``None`` for n - 1, as where all units weigh alike. Few of
-    them, as where a few long documents hold most of the text, make wide intervals."""
+    """Degrees of freedom of the standard error over units, for Student's t distribution; ``None`` for n - 1, as where all units weigh
+    alike. Few of them, as where a few long documents hold most of the text, make wide intervals."""
+    drawn: float | None = field(default=None, metadata=at_least(0))
+    """The part of the standard error that is no unit's: what was drawn for this result alone moves it, such as the activations that
+    explanations are built from. Two results on the same units do not share it. ``None`` for none."""
+    drawn_df: float | None = field(default=None, metadata=at_least(0))
+    """Degrees of freedom of that part."""
 
     def __post_init__(self) -> None:
         for number in (self.value, self.stderr, *(self.influence or ())):
@@ -63,14 +69,41 @@ class Estimate:
             value: f at the estimate.
             slope: f' there.
         """
-        stderr = None if self.stderr is None else abs(slope) * self.stderr
+        stderr, drawn = (None if error is None else abs(slope) * error for error in (self.stderr, self.drawn))
         influence = None if self.influence is None else [slope * number for number in self.influence]
-        return replace(self, value=value, stderr=stderr, influence=influence)
+        return replace(self, value=value, stderr=stderr, influence=influence, drawn=drawn)
+
+    def with_drawn(self, drawn: float, df: float) -> "Estimate":
+        """The estimate with a part of its error that is no unit's.
+
+        Args:
+            drawn: The standard error that what was drawn for this result alone gives it.
+            df: Degrees of freedom of that error.
+        """
+        if self.stderr is None or not drawn:
+            return self
+        return replace(self, stderr=math.hypot(self.stderr, drawn), drawn=drawn, drawn_df=df)
+
+    @property
+    def over_units(self) -> tuple[float, float]:
+        """The standard error over sampling units alone, 0 where there is none, and its degrees of freedom."""
+        alone = math.sqrt(max(0.0, (self.stderr or 0.0) ** 2 - (self.drawn or 0.0) ** 2))
+        return alone, max(0, self.n - 1) if self.df is None else self.df
+
+    @property
+    def parts_drawn(self) -> list[tuple[float, float]]:
+        """The part of the standard error that is no unit's, with its degrees of freedom; empty where there is none."""
+        return [(self.drawn, self.drawn_df)] if self.drawn and self.drawn_df else []
 
     @property
     def degrees_of_freedom(self) -> float:
         """Degrees of freedom of the standard error; 0 where there is no spread to know it from."""
-        return max(0, self.n - 1) if self.df is None else self.df
+        over_units = self.over_units
+        if not self.parts_drawn or not over_units[1]:
+            return over_units[1]
+        from sae_lens_metrics.functional.significance import welch_degrees_of_freedom  # as below
+
+        return welch_degrees_of_freedom(over_units, *self.parts_drawn)
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """The confidence interval that the standard error gives, by Student's t distribution; ``None`` where there is no error.

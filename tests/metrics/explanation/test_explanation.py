@@ -90,6 +90,7 @@ def cut(monkeypatch, corpus):
 
     monkeypatch.setattr(MODULE, "explanations_of", explained)
     monkeypatch.setattr(MODULE, "scores_of", scores_of)
+    monkeypatch.setattr(MODULE, "rebuilt_of", lambda context: None)
 
 
 # --- what the losses are when the simulation is known --------------------------------------------------------------------------
