@@ -298,7 +298,7 @@ def test_every_number_follows_from_plain_losses(architecture, hook, normalize, m
     for name, (numerators, denominators) in expected.items():
         value, stderr = ratio(numerators, denominators, scoring.documents)
         assert found[name].value == pytest.approx(value, rel=1e-4, abs=2e-5), name
-        assert found[name].stderr == pytest.approx(stderr, rel=1e-3, abs=1e-5), name
+        assert found[name].over_units[0] == pytest.approx(stderr, rel=1e-3, abs=1e-5), name
         assert (found[name].n, found[name].of) == (5, "documents")
     has_patterns = torch.zeros(D_SAE, dtype=torch.bool)
     has_patterns[explained.patterns.latent] = True
@@ -622,6 +622,56 @@ def test_explanations_of_a_trained_sae_tell_something_and_lose_something(name, t
     for key, estimate in found.items():
         assert estimate.stderr is not None or estimate.reason, key
         assert estimate.of in ("documents", "latents", "tokens")
+
+
+# --- what another draw of explanations would move ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalize", ["none", "layer_norm"])
+def test_errors_hold_what_rebuilt_explanations_move(normalize, model, corpus, cut, monkeypatch):
+    """With one group of latents: half the square of what exchanging them moves, less that difference's own error, over their share."""
+    subject, some = Subject(model, training_sae("topk", normalize=normalize)), torch.arange(0, D_SAE, 3)
+    first, other = (cut_ngrams(corpus.tokens, D_SAE, each=12, seed=seed) for seed in (0, 1))
+    exchanged = first | {latent: other[latent] for latent in some.tolist() if latent in other}
+    for latent in set(some.tolist()) - set(other):
+        exchanged.pop(latent, None)
+    good, again = torch.linspace(0, 1, D_SAE) >= 0.5, torch.linspace(0, 1, D_SAE) >= 0.5
+    again[some] = torch.arange(len(some)) % 2 == 0
+
+    def found(ngrams, good, rebuilt):
+        def explained(context):
+            return dataclasses.replace(explanations_of(ngrams, D_SAE), held_out=torch.zeros(D_SAE, 1, dtype=torch.long))
+
+        counts = torch.full((len(some), 1), 10)
+        counted = SimpleNamespace(at=some, predicted=counts, hits=counts * again[some, None])  # predicts all, or nothing
+        scores = SimpleNamespace(f1=good.double(), fired=torch.full((D_SAE,), 10), held_out=torch.ones(D_SAE, 4) > 0, rebuilt=counted)
+        monkeypatch.setattr(MODULE, "explanations_of", explained)
+        monkeypatch.setattr(MODULE, "scores_of", lambda context: scores)
+        monkeypatch.setattr(MODULE, "rebuilt_of", lambda context: rebuilt)
+        return measured(subject, corpus)
+
+    rebuilt = dataclasses.replace(
+        explanations_of({latent: ngrams for latent, ngrams in other.items() if latent in some}, D_SAE), latents=some
+    )
+    own, moved, both = found(first, good, None), found(exchanged, again, None), found(first, good, rebuilt)
+    drawn = 0
+    for name, estimate in both.items():
+        assert estimate.value == own[name].value, name
+        if name.startswith("recovered") or name in ("mse", "explained_variance") or estimate.influence is None:
+            continue
+        difference = moved[name].value - own[name].value
+        apart = torch.tensor(moved[name].influence).double() - torch.tensor(own[name].influence).double()
+        noise = estimate.n / (estimate.n - 1) * float(apart.square().sum())
+        expected = max(0.0, difference**2 - noise) * D_SAE / len(some) / 2
+        is_moved = name in ("ce_explanation", "ce_explained_latents") or name.startswith("explanation_minus")
+        assert (estimate.drawn or 0) ** 2 == pytest.approx(expected if is_moved else 0, rel=1e-3, abs=1e-9), name
+        drawn += bool(estimate.drawn)
+    assert drawn >= 3
+    # the share of the loss that is recovered is a function of the loss
+    slope = both["ce_zeroed"].value - both["ce_clean"].value
+    for name in ("explanation", "explained_latents"):
+        if both[f"ce_{name}"].drawn:
+            assert both[f"recovered_{name}"].drawn == pytest.approx(both[f"ce_{name}"].drawn / slope, rel=0.3)
 
 
 # --- what is done once ---------------------------------------------------------------------------------------------------------
