@@ -68,6 +68,20 @@ def test_pairing_sees_what_the_text_hides():
     assert only(compare_reports({"B": second, "A": first})).verdict == "lower"
 
 
+def test_what_was_drawn_for_each_alone_does_not_cancel():
+    """Two draws of one SAE's explanations on one text were called different: only the text was in the error."""
+    text, rng = values(0), np.random.default_rng(1)
+    p_values = []
+    for _ in range(400):
+        numbers = [estimate(text + draw).with_drawn(0.5, 8.0) for draw in 0.5 * rng.standard_normal(2)]
+        found = only(compare_reports({name: report(l0=number) for name, number in zip("AB", numbers, strict=True)}))
+        assert found.paired
+        assert found.stderr == pytest.approx(0.5**0.5)
+        assert found.df == pytest.approx(16)
+        p_values.append(found.p)
+    assert np.mean(np.array(p_values) < 0.05) < 0.06
+
+
 def test_documents_that_one_of_the_two_has_no_weight_in():
     """Influences stay in line, and the fewer documents count."""
     a, b, there = values(0), values(1), np.arange(30) % 3 > 0
