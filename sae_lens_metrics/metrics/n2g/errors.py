@@ -98,6 +98,15 @@ class Errors:
     held out, which latents share (a jackknife over groups of documents); which activations explanations were built from, each latent's
     drawn for itself (half of the mean square of what rebuilding some explanations moves); and which latents were asked about, if not all
     of the SAE's (the spread over latents, less the share of them that were asked about: Cochran, Sampling Techniques, 1977, section 2.6).
+
+    What rebuilding moves is measured on one text. With D the difference of two explanations on it, E D² is the square of their difference
+    on all text and the variance of D over documents. That variance the jackknife of the documents holds already, as an explanation of few
+    predictions differs from another one by where these happen to be; so it is taken off, by the jackknife of D. It also takes off the
+    bias of the former, which for a proportion of q predictions is q / (q - 1) times too large (Efron & Stein, The jackknife estimate of
+    variance, Annals of Statistics 9, 1981: never too small).
+
+    Groups are left out, rather than influences added up, as F1 is no straight line near 0: of F1 with a recall of 3 to 34 % on 16 held-out
+    activations the jackknife gives 1 to 4 % too large a variance, a linearised one 9 to 19 % too small a one, and half of it on 4.
     """
 
     whole: Mapping[str, Average]
