@@ -1,6 +1,7 @@
 """Explanation reconstruction: how much of the model do the explanations explain (Gao et al. 2024, section 4.4)?"""
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -68,12 +69,15 @@ def explanation(context: MetricContext) -> MetricResult:
     more, note = more_text(context, 2 * context.corpus.tokens.numel() if asked is None else asked)
     simulation, sums, good = Simulation(explanations, subject, rebuilt), SequenceSums(scoring), _explained_well(context)
     redraws = None if rebuilt is None else _redraws(context, simulation, good, rebuilt)
+    before = 0  # sequences in earlier parts
     for number, part in enumerate(parts_that_fit(scoring, subject.d_out, config.memory_gb * 2**30 * _SHARE)):
         means = TokenMeans(subject, part)
         _learn(context, text, *([means] if number else [simulation, means]))
         _learn(context, more, means)
         for batch in activation_batches(subject, part, config.batch_size, progress="explanation: measuring losses"):
-            _measure(sums, batch, subject, simulation, means, good, redraws)
+            in_text = replace(batch, first=before + batch.first)
+            _measure(sums, in_text, subject, simulation, means, good, redraws)
+        before += len(part)
     learned = sum(int(subject.site.valid(each.tokens).sum()) for each in (text, more) if each is not None)
     exact = {**_used(simulation, explanations), "baseline_tokens": _exact(learned, learned, "tokens")}
     return MetricResult(_estimates(sums, redraws) | exact, notes=[f"means given tokens: {note}"])

@@ -674,6 +674,33 @@ def test_errors_hold_what_rebuilt_explanations_move(normalize, model, corpus, cu
             assert both[f"recovered_{name}"].drawn == pytest.approx(both[f"ce_{name}"].drawn / slope, rel=0.3)
 
 
+def test_which_documents_are_for_which_latents_does_not_hang_on_memory(model, corpus, cut, monkeypatch):
+    """The text is measured in parts, each of which is counted from 0."""
+    monkeypatch.setattr("sae_lens_metrics.metrics.explanation.redraws._UNITS", 2)  # two groups, in five documents
+    subject, some = Subject(model, training_sae("topk")), torch.arange(0, D_SAE, 3)
+    own, other = (explanations_of(cut_ngrams(corpus.tokens, D_SAE, each=12, seed=seed), D_SAE) for seed in (0, 1))
+    rebuilt = dataclasses.replace(other, latents=some, patterns=_only(other.patterns, some))
+    counts = torch.full((len(some), 1), 10)
+    scores = SimpleNamespace(
+        f1=torch.linspace(0, 1, D_SAE),
+        fired=torch.full((D_SAE,), 10),
+        held_out=torch.ones(D_SAE, 4) > 0,
+        rebuilt=SimpleNamespace(at=some, predicted=counts, hits=counts),
+    )
+    explained = dataclasses.replace(own, held_out=torch.zeros(D_SAE, 1, dtype=torch.long))
+    for name, made in {"explanations_of": explained, "scores_of": scores, "rebuilt_of": rebuilt}.items():
+        monkeypatch.setattr(MODULE, name, lambda context, made=made: made)
+    whole, parts = measured(subject, corpus), measured(subject, corpus, configured(memory_gb=5e-4, batch_size=3))
+    assert any(each.drawn for each in whole.values())
+    for name, estimate in whole.items():
+        assert (parts[name].drawn or 0) == pytest.approx(estimate.drawn or 0, rel=1e-3, abs=1e-6), name
+
+
+def _only(patterns, latents):
+    kept = torch.isin(patterns.latent, latents)
+    return Patterns(patterns.latent[kept], patterns.tokens[kept], patterns.at_start[kept], patterns.value[kept])
+
+
 # --- what is done once ---------------------------------------------------------------------------------------------------------
 
 
