@@ -14,6 +14,7 @@ from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.functional.significance import holm, student_p, welch_degrees_of_freedom
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Estimate, Report
+from sae_lens_metrics.results.estimate import error_parts
 from sae_lens_metrics.results.in_words import encodable
 
 if TYPE_CHECKING:
@@ -301,8 +302,8 @@ def _paired(first: Estimate, second: Estimate) -> tuple[float, float]:
     assert second.influence is not None
     n = min(first.n, second.n)
     length = math.hypot(*(b - a for a, b in zip(first.influence, second.influence, strict=True)))
-    over_units = math.sqrt(n / (n - 1)) * length, min(first.over_units[1], second.over_units[1])
-    drawn = [*first.parts_drawn, *second.parts_drawn]
+    one, other = error_parts(first), error_parts(second)
+    over_units, drawn = (math.sqrt(n / (n - 1)) * length, min(one.over_units[1], other.over_units[1])), [*one.drawn, *other.drawn]
     if not drawn:
         return over_units
     return math.hypot(over_units[0], *(stderr for stderr, _ in drawn)), welch_degrees_of_freedom(over_units, *drawn)

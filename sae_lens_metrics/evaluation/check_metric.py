@@ -12,6 +12,7 @@ from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.registry import metric_spec
 from sae_lens_metrics.results import Estimate, MetricResult, Report
+from sae_lens_metrics.results.estimate import error_parts
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -88,7 +89,7 @@ def _gives_error(estimate: Estimate) -> bool:
     if estimate.stderr is None or estimate.n < 2 or estimate.influence is None:
         return False
     expected = math.sqrt(estimate.n / (estimate.n - 1)) * math.hypot(*estimate.influence)
-    return math.isclose(expected, estimate.over_units[0], rel_tol=1e-3, abs_tol=1e-12)
+    return math.isclose(expected, error_parts(estimate).over_units[0], rel_tol=1e-3, abs_tol=1e-12)
 
 
 def _same(first: MetricResult, again: MetricResult) -> Iterator[str]:

@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from sae_lens_metrics.results.dataclass_schema import at_least
 
-__all__ = ["Estimate"]
+__all__ = ["ErrorParts", "Estimate", "error_parts", "with_drawn"]
 
 _TEXT = frozenset({"documents", "sequences", "tokens"})
 _DIGITS = 6
@@ -73,37 +74,15 @@ class Estimate:
         influence = None if self.influence is None else [slope * number for number in self.influence]
         return replace(self, value=value, stderr=stderr, influence=influence, drawn=drawn)
 
-    def with_drawn(self, drawn: float, df: float) -> "Estimate":
-        """The estimate with a part of its error that is no unit's.
-
-        Args:
-            drawn: The standard error that what was drawn for this result alone gives it.
-            df: Degrees of freedom of that error.
-        """
-        if self.stderr is None or not drawn:
-            return self
-        return replace(self, stderr=math.hypot(self.stderr, drawn), drawn=drawn, drawn_df=df)
-
-    @property
-    def over_units(self) -> tuple[float, float]:
-        """The standard error over sampling units alone, 0 where there is none, and its degrees of freedom."""
-        alone = math.sqrt(max(0.0, (self.stderr or 0.0) ** 2 - (self.drawn or 0.0) ** 2))
-        return alone, max(0, self.n - 1) if self.df is None else self.df
-
-    @property
-    def parts_drawn(self) -> list[tuple[float, float]]:
-        """The part of the standard error that is no unit's, with its degrees of freedom; empty where there is none."""
-        return [(self.drawn, self.drawn_df)] if self.drawn and self.drawn_df else []
-
     @property
     def degrees_of_freedom(self) -> float:
         """Degrees of freedom of the standard error; 0 where there is no spread to know it from."""
-        over_units = self.over_units
-        if not self.parts_drawn or not over_units[1]:
+        over_units, drawn = error_parts(self)
+        if not drawn or not over_units[1]:
             return over_units[1]
         from sae_lens_metrics.functional.significance import welch_degrees_of_freedom  # as below
 
-        return welch_degrees_of_freedom(over_units, *self.parts_drawn)
+        return welch_degrees_of_freedom(over_units, *drawn)
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """The confidence interval that the standard error gives, by Student's t distribution; ``None`` where there is no error.
@@ -129,3 +108,36 @@ class Estimate:
         if self.value is None:
             return f"absent ({self.reason})"
         return f"{self.value:.4g}" if self.stderr is None else f"{self.value:.4g} ± {self.stderr:.2g}"
+
+
+class ErrorParts(NamedTuple):
+    """What a standard error is joined from: standard errors, each with its degrees of freedom."""
+
+    over_units: tuple[float, float]
+    """What sampling units move: 0 where there is no error."""
+    drawn: list[tuple[float, float]]
+    """What was drawn for the result alone, which is no more than one; empty where there is nothing of that kind."""
+
+
+def error_parts(estimate: Estimate) -> ErrorParts:
+    """The parts of an estimate's standard error.
+
+    Args:
+        estimate: The estimate.
+    """
+    alone = math.sqrt(max(0.0, (estimate.stderr or 0.0) ** 2 - (estimate.drawn or 0.0) ** 2))
+    df = max(0, estimate.n - 1) if estimate.df is None else estimate.df
+    return ErrorParts((alone, df), [(estimate.drawn, estimate.drawn_df)] if estimate.drawn and estimate.drawn_df else [])
+
+
+def with_drawn(estimate: Estimate, drawn: float, df: float) -> Estimate:
+    """An estimate with a part of its error that is no unit's.
+
+    Args:
+        estimate: The estimate, with the error over its units alone.
+        drawn: The standard error that what was drawn for this result alone gives it.
+        df: Degrees of freedom of that error.
+    """
+    if estimate.stderr is None or not drawn:
+        return estimate
+    return replace(estimate, stderr=math.hypot(estimate.stderr, drawn), drawn=drawn, drawn_df=df)

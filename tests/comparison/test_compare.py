@@ -18,6 +18,7 @@ from sae_lens_metrics.cli.compare import run_compare
 from sae_lens_metrics.comparison.result_files import read_reports, result_files
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.results import MetricResult
+from sae_lens_metrics.results.estimate import with_drawn
 from sae_lens_metrics.views.comparison_table import print_comparison
 
 
@@ -73,7 +74,7 @@ def test_what_was_drawn_for_each_alone_does_not_cancel():
     text, rng = values(0), np.random.default_rng(1)
     p_values = []
     for _ in range(400):
-        numbers = [estimate(text + draw).with_drawn(0.5, 8.0) for draw in 0.5 * rng.standard_normal(2)]
+        numbers = [with_drawn(estimate(text + draw), 0.5, 8.0) for draw in 0.5 * rng.standard_normal(2)]
         found = only(compare_reports({name: report(l0=number) for name, number in zip("AB", numbers, strict=True)}))
         assert found.paired
         assert found.stderr == pytest.approx(0.5**0.5)

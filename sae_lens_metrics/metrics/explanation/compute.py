@@ -16,6 +16,7 @@ from sae_lens_metrics.metrics.n2g.shared import explanations_of, more_text, rebu
 from sae_lens_metrics.metrics.replacements import replacement_losses
 from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, MetricResult
+from sae_lens_metrics.results.estimate import with_drawn
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch, activation_batches
 from sae_lens_metrics.text.corpus import Corpus
@@ -161,7 +162,7 @@ def _estimates(sums: SequenceSums, redraws: Redraws | None) -> dict[str, Estimat
     def joined(estimate: Estimate, redrawn: str, weights: Float[Tensor, "sequences"]) -> Estimate:
         """With the error from another draw of explanations."""
         moves = None if redraws is None else redraws.variance(sums, sums[f"{redrawn}_redrawn"] - sums[redrawn], weights)
-        return estimate if moves is None else estimate.with_drawn(math.sqrt(moves.variance), moves.df)
+        return estimate if moves is None else with_drawn(estimate, math.sqrt(moves.variance), moves.df)
 
     def loss(name: str) -> Estimate:
         found = sums.ratio(name, "predictions")

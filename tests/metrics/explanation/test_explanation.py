@@ -36,6 +36,7 @@ from sae_lens_metrics.metrics.n2g.building import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.results import Report
+from sae_lens_metrics.results.estimate import error_parts
 from sae_lens_metrics.subject.dictionary import Dictionary
 from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.text.standard_library import standard_library_documents
@@ -298,7 +299,7 @@ def test_every_number_follows_from_plain_losses(architecture, hook, normalize, m
     for name, (numerators, denominators) in expected.items():
         value, stderr = ratio(numerators, denominators, scoring.documents)
         assert found[name].value == pytest.approx(value, rel=1e-4, abs=2e-5), name
-        assert found[name].over_units[0] == pytest.approx(stderr, rel=1e-3, abs=1e-5), name
+        assert error_parts(found[name]).over_units[0] == pytest.approx(stderr, rel=1e-3, abs=1e-5), name
         assert (found[name].n, found[name].of) == (5, "documents")
     has_patterns = torch.zeros(D_SAE, dtype=torch.bool)
     has_patterns[explained.patterns.latent] = True
