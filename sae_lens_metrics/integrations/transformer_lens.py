@@ -5,6 +5,17 @@ from transformer_lens import (
     TransformerLensKeyValueCacheEntry,  # the keys and values of one of them
     loading_from_pretrained,  # a Hugging Face folder as a HookedTransformer, which its loader takes by name only
 )
+from transformer_lens.components import MLP, Attention, GroupedQueryAttention, LayerNorm, LayerNormPre  # the parts of a layer
 from transformer_lens.model_bridge import TransformerBridge  # a model of transformers under TransformerLens's hooks
 
-__all__ = ["HookedTransformer", "TransformerBridge", "TransformerLensKeyValueCacheEntry", "loading_from_pretrained"]
+__all__ = [
+    "MLP",
+    "Attention",
+    "GroupedQueryAttention",
+    "HookedTransformer",
+    "LayerNorm",
+    "LayerNormPre",
+    "TransformerBridge",
+    "TransformerLensKeyValueCacheEntry",
+    "loading_from_pretrained",
+]

@@ -12,6 +12,7 @@ from sae_lens_metrics.integrations.saelens import extract_layer_from_tlens_hook_
 from sae_lens_metrics.integrations.transformer_lens import HookedTransformer, TransformerLensKeyValueCacheEntry
 from sae_lens_metrics.integrations.widening import computes_in
 from sae_lens_metrics.subject.backends.full_run import FullRunBackend, evaluating, last_seen, widest_layer
+from sae_lens_metrics.subject.backends.lean_blocks import LeanBlock
 from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix
 from sae_lens_metrics.subject.backends.protocol import Abilities
 from sae_lens_metrics.subject.backends.unembedding import unembedded_differences
@@ -27,15 +28,17 @@ class FromHookBackend(FullRunBackend):
         layer = extract_layer_from_tlens_hook_name(hook_name)
         if layer is None:
             raise SubjectError(f"{hook_name!r} is not inside a block")
+        self._blocks = [LeanBlock(block) for block in model.blocks]
         self._residual_is_activation = hook_name.endswith(("hook_resid_pre", "hook_resid_post"))
         # after hook_resid_post the next block's input is the activation itself
         self._layer = layer + 1 if hook_name.endswith("hook_resid_post") else layer
-        one_by_one = not self.model_kwargs and getattr(model.cfg, "n_devices", 1) == 1  # blocks are run where they are, without arguments
+        # blocks are run where they are, without arguments
+        self._one_by_one = not self.model_kwargs and getattr(model.cfg, "n_devices", 1) == 1
         # weights that are widened when a layer is called are so for one thread, and for whole layers
         whole_layers = computes_in(torch.nn.ModuleList(self.onward_layers())) != model.cfg.dtype
         # several threads only where no hook is needed: otherwise one would see what passes another one's
         concurrent = self._residual_is_activation and not whole_layers
-        self.abilities = Abilities(concurrent=concurrent, remembers_past=one_by_one, remembers_onwards=one_by_one)
+        self.abilities = Abilities(concurrent=concurrent, remembers_past=self._one_by_one, remembers_onwards=self._one_by_one)
         self._trims_last_block = _keys_and_values_are_plain(model.cfg) and not whole_layers
 
     def onward_layers(self) -> list[torch.nn.Module]:
@@ -46,7 +49,7 @@ class FromHookBackend(FullRunBackend):
         """Runs the layers before the hook."""
         tokens = tokens.to(self._device)
         with evaluating(self.model), torch.no_grad():
-            residual = self.model(tokens, stop_at_layer=self._layer, **self.model_kwargs)
+            residual = self._to_layer(tokens)
             if self._residual_is_activation:
                 return Prefix(tokens, residual, residual)
             seen: list[Tensor] = []
@@ -56,17 +59,30 @@ class FromHookBackend(FullRunBackend):
             )
         return Prefix(tokens, last_seen(seen, self.hook_name), residual)
 
+    def _to_layer(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+        """The residual stream before the layer of the hook."""
+        if not self._one_by_one:
+            return self.model(tokens, stop_at_layer=self._layer, **self.model_kwargs)
+        residual = self._embed(tokens, 0)
+        for block in self._blocks[: self._layer]:
+            residual = block(residual)
+        return residual
+
     def logits(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos vocab"]:
         """Runs the layers from the hook on."""
-        residual, hooks = prefix.residual, []
-        if activation is not None and self._residual_is_activation:
-            residual = activation
-        elif activation is not None:
-            hooks = [(self.hook_name, lambda _, hook: activation)]
-        with evaluating(self.model), torch.no_grad():
-            return self.model.run_with_hooks(
-                residual, start_at_layer=self._layer, return_type="logits", fwd_hooks=hooks, **self.model_kwargs
-            )
+        at_hook = activation is not None and self._residual_is_activation
+        residual = activation if at_hook else self._residual(prefix)
+        in_place = nullcontext() if activation is None else self._in_place(activation)
+        with evaluating(self.model), torch.no_grad(), in_place:
+            return self._from_layer(residual)
+
+    def _from_layer(self, residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos vocab"]:
+        """The logits, from the residual stream before the layer of the hook."""
+        if not self._one_by_one:
+            return self.model(residual, start_at_layer=self._layer, return_type="logits", **self.model_kwargs)
+        for block in self._blocks[self._layer :]:
+            residual = block(residual)
+        return self.model(residual, start_at_layer=len(self._blocks), return_type="logits")  # what comes after all layers
 
     def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
         """Runs the layers up to the hook, and keeps their keys and values."""
@@ -99,7 +115,7 @@ class FromHookBackend(FullRunBackend):
 
     def onwards(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."], start: int) -> Onwards:
         """Runs the layers after the hook on what comes before the position, and keeps their keys and values."""
-        blocks = list(self.model.blocks[self._layer :])
+        blocks = self._blocks[self._layer :]
         entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self._device, len(activation)) for _ in blocks]
         if blocks and start:
             with evaluating(self.model), torch.no_grad(), self._in_place(activation[:, :start]):
@@ -114,7 +130,7 @@ class FromHookBackend(FullRunBackend):
     ) -> Float[Tensor, "n length d_output"]:
         """Runs the layers from the hook on, on the positions from the changed one on; the outputs are what is unembedded."""
         activation = onwards.changed(rows, change)
-        blocks = self.model.blocks[self._layer :]
+        blocks = self._blocks[self._layer :]
         with evaluating(self.model), torch.no_grad(), self._in_place(activation):
             residual = activation if self._residual_is_activation else self._residual(onwards.prefix)[rows, onwards.start :]
             for block, (keys, values) in zip(blocks, onwards.memory, strict=True):
@@ -143,24 +159,24 @@ class FromHookBackend(FullRunBackend):
         assert prefix.residual is not None  # as in every prefix of this backend
         return prefix.residual
 
-    def _blocks_to_hook(self) -> list[Any]:
+    def _blocks_to_hook(self) -> list[LeanBlock]:
         """The blocks that a run up to the hook needs; the hook is in the last of them, or at its end."""
-        return list(self.model.blocks[: self._layer + (not self._residual_is_activation)])
+        return self._blocks[: self._layer + (not self._residual_is_activation)]
 
     def _embed(self, tokens: Tensor, offset: int) -> Tensor:
         return self.model.get_residual(self.model.hook_embed(self.model.embed(tokens)), offset, tokens=tokens)[0]
 
-    def _remember(self, block: Any, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> None:
+    def _remember(self, block: LeanBlock, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> None:
         """Appends a block's keys and values for its input; where that is possible, nothing else is computed."""
         if not self._trims_last_block:
             block(residual, past_kv_cache_entry=entry)
         elif residual.shape[1]:
-            normalised = block.ln1(residual)
+            normalised = block.block.ln1(residual)
             # of the queries, one position's is the least that can be asked for
-            _, keys, values = block.attn.calculate_qkv_matrices(normalised[:, :1], normalised, normalised)
+            _, keys, values = block.block.attn.calculate_qkv_matrices(normalised[:, :1], normalised, normalised)
             entry.append(keys, values)
 
-    def _at_hook(self, block: Any, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> Tensor:
+    def _at_hook(self, block: LeanBlock, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> Tensor:
         if self._residual_is_activation:
             return block(residual, past_kv_cache_entry=entry)
         seen: list[Tensor] = []

@@ -1,0 +1,120 @@
+"""A HookedTransformer's layer without what is only there for hooks, from the same weights."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
+
+from sae_lens_metrics.integrations.transformer_lens import (
+    MLP,
+    Attention,
+    GroupedQueryAttention,
+    LayerNorm,
+    LayerNormPre,
+    TransformerLensKeyValueCacheEntry,
+)
+
+__all__ = ["LeanBlock"]
+
+_UNLIKE = (
+    "load_in_4bit",
+    "normalization_before_and_after",
+    "use_attention_sinks",
+    "use_attn_in",
+    "use_attn_result",
+    "use_local_attn",
+    "use_logn_attn",
+    "use_normalization_before_and_after",
+    "use_split_qkv_input",
+)
+"""Settings of models whose layers compute more, or something else, than is written here."""
+_TANH_GELUS = ("gelu_fast", "gelu_new")
+"""Names of functions that spell out in several steps what PyTorch does in one."""
+
+
+class LeanBlock:
+    """A layer that is run by PyTorch's own attention, norm and GELU, where nobody looks at what happens inside.
+
+    A HookedTransformer writes out attention patterns, and each step of norms and GELUs, so that hooks may see them, which takes about
+    half of its time. The layer itself is called where it has hooks at the moment, or is not known to be of the usual kind.
+
+    Args:
+        block: A block of a HookedTransformer; it is not changed, and no weight is copied.
+    """
+
+    def __init__(self, block: Any) -> None:
+        self.block = block
+        self._modules = tuple(block.modules())
+        self._usual = _is_usual(block)
+
+    def __call__(
+        self, residual: Float[Tensor, "rows pos d_model"], past_kv_cache_entry: TransformerLensKeyValueCacheEntry | None = None
+    ) -> Float[Tensor, "rows pos d_model"]:
+        """The residual stream after the layer.
+
+        Args:
+            residual: The residual stream before it.
+            past_kv_cache_entry: Keys and values of earlier positions, to which those of these are added.
+        """
+        block = self.block
+        if not self._usual or residual.dtype != block.attn.W_O.dtype or self._is_hooked():
+            return block(residual, past_kv_cache_entry=past_kv_cache_entry)
+        attended = residual + _attention(block.attn, _normalised(block.ln1, residual), past_kv_cache_entry)
+        if block.cfg.attn_only:
+            return attended
+        return attended + _mlp(block.mlp, _normalised(block.ln2, residual if block.cfg.parallel_attn_mlp else attended))
+
+    def _is_hooked(self) -> bool:
+        return any(module._forward_hooks or module._forward_pre_hooks for module in self._modules)
+
+
+def _is_usual(block: Any) -> bool:
+    cfg, attn = block.cfg, block.attn
+    return (
+        type(attn) in (Attention, GroupedQueryAttention)
+        and not any(getattr(cfg, name, False) for name in _UNLIKE)
+        and cfg.positional_embedding_type in ("standard", "rotary")
+        and (getattr(attn, "_attention_dir_override", None) or cfg.attention_dir) == "causal"
+        and (getattr(cfg, "attn_scores_soft_cap", None) or 0) <= 0
+        and getattr(cfg, "clip_qkv", None) is None
+        and not str(cfg.original_architecture).startswith("Olmo")  # norms in other places
+    )
+
+
+def _normalised(norm: Any, x: Float[Tensor, "rows pos d_model"]) -> Float[Tensor, "rows pos d_model"]:
+    if type(norm) is LayerNorm:
+        return layer_norm(x, x.shape[-1:], norm.w, norm.b, norm.eps)
+    return layer_norm(x, x.shape[-1:], eps=norm.eps) if type(norm) is LayerNormPre else norm(x)
+
+
+def _attention(
+    attn: Any, x: Float[Tensor, "rows pos d_model"], past: TransformerLensKeyValueCacheEntry | None
+) -> Float[Tensor, "rows pos d_model"]:
+    q, k, v = attn.calculate_qkv_matrices(x, x, x)
+    earlier = 0 if past is None else past.past_keys.shape[1]
+    if past is not None:
+        k, v = past.append(k, v)
+    if attn.cfg.positional_embedding_type == "rotary":
+        q, k = attn.apply_rotary(q, earlier, None), attn.apply_rotary(k, 0, None)
+    repeats = q.shape[2] // k.shape[2]
+    if repeats > 1:
+        k, v = k.repeat_interleave(repeats, 2), v.repeat_interleave(repeats, 2)
+    mask = _mask(q.shape[1], earlier, q.device)
+    heads = (each.transpose(1, 2) for each in (q, k, v))
+    z = scaled_dot_product_attention(*heads, attn_mask=mask, is_causal=not earlier and q.shape[1] > 1, scale=1 / attn.attn_scale)
+    return linear(z.transpose(1, 2).flatten(2), attn.W_O.flatten(0, 1).T, attn.b_O)
+
+
+def _mask(new: int, earlier: int, device: torch.device) -> Bool[Tensor, "new all"] | None:
+    """What each of the new positions sees, where there are earlier ones; ``None`` where the first one's triangle, or all, is seen."""
+    return torch.ones(new, earlier + new, dtype=torch.bool, device=device).tril(earlier) if earlier and new > 1 else None
+
+
+def _mlp(mlp: Any, x: Float[Tensor, "rows pos d_model"]) -> Float[Tensor, "rows pos d_model"]:
+    if type(mlp) is not MLP or mlp.cfg.is_layer_norm_activation():
+        return mlp(x)
+    inside = linear(x, mlp.W_in.T, mlp.b_in)
+    named = getattr(mlp.act_fn, "__name__", None)
+    return linear(gelu(inside, approximate="tanh") if named in _TANH_GELUS else mlp.act_fn(inside), mlp.W_out.T, mlp.b_out)
