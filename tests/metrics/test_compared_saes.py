@@ -45,9 +45,8 @@ def check_influences(report):
             continue
         assert estimate.influence is not None, number
         square = sum(each**2 for each in estimate.influence)
-        assert error_parts(estimate).over_units[0] == pytest.approx((estimate.n / (estimate.n - 1) * square) ** 0.5, rel=1e-5, abs=1e-15), (
-            number
-        )
+        (over_units, _), _ = error_parts(estimate)
+        assert over_units == pytest.approx((estimate.n / (estimate.n - 1) * square) ** 0.5, rel=1e-5, abs=1e-15), number
         assert sum(each != 0 for each in estimate.influence) <= estimate.n <= len(estimate.influence), number
         assert abs(sum(estimate.influence)) <= estimate.stderr + 1e-15, number  # 0 but for the correction of units that weigh much
         checked.add(number.split("/")[0])
