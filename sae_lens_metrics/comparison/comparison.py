@@ -26,8 +26,8 @@ Verdict = Literal["higher", "lower", "no difference beyond noise", "not tested"]
 CAVEAT = (
     "This is about these SAEs, on text like this one's; of numbers over tasks it is about these tasks, with other texts like theirs, where "
     "results tell what each text did. It is not about the methods that trained them: SAEs of one method "
-    "differ from training seed to training seed, and to know by how much takes several seeds of each method. Nor does it count what a "
-    "metric draws at random, such as the examples that explanations are built from: evaluate with another seed to see what that does."
+    "differ from training seed to training seed, and to know by how much takes several seeds of each method. Of what "
+    "metrics draw at random it counts the examples that explanations are built from: evaluate with another seed to see what the rest does."
 )
 """What a comparison does not tell."""
 
@@ -179,8 +179,9 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
 
     A difference is judged by a two-sided t test. Where both numbers are over the same units (documents of the same text with the same
     seed, or the same probe tasks) the test is paired: with e_i the difference of what unit i contributes (``Estimate.influence``), the
-    error is sqrt(n / (n - 1) Σ e_i²), with the degrees of freedom of the numbers (``Estimate.df``). Elsewhere the error is the root of
-    the sum of squares, with the degrees of freedom of Welch (1947).
+    error is sqrt(n / (n - 1) Σ e_i²), with the degrees of freedom of the numbers (``Estimate.df``), and with it what was drawn for each
+    of the two alone (``Estimate.drawn``). Elsewhere the error is the root of the sum of squares, with the degrees of freedom of Welch
+    (1947).
 
     Where both answered the same tasks with the same texts, and results tell what each group of texts did (``Estimate.repeated``), the
     error is that of differences group by group: the verdict is about these tasks, as a benchmark's is. Whether the difference would hold
@@ -195,7 +196,7 @@ def compare_reports(reports: Mapping[str, Report], *, alpha: float = 0.05) -> Co
     Which those are is fixed by their names. With more than two reports the correction is for all tests of all of them.
 
     What the verdicts are about: these SAEs, on text like this one's or on these tasks, and not the methods that trained them, for which
-    it takes several training seeds of each. The errors do not hold what a metric draws at random, given its seed.
+    it takes several training seeds of each. Of what a metric draws at random, the errors hold what it says (``Estimate.drawn``).
 
     Args:
         reports: At least two, by name.

@@ -12,6 +12,7 @@ from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.registry import metric_spec
 from sae_lens_metrics.results import Estimate, MetricResult, Repeated, Report
+from sae_lens_metrics.results.estimate import error_parts
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -65,7 +66,7 @@ def _estimates(result: MetricResult) -> Iterator[str]:
         if estimate.value is not None and estimate.stderr is None and not estimate.reason:
             yield f"{key} has neither a standard error nor a reason why it has none"
         if estimate.influence is not None and not _gives_error(estimate):
-            yield f"the influences of {key} do not give its standard error: stderr² = n / (n - 1) Σ influence²"
+            yield f"the influences of {key} do not give its standard error: stderr² = n / (n - 1) Σ influence² + drawn²"
         if estimate.repeated is not None and estimate.repeated.influence is not None and not _gives_error(estimate.repeated):
             yield f"the influences of {key} do not give its second error, that of the same units measured again"
 
@@ -90,7 +91,7 @@ def _gives_error(estimate: Estimate | Repeated) -> bool:
     if estimate.stderr is None or estimate.n < 2 or estimate.influence is None:
         return False
     expected = math.sqrt(estimate.n / (estimate.n - 1)) * math.hypot(*estimate.influence)
-    return math.isclose(expected, estimate.stderr, rel_tol=1e-3, abs_tol=1e-12)
+    return math.isclose(expected, error_parts(estimate).over_units[0], rel_tol=1e-3, abs_tol=1e-12)
 
 
 def _same(first: MetricResult, again: MetricResult) -> Iterator[str]:

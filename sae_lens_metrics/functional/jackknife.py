@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["GROUPS", "jackknife_stderr", "random_groups"]
+__all__ = ["GROUPS", "jackknife_stderr", "jackknife_variance", "random_groups"]
 
 GROUPS = 20
 """Groups that units are put into: enough for an error that is itself known to some 16 %."""
@@ -43,3 +43,13 @@ def jackknife_stderr(without: Sequence[float]) -> float | None:
         return None
     mean = math.fsum(without) / n
     return math.sqrt((n - 1) / n * math.fsum((value - mean) ** 2 for value in without))
+
+
+def jackknife_variance(without: Float[Tensor, "groups *n"]) -> Float[Tensor, "*n"]:
+    """The square of ``jackknife_stderr``, of many statistics at once.
+
+    Args:
+        without: θ_g of each of them, the first dimension being that of two groups at least.
+    """
+    n = len(without)
+    return (n - 1) / n * (without - without.mean(0)).square().sum(0)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 __all__ = ["ABSENT", "WILDCARD", "NGram", "Patterns", "Variant"]
 
@@ -76,3 +77,15 @@ class Patterns:
             tokens = tuple(None if token == WILDCARD else token for token in reversed(backwards) if token != ABSENT)
             ngrams.setdefault(latent, []).append(NGram(tokens, at_start, value))
         return ngrams
+
+    def followed_by(self, others: "Patterns") -> "Patterns":
+        """These patterns, and behind them others, of other latents."""
+        longest = max(self.tokens.shape[1], others.tokens.shape[1])
+        tokens = [pad(each.tokens, (0, longest - each.tokens.shape[1]), value=ABSENT) for each in (self, others)]
+        columns = ((each.latent, each.at_start, each.value) for each in (self, others))
+        latent, at_start, value = (torch.cat(pair) for pair in zip(*columns, strict=True))
+        return Patterns(latent, torch.cat(tokens), at_start, value)
+
+    def to(self, device: torch.device | str) -> "Patterns":
+        """The same on another device."""
+        return Patterns(*(column.to(device) for column in (self.latent, self.tokens, self.at_start, self.value)))

@@ -40,8 +40,7 @@ class SequenceSums:
 
     def estimate(self, numerators: Float[Tensor, "sequences"], denominators: Float[Tensor, "sequences"]) -> Estimate:
         """Σ numerators / Σ denominators with its standard error over units; absent where the denominators sum to zero."""
-        empty = torch.zeros(int(self._units.max()) + 1, dtype=torch.float64)
-        a, b = (empty.index_add(0, self._units, values) for values in (numerators, denominators))
+        a, b = self.per_unit(numerators), self.per_unit(denominators)
         n = int((b != 0).sum())
         if n == 0 or float(b.sum()) == 0:
             return Estimate.absent("there is nothing to average over", of=self._of)
@@ -50,6 +49,10 @@ class SequenceSums:
             return Estimate(value, None, n, self._of, f"one of {self._of} has no standard error")
         influence = ratio_influence(a, b).tolist()
         return Estimate(value, stderr, n, self._of, influence=influence, df=degrees_of_freedom(b))
+
+    def per_unit(self, values: Float[Tensor, "sequences"]) -> Float[Tensor, "units"]:
+        """Sums of the sequences of each unit, such as a document."""
+        return torch.zeros(int(self._units.max()) + 1, dtype=torch.float64).index_add(0, self._units, values)
 
     def maximum(self, value: float) -> Estimate:
         """A largest value over the corpus."""

@@ -1,11 +1,13 @@
 """A number, its standard error, and what it was averaged over."""
 
+import math
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from sae_lens_metrics.results.dataclass_schema import at_least
 from sae_lens_metrics.results.repeated import Repeated, check_finite, check_influence, rounded
 
-__all__ = ["Estimate"]
+__all__ = ["ErrorParts", "Estimate", "error_parts", "with_drawn"]
 
 _TEXT = frozenset({"documents", "sequences", "tokens"})
 
@@ -26,11 +28,17 @@ class Estimate:
     """Why the value or its standard error is absent."""
     influence: list[float] | None = field(default=None, repr=False, hash=False)
     """How far each sampling unit moves the value, in the order of the units, for paired comparisons of reports on the same units
-    (``compare``). A unit of weight zero has influence 0 and does not count in ``n``; stderr² = n / (n - 1) Σ influence². Kept to six
-    significant digits, in memory as in a file. ``None`` where there is no error, or where two SAEs have no units in common, as latents."""
+    (``compare``). A unit of weight zero has influence 0 and does not count in ``n``; stderr² = n / (n - 1) Σ influence² + drawn². Kept to
+    six significant digits, in memory as in a file. ``None`` where there is no error, or where two SAEs have no units in common, as
+    latents."""
     df: float | None = field(default=None, metadata=at_least(0))
-    """Degrees of freedom of the standard error, for Student's t distribution; ``None`` for n - 1, as where all units weigh alike. Few of
-    them, as where a few long documents hold most of the text, make wide intervals."""
+    """Degrees of freedom of the standard error over units, for Student's t distribution; ``None`` for n - 1, as where all units weigh
+    alike. Few of them, as where a few long documents hold most of the text, make wide intervals."""
+    drawn: float | None = field(default=None, metadata=at_least(0))
+    """The part of the standard error that is no unit's: what was drawn for this result alone moves it, such as the activations that
+    explanations are built from. Two results on the same units do not share it. ``None`` for none."""
+    drawn_df: float | None = field(default=None, metadata=at_least(0))
+    """Degrees of freedom of that part."""
     repeated: Repeated | None = None
     """A second error, of the same units measured again, such as the same probe tasks with other texts; ``stderr`` is about other units.
     ``None`` where there is no second one."""
@@ -60,10 +68,10 @@ class Estimate:
             value: f at the estimate.
             slope: f' there.
         """
-        stderr = None if self.stderr is None else abs(slope) * self.stderr
+        stderr, drawn = (None if error is None else abs(slope) * error for error in (self.stderr, self.drawn))
         influence = None if self.influence is None else [slope * number for number in self.influence]
         repeated = None if self.repeated is None else self.repeated.times(slope)
-        return replace(self, value=value, stderr=stderr, influence=influence, repeated=repeated)
+        return replace(self, value=value, stderr=stderr, influence=influence, drawn=drawn, repeated=repeated)
 
     def without_influences(self) -> "Estimate":
         """The same without what each sampling unit did, of which there may be very many."""
@@ -73,7 +81,12 @@ class Estimate:
     @property
     def degrees_of_freedom(self) -> float:
         """Degrees of freedom of the standard error; 0 where there is no spread to know it from."""
-        return max(0, self.n - 1) if self.df is None else self.df
+        over_units, drawn = error_parts(self)
+        if not drawn or not over_units[1]:
+            return over_units[1]
+        from sae_lens_metrics.functional.significance import welch_degrees_of_freedom  # as below
+
+        return welch_degrees_of_freedom(over_units, *drawn)
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """The confidence interval that the standard error gives, by Student's t distribution; ``None`` where there is no error.
@@ -99,3 +112,38 @@ class Estimate:
         if self.value is None:
             return f"absent ({self.reason})"
         return f"{self.value:.4g}" if self.stderr is None else f"{self.value:.4g} ± {self.stderr:.2g}"
+
+
+class ErrorParts(NamedTuple):
+    """What a standard error is joined from: standard errors, each with its degrees of freedom."""
+
+    over_units: tuple[float, float]
+    """What sampling units move: 0 where there is no error."""
+    drawn: list[tuple[float, float]]
+    """What was drawn for the result alone, which is no more than one; empty where there is nothing of that kind."""
+
+
+def error_parts(estimate: Estimate | Repeated) -> ErrorParts:
+    """The parts of a standard error; a second error has but one.
+
+    Args:
+        estimate: What the error is of.
+    """
+    if isinstance(estimate, Repeated):
+        return ErrorParts((estimate.stderr, estimate.degrees_of_freedom), [])
+    alone = math.sqrt(max(0.0, (estimate.stderr or 0.0) ** 2 - (estimate.drawn or 0.0) ** 2))
+    df = max(0, estimate.n - 1) if estimate.df is None else estimate.df
+    return ErrorParts((alone, df), [(estimate.drawn, estimate.drawn_df)] if estimate.drawn and estimate.drawn_df else [])
+
+
+def with_drawn(estimate: Estimate, drawn: float, df: float) -> Estimate:
+    """An estimate with a part of its error that is no unit's.
+
+    Args:
+        estimate: The estimate, with the error over its units alone.
+        drawn: The standard error that what was drawn for this result alone gives it.
+        df: Degrees of freedom of that error.
+    """
+    if estimate.stderr is None or not drawn:
+        return estimate
+    return replace(estimate, stderr=math.hypot(estimate.stderr, drawn), drawn=drawn, drawn_df=df)

@@ -24,7 +24,7 @@ from sae_lens_metrics.demo.shipped import load_tiny_lm
 from sae_lens_metrics.functional.ngram_building import Examples, build_patterns
 from sae_lens_metrics.functional.ngrams import ABSENT
 from sae_lens_metrics.loading.pretrained import load_pretrained
-from sae_lens_metrics.metrics.n2g import explanations
+from sae_lens_metrics.metrics.n2g import building
 from sae_lens_metrics.metrics.n2g.compute import n2g
 from sae_lens_metrics.metrics.n2g.short_runs import ShortRuns
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
@@ -66,12 +66,12 @@ def plain_explanations(subject, examples, latents, pad):
 def recorded_examples(subject, text, config):
     """The examples that `explain` builds from."""
     seen = []
-    original = explanations.build_patterns
-    explanations.build_patterns = lambda runs, examples, **options: seen.append(examples) or original(runs, _first(examples, 1), **options)
+    original = building.build_patterns
+    building.build_patterns = lambda runs, examples, **options: seen.append(examples) or original(runs, _first(examples, 1), **options)
     try:
-        explanations.explain(subject, text, config)
+        building.explain(subject, text, config)
     finally:
-        explanations.build_patterns = original
+        building.build_patterns = original
     return seen[0]
 
 
@@ -123,7 +123,7 @@ def compare(ours, plain):
 def main():
     subject = load_pretrained(sys.argv[1], model=load_tiny_lm(), device="cpu")
     corpus = Corpus.from_dataset(Dataset.from_dict({"text": list(standard_library_documents("held_out"))}), subject, tokens=65_536)
-    text, _ = explanations.texts(subject, corpus, MetricsConfig())
+    text, _ = building.texts(subject, corpus, MetricsConfig())
     print(f"{torch.get_num_threads()} threads, float32, d_sae {subject.d_sae}, {subject.hook_name}")
     rate = matmul_rate(subject.d_in)
     # per token and layer: queries, keys, values, output and the MLP's two matrices
@@ -132,7 +132,7 @@ def main():
     for cap in (None, 16):
         config = MetricsConfig(n2g=N2GConfig(max_length=cap))
         examples = recorded_examples(subject, text, config)
-        pad = explanations._pad_token(subject, config.n2g)
+        pad = building._pad_token(subject, config.n2g)
         live = examples.latent.unique()
         some = live[torch.randperm(len(live), generator=torch.Generator().manual_seed(0))[:PLAIN_LATENTS]].tolist()
         start = time.perf_counter()

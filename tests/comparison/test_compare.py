@@ -18,6 +18,7 @@ from sae_lens_metrics.cli.compare import run_compare
 from sae_lens_metrics.comparison.result_files import read_reports, result_files
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.results import MetricResult, Repeated
+from sae_lens_metrics.results.estimate import with_drawn
 from sae_lens_metrics.views.comparison_table import print_comparison
 
 
@@ -66,6 +67,20 @@ def test_pairing_sees_what_the_text_hides():
     assert paired.stderr < unpaired.stderr / 20
     assert (paired.verdict, unpaired.verdict) == ("higher", "no difference beyond noise")
     assert only(compare_reports({"B": second, "A": first})).verdict == "lower"
+
+
+def test_what_was_drawn_for_each_alone_does_not_cancel():
+    """Two draws of one SAE's explanations on one text were called different: only the text was in the error."""
+    text, rng = values(0), np.random.default_rng(1)
+    p_values = []
+    for _ in range(400):
+        numbers = [with_drawn(estimate(text + draw), 0.5, 8.0) for draw in 0.5 * rng.standard_normal(2)]
+        found = only(compare_reports({name: report(l0=number) for name, number in zip("AB", numbers, strict=True)}))
+        assert found.paired
+        assert found.stderr == pytest.approx(0.5**0.5)
+        assert found.df == pytest.approx(16)
+        p_values.append(found.p)
+    assert np.mean(np.array(p_values) < 0.05) < 0.06
 
 
 def test_documents_that_one_of_the_two_has_no_weight_in():

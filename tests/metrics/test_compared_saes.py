@@ -10,6 +10,7 @@ from sae_lens_metrics import Corpus, MetricsConfig, Report, Subject, compare_rep
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+from sae_lens_metrics.results.estimate import error_parts
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 CONFIG = MetricsConfig(
@@ -44,7 +45,8 @@ def check_influences(report):
             continue
         assert estimate.influence is not None, number
         square = sum(each**2 for each in estimate.influence)
-        assert estimate.stderr == pytest.approx((estimate.n / (estimate.n - 1) * square) ** 0.5, rel=1e-5, abs=1e-15), number
+        (over_units, _), _ = error_parts(estimate)
+        assert over_units == pytest.approx((estimate.n / (estimate.n - 1) * square) ** 0.5, rel=1e-5, abs=1e-15), number
         assert sum(each != 0 for each in estimate.influence) <= estimate.n <= len(estimate.influence), number
         assert abs(sum(estimate.influence)) <= estimate.stderr + 1e-15, number  # 0 but for the correction of units that weigh much
         checked.add(number.split("/")[0])

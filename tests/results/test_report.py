@@ -10,6 +10,7 @@ from scipy import stats
 from sae_lens_metrics import Estimate, Report
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results import FiringExample, Histogram, MetricResult, write_atomically
+from sae_lens_metrics.results.estimate import error_parts, with_drawn
 
 
 def report():
@@ -246,4 +247,9 @@ def test_an_interval_is_students():
     few = Estimate(1.0, 0.1, 5, "documents", df=1.5)
     assert few.interval(0.9) == pytest.approx(stats.t.interval(0.9, 1.5, 1.0, 0.1))
     assert few.one_minus().df == 1.5
+    drawn = with_drawn(Estimate(1.0, 0.3, 5, "documents"), 0.4, 2.0)
+    assert error_parts(drawn).over_units == pytest.approx((0.3, 4))
+    assert drawn.interval() == pytest.approx(stats.t.interval(0.95, 0.5**4 / (0.3**4 / 4 + 0.4**4 / 2), 1.0, 0.5))
+    assert (drawn.function(2.0, -2.0).stderr, drawn.function(2.0, -2.0).drawn) == pytest.approx((1.0, 0.8))
+    assert with_drawn(few, 0.0, 3.0) is few
     assert Estimate(1.0, None, 5, "latents", "exact").interval() is None

@@ -44,8 +44,8 @@ from sae_lens_metrics.metrics.ablation.compute import places_to_ablate
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 from sae_lens_metrics.metrics.explanation.simulation import Latents, Simulation, decode_sparse
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
-from sae_lens_metrics.metrics.n2g import explanations
-from sae_lens_metrics.metrics.n2g.explanations import texts
+from sae_lens_metrics.metrics.n2g import building
+from sae_lens_metrics.metrics.n2g.building import texts
 from sae_lens_metrics.metrics.n2g.shared import explanations_of, texts_of
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
@@ -815,8 +815,8 @@ def test_n2g(case, monkeypatch):
     case_built = built(case)
     plain, subject, corpus = case_built.plain, case_built.subject, corpus_of(10)
     seen = []
-    original = explanations.build_patterns
-    monkeypatch.setattr(explanations, "build_patterns", lambda run, asked, **options: seen.append(asked) or original(run, asked, **options))
+    original = building.build_patterns
+    monkeypatch.setattr(building, "build_patterns", lambda run, asked, **options: seen.append(asked) or original(run, asked, **options))
     config = MetricsConfig(batch_size=4, seed=3, n2g=N2GConfig(latents=8, examples=3, max_length=3, pad_token=40))
     context = context_of("n2g", subject, corpus, config, 7)
     result = get_metric("n2g")(context)

@@ -1,17 +1,22 @@
 """Explanation reconstruction: how much of the model do the explanations explain (Gao et al. 2024, section 4.4)?"""
 
+import math
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae_lens_metrics.metrics.context import MetricContext
+from sae_lens_metrics.metrics.explanation.redraws import Redraws, well_explained_again
 from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans, parts_that_fit
 from sae_lens_metrics.metrics.n2g.explanations import Explanations
-from sae_lens_metrics.metrics.n2g.shared import explanations_of, more_text, scores_of, texts_of
+from sae_lens_metrics.metrics.n2g.shared import explanations_of, more_text, rebuilt_of, scores_of, texts_of
 from sae_lens_metrics.metrics.replacements import replacement_losses
 from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, MetricResult
+from sae_lens_metrics.results.estimate import with_drawn
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch, activation_batches
 from sae_lens_metrics.text.corpus import Corpus
@@ -19,6 +24,8 @@ from sae_lens_metrics.text.corpus import Corpus
 __all__ = ["explanation"]
 
 _REPLACEMENTS = ("reconstruction", "explanation", "explained_latents", "bias", "zeroed", "mean", "unigram", "bigram")
+_REDRAWN = ("explanation", "explained_latents")
+"""What another draw of activations to explain latents from moves."""
 _SHARE = 0.5
 """Of ``memory_gb``, for the means given tokens."""
 
@@ -44,6 +51,9 @@ def explanation(context: MetricContext) -> MetricResult:
     - ``bigram_backoff``: share of positions whose pair of tokens the training text lacks; ``baseline_tokens``: how many positions the
       mean activations are over.
 
+    Standard errors are over documents, with what other activations to explain latents from would move (``Estimate.drawn``), as far as the
+    explanations that were built once more for ``n2g`` tell.
+
     The means that losses are measured with are held within half of ``config.memory_gb``, on the SAE's device. Where there are more, the
     text is measured part by part, and the model runs on the training text for each of them: that takes time, and moves no number.
 
@@ -55,19 +65,23 @@ def explanation(context: MetricContext) -> MetricResult:
     if asked is not None and asked < subject.d_sae:
         reason = f"it needs explanations of all {subject.d_sae} latents, n2g.latents asks for {asked} only"
         return MetricResult({"ce_explanation": Estimate.absent(reason, of="sequences")})
-    (text, scoring), explanations = context.once(texts_of), context.once(explanations_of)
+    (text, scoring), explanations, rebuilt = context.once(texts_of), context.once(explanations_of), context.once(rebuilt_of)
     asked = config.explanation.baseline_tokens
     more, note = more_text(context, 2 * context.corpus.tokens.numel() if asked is None else asked)
-    simulation, sums, good = Simulation(explanations, subject), SequenceSums(scoring), _explained_well(context)
+    simulation, sums, good = Simulation(explanations, subject, rebuilt), SequenceSums(scoring), _explained_well(context)
+    redraws = None if rebuilt is None else _redraws(context, simulation, good, rebuilt)
+    before = 0  # sequences in earlier parts
     for number, part in enumerate(parts_that_fit(scoring, subject.d_out, config.memory_gb * 2**30 * _SHARE)):
         means = TokenMeans(subject, part)
         _learn(context, text, *([means] if number else [simulation, means]))
         _learn(context, more, means)
         for batch in activation_batches(subject, part, config.batch_size, progress="explanation: measuring losses"):
-            _measure(sums, batch, subject, simulation, means, good)
+            in_text = replace(batch, first=before + batch.first)
+            _measure(sums, in_text, subject, simulation, means, good, redraws)
+        before += len(part)
     learned = sum(int(subject.site.valid(each.tokens).sum()) for each in (text, more) if each is not None)
     exact = {**_used(simulation, explanations), "baseline_tokens": _exact(learned, learned, "tokens")}
-    return MetricResult(_estimates(sums) | exact, notes=[f"means given tokens: {note}"])
+    return MetricResult(_estimates(sums, redraws) | exact, notes=[f"means given tokens: {note}"])
 
 
 def _explained_well(context: MetricContext) -> Bool[Tensor, "d_sae"]:
@@ -75,6 +89,13 @@ def _explained_well(context: MetricContext) -> Bool[Tensor, "d_sae"]:
     good = torch.zeros(context.subject.d_sae, dtype=torch.bool)
     good[context.once(explanations_of).latents] = context.once(scores_of).f1 >= context.config.explanation.min_f1
     return good.to(context.subject.device)
+
+
+def _redraws(context: MetricContext, simulation: Simulation, good: Bool[Tensor, "d_sae"], rebuilt: Explanations) -> Redraws:
+    """What another draw of activations to explain latents from would give."""
+    again = well_explained_again(good, context.once(scores_of), rebuilt, context.config.explanation.min_f1, context.generator)
+    explanations, (_, scoring) = context.once(explanations_of), context.once(texts_of)
+    return Redraws(explanations, rebuilt, simulation, scoring, good=good, again=again, seed=context.config.seed)
 
 
 def _learn(context: MetricContext, text: Corpus | None, *learners: Simulation | TokenMeans) -> None:
@@ -90,7 +111,7 @@ def _used(simulation: Simulation, explanations: Explanations) -> dict[str, Estim
     """How many latents' explanations fire on the training text, and how many do not."""
     fires = simulation.fires.cpu()[explanations.patterns.latent.unique()]
     counts = {"used": fires.sum(), "unscaled": (~fires).sum()}
-    return {name: _exact(int(count), len(simulation.fires), "latents") for name, count in counts.items()}
+    return {name: _exact(int(count), len(explanations.latents), "latents") for name, count in counts.items()}
 
 
 def _exact(count: int, n: int, of: str) -> Estimate:
@@ -98,16 +119,23 @@ def _exact(count: int, n: int, of: str) -> Estimate:
 
 
 def _measure(
-    sums: SequenceSums, batch: ActivationBatch, subject: Subject, simulation: Simulation, means: TokenMeans, good: Bool[Tensor, "d_sae"]
+    sums: SequenceSums,
+    batch: ActivationBatch,
+    subject: Subject,
+    simulation: Simulation,
+    means: TokenMeans,
+    good: Bool[Tensor, "d_sae"],
+    redraws: Redraws | None,
 ) -> None:
     """Adds a batch's losses and errors to the sums."""
-    simulated = decode_sparse(subject, simulation.simulate(batch), batch.x)
-    reconstruction, partial = torch.empty_like(batch.y), torch.empty_like(batch.y)
+    predicted = simulation.simulate(batch)
+    simulated = decode_sparse(subject, predicted.where(predicted.latent < subject.d_sae), batch.x)
+    reconstruction, partial, change = (torch.zeros_like(batch.y) for _ in range(3))
     for rows, z in batch.latents():
-        reconstruction[rows], partial[rows] = (
-            subject.dictionary.decode(z, batch.x[rows]),
-            subject.dictionary.decode(z * good, batch.x[rows]),
-        )
+        reconstruction[rows] = subject.dictionary.decode(z, batch.x[rows])
+        partial[rows] = subject.dictionary.decode(z * good, batch.x[rows])
+        if redraws is not None:
+            change[rows] = redraws.change(batch, rows, z)
     baselines, backoff = means.predict(batch)
     replacements = {
         "reconstruction": reconstruction,
@@ -116,25 +144,43 @@ def _measure(
         "bias": subject.dictionary.scale_and_offset(batch.x)[1],
         **baselines,
     }
+    if redraws is not None:
+        redrawn = decode_sparse(subject, redraws.simulated(predicted, batch), batch.x)
+        replacements |= {"explanation_redrawn": redrawn, "explained_latents_redrawn": partial + change}
+        sums.add(error_redrawn=_squared_error(batch, redrawn))
     sums.add(**replacement_losses(subject, batch, replacements, zeroed="zeroed"), **moments(batch))
-    sums.add(error=batch.per_sequence((batch.y - simulated).square().sum(-1)), backoff=batch.per_sequence(backoff))
+    sums.add(error=_squared_error(batch, simulated), backoff=batch.per_sequence(backoff))
 
 
-def _estimates(sums: SequenceSums) -> dict[str, Estimate]:
+def _squared_error(batch: ActivationBatch, simulated: Float[Tensor, "n d_out"]) -> Float[Tensor, "batch"]:
+    return batch.per_sequence((batch.y - simulated).square().sum(-1))
+
+
+def _estimates(sums: SequenceSums, redraws: Redraws | None) -> dict[str, Estimate]:
     predictions, clean, zeroed = sums["predictions"], sums["clean"], sums["zeroed"]
 
-    def difference(a: str, b: str) -> Estimate:
-        return sums.estimate(sums[a] - sums[b], predictions)
+    def joined(estimate: Estimate, redrawn: str, weights: Float[Tensor, "sequences"]) -> Estimate:
+        """With the error from another draw of explanations."""
+        moves = None if redraws is None else redraws.variance(sums, sums[f"{redrawn}_redrawn"] - sums[redrawn], weights)
+        return estimate if moves is None else with_drawn(estimate, math.sqrt(moves.variance), moves.df)
 
-    def recovered(loss: Float[Tensor, "sequences"]) -> Estimate:
-        return sums.estimate(zeroed - loss, zeroed - clean)
+    def loss(name: str) -> Estimate:
+        found = sums.ratio(name, "predictions")
+        return joined(found, name, predictions) if name in _REDRAWN else found
 
-    mse = sums.estimate(sums["error"], variance(sums))
+    def recovered(name: str) -> Estimate:
+        found = sums.estimate(zeroed - sums[name], zeroed - clean)
+        return joined(found, name, zeroed - clean) if name in _REDRAWN else found
+
+    def above(name: str) -> Estimate:
+        return joined(sums.estimate(sums["explanation"] - sums[name], predictions), "explanation", predictions)
+
+    mse = joined(sums.estimate(sums["error"], variance(sums)), "error", variance(sums))
     return {
-        **{f"ce_{name}": sums.ratio(name, "predictions") for name in ("clean", *_REPLACEMENTS)},
-        "explanation_minus_bigram": difference("explanation", "bigram"),
-        "explanation_minus_reconstruction": difference("explanation", "reconstruction"),
-        **{f"recovered_{name}": recovered(sums[name]) for name in _REPLACEMENTS if name != "zeroed"},
+        **{f"ce_{name}": loss(name) for name in ("clean", *_REPLACEMENTS)},
+        "explanation_minus_bigram": above("bigram"),
+        "explanation_minus_reconstruction": above("reconstruction"),
+        **{f"recovered_{name}": recovered(name) for name in _REPLACEMENTS if name != "zeroed"},
         "mse": mse,
         "explained_variance": mse.one_minus(),
         "bigram_backoff": sums.ratio("backoff", "tokens"),

@@ -1,6 +1,7 @@
 """Latents simulated from their explanations, and what the SAE makes of them (Gao et al. 2024, section 4.4)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,10 @@ class Latents(NamedTuple):
     value: Float[Tensor, "nonzero"]
     """Its value."""
 
+    def where(self, which: Bool[Tensor, "nonzero"]) -> "Latents":
+        """Some of them."""
+        return Latents(*(column[which] for column in self))
+
 
 class Simulation:
     """Simulates latents from their explanations.
@@ -35,31 +40,40 @@ class Simulation:
     Args:
         explanations: The explanations.
         subject: The model and SAE that they explain.
+        rebuilt: Other explanations of some of the latents. What they predict is under indices from d_sae on, in the order of
+            ``rebuilt.latents``, so that one pass over a text is enough for both.
 
+    Attributes:
+        of: The latent under each index.
     """
 
-    def __init__(self, explanations: Explanations, subject: Subject) -> None:
+    def __init__(self, explanations: Explanations, subject: Subject, rebuilt: Explanations | None = None) -> None:
         self._subject = subject
+        self.of = torch.arange(subject.d_sae, device=subject.device)
+        if rebuilt is not None:
+            under = subject.d_sae + torch.searchsorted(rebuilt.latents, rebuilt.patterns.latent)
+            explanations = replace(explanations, patterns=explanations.patterns.followed_by(replace(rebuilt.patterns, latent=under)))
+            self.of = torch.cat([self.of, rebuilt.latents.to(subject.device)])
         self._matcher = explanations.matcher(subject.device)
         precise = widest_float(subject.device)
-        self._products, self._squares = (torch.zeros(subject.d_sae, dtype=precise, device=subject.device) for _ in range(2))
+        self._products, self._squares = (torch.zeros(len(self.of), dtype=precise, device=subject.device) for _ in range(2))
 
     def learn(self, batch: ActivationBatch) -> None:
         """Adds a batch of the training text, on which the scales are estimated; sums only are kept."""
         predicted = self.predict(batch)
         self._squares.index_add_(0, predicted.latent, predicted.value.to(self._squares.dtype).square())
         for rows, part in _chunks(batch, predicted):
-            actual = self._subject.dictionary.encode(batch.x[rows])[part.row - rows.start, part.latent]
+            actual = self._subject.dictionary.encode(batch.x[rows])[part.row - rows.start, self.of[part.latent]]
             self._products.index_add_(0, part.latent, (part.value * actual).to(self._products.dtype))
 
     @property
-    def fires(self) -> Bool[Tensor, "d_sae"]:
-        """Which latents' explanations fire on the training text."""
+    def fires(self) -> Bool[Tensor, "indices"]:
+        """Which explanations fire on the training text."""
         return self._squares > 0
 
     @property
-    def scale(self) -> Float[Tensor, "d_sae"]:
-        """The scale of each latent; 0 for an explanation that does not fire on the training text."""
+    def scale(self) -> Float[Tensor, "indices"]:
+        """The scale of each index; 0 for an explanation that does not fire on the training text."""
         return torch.where(self.fires, self._products / self._squares.where(self.fires, 1), 0).float()
 
     def predict(self, batch: ActivationBatch) -> Latents:
@@ -71,7 +85,7 @@ class Simulation:
         return Latents(row[counts], matches.latent[counts], matches.value[counts])
 
     def simulate(self, batch: ActivationBatch) -> Latents:
-        """Simulated latents: predictions times scales."""
+        """Simulated latents, by index: predictions times scales."""
         predicted = self.predict(batch)
         return predicted._replace(value=predicted.value * self.scale[predicted.latent])
 

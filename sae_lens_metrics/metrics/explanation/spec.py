@@ -107,9 +107,9 @@ def _numbers() -> Iterator[tuple[str, Number]]:
 
 
 def _cost(settings: ExplanationConfig, scale: Scale, others: Mapping[str, Any]) -> float:
-    """Nine runs from the hook on, over half of the corpus, and one up to it over more text, where all latents are explained."""
+    """Eleven runs from the hook on, over half of the corpus, and one up to it over more text, where all latents are explained."""
     more = 2 * scale.tokens if settings.baseline_tokens is None else settings.baseline_tokens
-    return 9 / 4 / 2 + more / scale.tokens / 4 if others["n2g"].latents is None else 0.0
+    return 11 / 4 / 2 + more / scale.tokens / 4 if others["n2g"].latents is None else 0.0
 
 
 SPEC = MetricSpec(

@@ -40,9 +40,9 @@ class Rebuilt:
 
     at: Int[Tensor, "some"]
     """Their indices among the latents that were asked about."""
-    predicted: Int[Tensor, "some"]
-    """As in ``Scores``, and likewise below."""
-    hits: Int[Tensor, "some"]
+    predicted: Int[Tensor, "some groups"]
+    """As in ``GroupCounts``, and likewise below."""
+    hits: Int[Tensor, "some groups"]
 
 
 @dataclass(frozen=True)
@@ -125,52 +125,71 @@ def score(
         config: ``seed``, ``batch_size`` and ``n2g.shown`` are used.
         rebuilt: Other explanations of some of the latents, to be scored in the same pass.
     """
-    counting = [_Scoring(each, subject, config) for each in (explanations, rebuilt) if each is not None]
+    shown = GroupedSample(subject.d_sae, max(1, config.n2g.shown), seed=config.seed, device=subject.device)
+    firings, matching = _Firings(explanations.latents, subject, config), [_Matching(explanations, subject, shown)]
+    if rebuilt is not None:
+        matching.append(_Matching(rebuilt, subject))
     group = random_groups(scoring.units, GROUPS, seed=config.seed).to(subject.device)
+    tokens = 0
     for batch in scoring.activations(subject, config.batch_size, progress="n2g: scoring"):
+        tokens += len(batch.x)
         of = group[batch.first :][batch.sequence]
-        matched = [each.match(batch, of) for each in counting]
+        matched = [each.match(batch, of) for each in matching]
         for rows, z in batch.latents():  # encoded once for all
-            for each, matches in zip(counting, matched, strict=True):
+            firings.add(batch, of, rows, z)
+            for each, matches in zip(matching, matched, strict=True):
                 each.add(batch, of, matches, rows, z)
-    found, *others = [each.scores(text) for each in counting]
-    if rebuilt is None:
-        return found
-    at = torch.searchsorted(explanations.latents, rebuilt.latents)
-    return replace(found, rebuilt=Rebuilt(at, others[0].predicted, others[0].hits))
+    first, *again = matching
+    latents = explanations.latents.to(subject.device)
+    fired, predicted, hits = (_of(latents, counts) for counts in (firings.fired, first.predicted, first.hits))
+    return Scores(
+        fired=fired.sum(1),
+        predicted=predicted.sum(1),
+        hits=hits.sum(1),
+        held_out=explanations.held_out >= 0,
+        held_out_predicted=first.held_out_predicted(text),
+        tokens=tokens,
+        shown=_of(latents, shown.item),
+        top=_of(latents, firings.top.item),
+        by_group=GroupCounts(fired, predicted, hits, _groups_of_held_out(explanations, text, config)),
+        rebuilt=again[0].rebuilt(explanations) if again else None,
+    )
 
 
-class _Scoring:
-    """Counts over batches of the scoring text."""
+def _of(latents: Int[Tensor, "latents"], each: Int[Tensor, "d_sae n"]) -> Int[Tensor, "latents n"]:
+    return each[latents].long().cpu()
 
-    def __init__(self, explanations: Explanations, subject: Subject, config: MetricsConfig) -> None:
-        self._explanations, self._subject, self._config = explanations, subject, config
-        self._matcher = explanations.matcher(subject.device)
-        size = subject.d_sae, GROUPS
-        self._fired, self._predicted, self._hits = (torch.zeros(size, dtype=torch.int32, device=subject.device) for _ in range(3))
-        self._tokens = 0
-        shown = max(1, config.n2g.shown)
-        self._shown = GroupedSample(subject.d_sae, shown, seed=config.seed, device=subject.device)
-        self._top = GroupedLargest(subject.d_sae, _TOP * shown, device=subject.device)
+
+def _groups_of_held_out(explanations: Explanations, text: Corpus, config: MetricsConfig) -> Int[Tensor, "latents examples"]:
+    sequence = explanations.held_out.clamp_min(0) // text.tokens.shape[1]
+    return random_groups(text.units, GROUPS, seed=config.seed)[sequence]
+
+
+class _Firings:
+    """Where latents fire: how often, and where they are largest."""
+
+    def __init__(self, latents: Int[Tensor, "latents"], subject: Subject, config: MetricsConfig) -> None:
+        self.fired = _no_counts(subject)
+        self.top = GroupedLargest(subject.d_sae, _TOP * max(1, config.n2g.shown), device=subject.device)
         self._asked = torch.zeros(subject.d_sae, dtype=torch.bool, device=subject.device)
-        self._asked[explanations.latents.to(subject.device)] = True
+        self._asked[latents.to(subject.device)] = True
 
-    def scores(self, text: Corpus) -> Scores:
-        """What was counted, and what is predicted where activations were held out of the text that explanations were built from."""
-        latents = self._explanations.latents.to(self._subject.device)
-        fired, predicted, hits = (counts[latents].long().cpu() for counts in (self._fired, self._predicted, self._hits))
-        sequence = self._explanations.held_out.clamp_min(0) // text.tokens.shape[1]
-        return Scores(
-            fired=fired.sum(1),
-            predicted=predicted.sum(1),
-            hits=hits.sum(1),
-            held_out=self._explanations.held_out >= 0,
-            held_out_predicted=self._held_out_predicted(text),
-            tokens=self._tokens,
-            shown=self._shown.item[latents].cpu(),
-            top=self._top.item[latents].cpu(),
-            by_group=GroupCounts(fired, predicted, hits, random_groups(text.units, GROUPS, seed=self._config.seed)[sequence]),
-        )
+    def add(self, batch: ActivationBatch, group: Int[Tensor, "n"], rows: slice, z: Float[Tensor, "rows d_sae"]) -> None:
+        """Adds the activations of some rows of a batch, each position of a group of documents."""
+        for fires, of in nonzeros((z != 0) & self._asked):
+            _count(self.fired, of, group[rows][fires])
+            value = z[fires, of]
+            large = value.abs() >= self.top.least[of]
+            self.top.add(of[large], batch.in_corpus[rows][fires[large]], value[large])
+
+
+class _Matching:
+    """How often explanations say that latents fire, and how often they are right."""
+
+    def __init__(self, explanations: Explanations, subject: Subject, shown: GroupedSample | None = None) -> None:
+        self._explanations, self._subject, self._shown = explanations, subject, shown
+        self._matcher = explanations.matcher(subject.device)
+        self.predicted, self.hits = _no_counts(subject), _no_counts(subject)
 
     def match(self, batch: ActivationBatch, group: Int[Tensor, "n"]) -> tuple[Int[Tensor, "matches"], Int[Tensor, "matches"]]:
         """Counts where explanations fire in a batch, each position of a group of documents; gives the rows and the latents."""
@@ -179,8 +198,7 @@ class _Scoring:
         row = batch.row_of(matches.position)
         evaluated = row >= 0
         row, latent = row[evaluated], matches.latent[evaluated]
-        self._tokens += len(batch.x)
-        _count(self._predicted, latent, group[row])
+        _count(self.predicted, latent, group[row])
         return row, latent
 
     def add(
@@ -191,25 +209,32 @@ class _Scoring:
         rows: slice,
         z: Float[Tensor, "rows d_sae"],
     ) -> None:
-        """Counts the activations of some rows of a batch, and where they meet what ``match`` found."""
+        """Counts where the activations of some rows of a batch meet what ``match`` found."""
         row, latent = matches
-        for fires, of in nonzeros((z != 0) & self._asked):
-            _count(self._fired, of, group[rows][fires])
-            value = z[fires, of]
-            large = value.abs() >= self._top.least[of]
-            self._top.add(of[large], batch.in_corpus[rows][fires[large]], value[large])
         here = (row >= rows.start) & (row < rows.start + len(z))
-        activation = z[row[here] - rows.start, latent[here]]
-        _count(self._hits, latent[here][activation != 0], group[row[here]][activation != 0])
-        self._shown.add(latent[here], batch.in_corpus[row[here]], activation)
+        row, latent = row[here], latent[here]
+        activation = z[row - rows.start, latent]
+        _count(self.hits, latent[activation != 0], group[row[activation != 0]])
+        if self._shown is not None:
+            self._shown.add(latent, batch.in_corpus[row], activation)
 
-    def _held_out_predicted(self, text: Corpus) -> Float[Tensor, "latents examples"]:
+    def held_out_predicted(self, text: Corpus) -> Float[Tensor, "latents examples"]:
         """Predictions where activations were held out, 0 where there are fewer."""
         position = self._explanations.held_out
         there = position >= 0
         latent = self._explanations.latents[:, None].expand_as(there)[there]
         values = self._matcher.predict(text.tokens, self._subject.language.special(text.tokens), position[there], latent)
         return torch.zeros(there.shape).masked_scatter(there, values.float().cpu())
+
+    def rebuilt(self, explanations: Explanations) -> Rebuilt:
+        """What was counted, beside explanations of these latents and others."""
+        latents = self._explanations.latents
+        at = torch.searchsorted(explanations.latents, latents)
+        return Rebuilt(at, *(_of(latents.to(self._subject.device), counts) for counts in (self.predicted, self.hits)))
+
+
+def _no_counts(subject: Subject) -> Int[Tensor, "d_sae groups"]:
+    return torch.zeros(subject.d_sae, GROUPS, dtype=torch.int32, device=subject.device)
 
 
 def _count(counts: Int[Tensor, "d_sae groups"], latent: Int[Tensor, "n"], group: Int[Tensor, "n"]) -> None:

@@ -2,11 +2,12 @@
 
 from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.metrics.context import MetricContext
-from sae_lens_metrics.metrics.n2g.explanations import Explanations, explain, in_context, rebuilt, texts
+from sae_lens_metrics.metrics.n2g.building import explain, in_context, rebuilt, texts
+from sae_lens_metrics.metrics.n2g.explanations import Explanations
 from sae_lens_metrics.metrics.n2g.scores import Scores, score
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["explanations_of", "more_text", "sampled_text_of", "scores_of", "texts_of"]
+__all__ = ["explanations_of", "more_text", "rebuilt_of", "sampled_text_of", "scores_of", "texts_of"]
 
 
 def texts_of(context: MetricContext) -> tuple[Corpus, Corpus]:
@@ -63,9 +64,13 @@ def explanations_of(context: MetricContext) -> Explanations:
     return explain(context.subject, context.once(sampled_text_of), context.config)
 
 
+def rebuilt_of(context: MetricContext) -> Explanations | None:
+    """Some latents' explanations as they would be had other activations been drawn, for standard errors; likewise."""
+    return rebuilt(context.once(explanations_of), context.subject, context.once(sampled_text_of), context.config)
+
+
 def scores_of(context: MetricContext) -> Scores:
     """How well the explanations predict where latents fire; likewise."""
     text, (_, scoring) = context.once(sampled_text_of), context.once(texts_of)
-    explanations = context.once(explanations_of)
-    again = rebuilt(explanations, context.subject, text, context.config)
+    explanations, again = context.once(explanations_of), context.once(rebuilt_of)
     return score(explanations, context.subject, text, scoring, context.config, again)

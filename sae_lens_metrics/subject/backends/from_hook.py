@@ -70,8 +70,7 @@ class FromHookBackend(FullRunBackend):
 
     def logits(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos vocab"]:
         """Runs the layers from the hook on."""
-        at_hook = activation is not None and self._residual_is_activation
-        residual = activation if at_hook else self._residual(prefix)
+        residual = self._residual(prefix) if activation is None or not self._residual_is_activation else activation
         in_place = nullcontext() if activation is None else self._in_place(activation)
         with evaluating(self.model), torch.no_grad(), in_place:
             return self._from_layer(residual)

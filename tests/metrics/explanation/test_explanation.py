@@ -31,11 +31,12 @@ from sae_lens_metrics.metrics.explanation.simulation import Simulation
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
 from sae_lens_metrics.metrics.explanation.token_state import TokenState
-from sae_lens_metrics.metrics.n2g import explanations, scores, shared
-from sae_lens_metrics.metrics.n2g.explanations import explain, texts
+from sae_lens_metrics.metrics.n2g import building, shared
+from sae_lens_metrics.metrics.n2g.building import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.results import Report
+from sae_lens_metrics.results.estimate import error_parts
 from sae_lens_metrics.subject.dictionary import Dictionary
 from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.text.standard_library import standard_library_documents
@@ -90,6 +91,7 @@ def cut(monkeypatch, corpus):
 
     monkeypatch.setattr(MODULE, "explanations_of", explained)
     monkeypatch.setattr(MODULE, "scores_of", scores_of)
+    monkeypatch.setattr(MODULE, "rebuilt_of", lambda context: None)
 
 
 # --- what the losses are when the simulation is known --------------------------------------------------------------------------
@@ -297,7 +299,7 @@ def test_every_number_follows_from_plain_losses(architecture, hook, normalize, m
     for name, (numerators, denominators) in expected.items():
         value, stderr = ratio(numerators, denominators, scoring.documents)
         assert found[name].value == pytest.approx(value, rel=1e-4, abs=2e-5), name
-        assert found[name].stderr == pytest.approx(stderr, rel=1e-3, abs=1e-5), name
+        assert error_parts(found[name]).over_units[0] == pytest.approx(stderr, rel=1e-3, abs=1e-5), name
         assert (found[name].n, found[name].of) == (5, "documents")
     has_patterns = torch.zeros(D_SAE, dtype=torch.bool)
     has_patterns[explained.patterns.latent] = True
@@ -623,14 +625,91 @@ def test_explanations_of_a_trained_sae_tell_something_and_lose_something(name, t
         assert estimate.of in ("documents", "latents", "tokens")
 
 
+# --- what another draw of explanations would move ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalize", ["none", "layer_norm"])
+def test_errors_hold_what_rebuilt_explanations_move(normalize, model, corpus, cut, monkeypatch):
+    """With one group of latents: half the square of what exchanging them moves, less that difference's own error, over their share."""
+    subject, some = Subject(model, training_sae("topk", normalize=normalize)), torch.arange(0, D_SAE, 3)
+    first, other = (cut_ngrams(corpus.tokens, D_SAE, each=12, seed=seed) for seed in (0, 1))
+    exchanged = first | {latent: other[latent] for latent in some.tolist() if latent in other}
+    for latent in set(some.tolist()) - set(other):
+        exchanged.pop(latent, None)
+    good, again = torch.linspace(0, 1, D_SAE) >= 0.5, torch.linspace(0, 1, D_SAE) >= 0.5
+    again[some] = torch.arange(len(some)) % 2 == 0
+
+    def found(ngrams, good, rebuilt):
+        def explained(context):
+            return dataclasses.replace(explanations_of(ngrams, D_SAE), held_out=torch.zeros(D_SAE, 1, dtype=torch.long))
+
+        counts = torch.full((len(some), 1), 10)
+        counted = SimpleNamespace(at=some, predicted=counts, hits=counts * again[some, None])  # predicts all, or nothing
+        scores = SimpleNamespace(f1=good.double(), fired=torch.full((D_SAE,), 10), held_out=torch.ones(D_SAE, 4) > 0, rebuilt=counted)
+        monkeypatch.setattr(MODULE, "explanations_of", explained)
+        monkeypatch.setattr(MODULE, "scores_of", lambda context: scores)
+        monkeypatch.setattr(MODULE, "rebuilt_of", lambda context: rebuilt)
+        return measured(subject, corpus)
+
+    rebuilt = dataclasses.replace(
+        explanations_of({latent: ngrams for latent, ngrams in other.items() if latent in some}, D_SAE), latents=some
+    )
+    own, moved, both = found(first, good, None), found(exchanged, again, None), found(first, good, rebuilt)
+    drawn = 0
+    for name, estimate in both.items():
+        assert estimate.value == own[name].value, name
+        if name.startswith("recovered") or name in ("mse", "explained_variance") or estimate.influence is None:
+            continue
+        difference = moved[name].value - own[name].value
+        apart = torch.tensor(moved[name].influence).double() - torch.tensor(own[name].influence).double()
+        noise = estimate.n / (estimate.n - 1) * float(apart.square().sum())
+        expected = max(0.0, difference**2 - noise) * D_SAE / len(some) / 2
+        is_moved = name in ("ce_explanation", "ce_explained_latents") or name.startswith("explanation_minus")
+        assert (estimate.drawn or 0) ** 2 == pytest.approx(expected if is_moved else 0, rel=1e-3, abs=1e-9), name
+        drawn += bool(estimate.drawn)
+    assert drawn >= 3
+    # the share of the loss that is recovered is a function of the loss
+    slope = both["ce_zeroed"].value - both["ce_clean"].value
+    for name in ("explanation", "explained_latents"):
+        if both[f"ce_{name}"].drawn:
+            assert both[f"recovered_{name}"].drawn == pytest.approx(both[f"ce_{name}"].drawn / slope, rel=0.3)
+
+
+def test_which_documents_are_for_which_latents_does_not_hang_on_memory(model, corpus, cut, monkeypatch):
+    """The text is measured in parts, each of which is counted from 0."""
+    monkeypatch.setattr("sae_lens_metrics.metrics.explanation.redraws._UNITS", 2)  # two groups, in five documents
+    subject, some = Subject(model, training_sae("topk")), torch.arange(0, D_SAE, 3)
+    own, other = (explanations_of(cut_ngrams(corpus.tokens, D_SAE, each=12, seed=seed), D_SAE) for seed in (0, 1))
+    rebuilt = dataclasses.replace(other, latents=some, patterns=_only(other.patterns, some))
+    counts = torch.full((len(some), 1), 10)
+    scores = SimpleNamespace(
+        f1=torch.linspace(0, 1, D_SAE),
+        fired=torch.full((D_SAE,), 10),
+        held_out=torch.ones(D_SAE, 4) > 0,
+        rebuilt=SimpleNamespace(at=some, predicted=counts, hits=counts),
+    )
+    explained = dataclasses.replace(own, held_out=torch.zeros(D_SAE, 1, dtype=torch.long))
+    for name, made in {"explanations_of": explained, "scores_of": scores, "rebuilt_of": rebuilt}.items():
+        monkeypatch.setattr(MODULE, name, lambda context, made=made: made)
+    whole, parts = measured(subject, corpus), measured(subject, corpus, configured(memory_gb=5e-4, batch_size=3))
+    assert any(each.drawn for each in whole.values())
+    for name, estimate in whole.items():
+        assert (parts[name].drawn or 0) == pytest.approx(estimate.drawn or 0, rel=1e-3, abs=1e-6), name
+
+
+def _only(patterns, latents):
+    kept = torch.isin(patterns.latent, latents)
+    return Patterns(patterns.latent[kept], patterns.tokens[kept], patterns.at_start[kept], patterns.value[kept])
+
+
 # --- what is done once ---------------------------------------------------------------------------------------------------------
 
 
 def test_explanations_are_built_and_scored_once_for_both_metrics(model, corpus, monkeypatch):
     calls = {"built": 0, "scored": 0}
-    build, scored = explanations.build_patterns, scores._Scoring.scores
+    build, scored = building.build_patterns, shared.score
 
-    def building(*args, **kwargs):
+    def counted(*args, **kwargs):
         calls["built"] += 1
         return build(*args, **kwargs)
 
@@ -638,18 +717,18 @@ def test_explanations_are_built_and_scored_once_for_both_metrics(model, corpus, 
         calls["scored"] += 1
         return scored(*args, **kwargs)
 
-    monkeypatch.setattr(explanations, "build_patterns", building)
-    monkeypatch.setattr(scores._Scoring, "scores", scoring)
+    monkeypatch.setattr(building, "build_patterns", counted)
+    monkeypatch.setattr(shared, "score", scoring)
     subject = Subject(model, training_sae("topk"))
     config = configured(names=["n2g", "explanation"])
     both = evaluate(subject, corpus, config)
-    assert calls == {"built": 2, "scored": 2}  # some explanations once more, for their errors
+    assert calls == {"built": 2, "scored": 1}  # some explanations once more, for their errors
     again = evaluate(subject, corpus, dataclasses.replace(config, names=["explanation", "n2g"]))  # a run of its own
-    assert calls == {"built": 4, "scored": 4}
+    assert calls == {"built": 4, "scored": 2}
     assert both.flat() == again.flat()
     # alone it says the same
     alone = evaluate(Subject(model, training_sae("topk")), corpus, configured())
-    assert calls == {"built": 6, "scored": 6}
+    assert calls == {"built": 6, "scored": 3}
     assert {key: value for key, value in both.flat().items() if key.startswith("explanation/")} == {
         key: value for key, value in alone.flat().items() if key.startswith("explanation/")
     }
@@ -658,7 +737,7 @@ def test_explanations_are_built_and_scored_once_for_both_metrics(model, corpus, 
 def test_explanations_from_a_folder_give_the_same_numbers(model, corpus, tmp_path, monkeypatch):
     config = configured(folder=str(tmp_path))
     first = measured(Subject(model, training_sae("topk")), corpus, config)
-    monkeypatch.setattr(explanations, "build_patterns", lambda *_, **__: pytest.fail("they were built again"))
+    monkeypatch.setattr(building, "build_patterns", lambda *_, **__: pytest.fail("they were built again"))
     assert measured(Subject(model, training_sae("topk")), corpus, config) == first
 
 

@@ -9,8 +9,8 @@ from planted import fires_after, fires_on_first, planted_subject, planted_tokens
 from saes import training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject
+from sae_lens_metrics.metrics.n2g.building import explain, texts
 from sae_lens_metrics.metrics.n2g.examples import examples, windows
-from sae_lens_metrics.metrics.n2g.explanations import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.text.token_text import TokenText

@@ -21,8 +21,9 @@ from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.errors import ConfigError, CorpusError, ExplanationError
 from sae_lens_metrics.functional.ngram_building import build_explanation
 from sae_lens_metrics.functional.ngrams import ABSENT
-from sae_lens_metrics.metrics.n2g import explanations
-from sae_lens_metrics.metrics.n2g.explanations import Explanations, explain, texts
+from sae_lens_metrics.metrics.n2g import building
+from sae_lens_metrics.metrics.n2g.building import explain, texts
+from sae_lens_metrics.metrics.n2g.explanations import Explanations
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.subject.backends import FromHookBackend, FullRunBackend
 from sae_lens_metrics.subject.inference_sae import inference_sae
@@ -40,13 +41,13 @@ def settings(seed=0, batch_size=8, **n2g):
 def built(monkeypatch):
     """The examples that explanations are built from, a list that grows with each build."""
     seen = []
-    original = explanations.build_patterns
+    original = building.build_patterns
 
     def recording(activate, examples, **options):
         seen.append(examples)
         return original(activate, examples, **options)
 
-    monkeypatch.setattr(explanations, "build_patterns", recording)
+    monkeypatch.setattr(building, "build_patterns", recording)
     return seen
 
 
@@ -312,7 +313,7 @@ def test_rows_in_small_blocks_are_answered_alike(model, text, monkeypatch):
     monkeypatch.setattr("sae_lens_metrics.metrics.n2g.short_runs._POSITIONS", {"cpu": 10})
     monkeypatch.setattr("sae_lens_metrics.functional.ngram_building.QUESTIONS", 7)
     monkeypatch.setattr("sae_lens_metrics.functional.nonzeros.AT_ONCE", 5)
-    monkeypatch.setattr("sae_lens_metrics.metrics.n2g.explanations._EXAMPLES_AT_ONCE", 3)
+    monkeypatch.setattr("sae_lens_metrics.metrics.n2g.building._EXAMPLES_AT_ONCE", 3)
     blocks = explain(subject_of(model), text, settings(latents=20, examples=8))
     assert torch.equal(whole.held_out, blocks.held_out)
     assert_same_explanations(ngrams(whole), ngrams(blocks))
@@ -399,7 +400,7 @@ def explained(model, text):
 
 @pytest.fixture
 def never_built(monkeypatch):
-    return lambda: monkeypatch.setattr(explanations, "build_patterns", lambda *_, **__: pytest.fail("built again"))
+    return lambda: monkeypatch.setattr(building, "build_patterns", lambda *_, **__: pytest.fail("built again"))
 
 
 def test_what_is_saved_is_what_is_loaded(explained, tmp_path):
@@ -756,7 +757,7 @@ MEASURE = """
     from sae_lens_metrics.metrics.n2g.spec import N2GConfig
     from sae_lens_metrics.demo.shipped import load_tiny_lm
     from sae_lens_metrics.text.standard_library import standard_library_documents
-    from sae_lens_metrics.metrics.n2g.explanations import explain
+    from sae_lens_metrics.metrics.n2g.building import explain
     from resident import bytes_now, peak_bytes
 
     torch.manual_seed(0)

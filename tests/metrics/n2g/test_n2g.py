@@ -19,8 +19,8 @@ from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.functional.jackknife import GROUPS, random_groups
 from sae_lens_metrics.functional.matching import Matcher
 from sae_lens_metrics.functional.ngrams import ABSENT, NGram, Patterns
-from sae_lens_metrics.metrics.n2g import explanations
-from sae_lens_metrics.metrics.n2g.explanations import explain, texts
+from sae_lens_metrics.metrics.n2g import building
+from sae_lens_metrics.metrics.n2g.building import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.shared import explanations_of, scores_of
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
@@ -532,8 +532,8 @@ def real_activate(subject, latent, known):
 @pytest.mark.parametrize(("name", "variant"), [*product(SHIPPED_SAES, VARIANTS)])
 def test_explanations_of_trained_saes_are_the_oracles(name, variant, trained, tokens, monkeypatch):
     subject, seen = trained[name], []
-    original = explanations.build_patterns
-    monkeypatch.setattr(explanations, "build_patterns", lambda runs, examples, **o: seen.append(examples) or original(runs, examples, **o))
+    original = building.build_patterns
+    monkeypatch.setattr(building, "build_patterns", lambda runs, examples, **o: seen.append(examples) or original(runs, examples, **o))
     latents = 40 if variant == "released" else 12
     explained = explain(subject, Corpus.from_tokens(tokens), real_config(latents=latents, max_length=24, examples=16, variant=variant))
     (examples,) = seen
