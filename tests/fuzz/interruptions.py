@@ -91,20 +91,20 @@ class Evaluate(Command):
 class Train(Command):
     """With metrics and checkpoints; goes on from the last checkpoint that is whole."""
 
-    statuses = (0, 1, 2, 3)  # SAELens writes checkpoints, and what it raises where it cannot is no concern of ours
-
-    def __init__(self, inputs, model, dataset, wandb=False):
+    def __init__(self, inputs, model, dataset):
         super().__init__(inputs)
-        self._model, self._dataset, self._wandb, self._kept = model, dataset, wandb, []
+        self._model, self._dataset, self._kept = model, dataset, []
 
     def action(self, folder, **changes):
         from runners import single_runner, small_metrics
 
         def work():
+            from sae_lens_metrics.cli import train
+
             torch.manual_seed(7)
             metrics = small_metrics(names=["shrinkage"], tokens=256, checkpoints=True)
-            changed = {"metrics": metrics, "n_checkpoints": 3, "wandb": self._wandb, **changes}
-            single_runner(folder, self._model, self._dataset, "topk", **changed).run()
+            changed = {"metrics": metrics, "n_checkpoints": 3, **changes}
+            train.run_to_the_end(single_runner(folder, self._model, self._dataset, "topk", **changed))
 
         return work
 
@@ -118,7 +118,7 @@ class Train(Command):
         lines = _lines(folder)
         lost = [line["step"] for line in self._kept if line not in lines]
         # what follows the first checkpoint is other after a resume, as SAELens counts steps and draws text in another way then
-        first = {number: _without_times(line) for number, line in enumerate(lines) if line["n_training_samples"] <= FIRST_CHECKPOINT}
+        first = {_without_times(line) for line in lines if line["n_training_samples"] <= FIRST_CHECKPOINT}
         end = (lines[-1]["n_training_samples"], lines[-1]["final"]) if lines else None
         return {"the end": end, "lines that were there": lost, "the first lines": first}
 
@@ -131,7 +131,7 @@ def _lines(folder):
 
 
 def _without_times(line):
-    return {name: value for name, value in line.items() if "seconds" not in name}
+    return json.dumps({name: value for name, value in line.items() if "seconds" not in name})
 
 
 def _loads(checkpoint):
@@ -220,9 +220,13 @@ def _count_moment(counts, moment, ended, folder):
 
 
 def _left(command, folder, ended):
-    yield from (f"half-written: {each}" for each in half_written(folder) if not any(name in each for name in THEIRS))
+    yield from (f"half-written: {each}" for each in _ours(half_written(folder)))
     there = [path.name for path in folder.rglob("*.json")]
     yield from (f"lost: {name}, of {there}" for name in command.finished(ended) if not any(name in each for each in there))
+
+
+def _ours(faults):
+    return [each for each in faults if not any(name in each for name in THEIRS)]
 
 
 def _goes_on(command, folder, expected):
@@ -232,7 +236,7 @@ def _goes_on(command, folder, expected):
     if ended.status != 0:
         yield f"started again, status {ended.status}: {ended.err[-500:]}"
         return
-    yield from (f"started again, half-written: {each}" for each in half_written(folder))
+    yield from (f"started again, half-written: {each}" for each in _ours(half_written(folder)))
     yield from (f"started again, {each}" for each in _differs(command, folder, expected))
     if len(kept) > 1 or (kept and len(expected) > 1):
         yield from (f"made again: {path.name}" for path, time_ns in kept.items() if path.stat().st_mtime_ns != time_ns)
@@ -281,16 +285,18 @@ def without_wandb(command, folder, rng, plain, expected, how, counts):
         return []
     folder.mkdir()
     os.environ["WANDB_DIR"] = str(folder.parent)
-    action = command.action(folder, "--wandb-project", "project") if isinstance(command, Evaluate) else command.action(folder)
+    evaluates = isinstance(command, Evaluate)
+    action = command.action(folder, "--wandb-project", "project") if evaluates else command.action(folder, wandb=True)
 
     def failing():
         def fail(*args, **kwargs):
             raise how_it_fails(how)
 
-        names = ["init", "log", "finish", "Table", "Image", "Histogram", "Html", "Artifact"]
+        # in a training run the others are SAELens's own, which ends if they fail
+        names = ["Table", "Image", "Html", "Artifact", *(["init", "log", "finish", "Histogram"] if evaluates else [])]
         for name in rng.sample(names, rng.randint(1, 3)):
             setattr(wandb, name, fail)
-        for name in rng.sample(["log", "finish", "log_artifact", "define_metric"], 2):
+        for name in ["log_artifact", *(rng.sample(["log", "finish", "define_metric"], 2) if evaluates else [])]:
             setattr(wandb.Run, name, fail)
         return action()
 

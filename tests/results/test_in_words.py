@@ -45,6 +45,7 @@ def test_control_characters_are_written_out():
         ({"a": 1}, "an object of 1"),
         (object(), "a object"),
     ],
+    ids=range(15),
 )
 def test_a_value_is_one_short_line(value, text):
     assert shown(value) == text
