@@ -74,24 +74,28 @@ def run_to_the_end(runner: Any) -> None:
         runner: SAELens's runner.
 
     Raises:
+        ConfigError: W&B, to which SAELens logs unless it is told otherwise, refuses the run.
         OSError: What is trained cannot be saved; it says where, which SAELens, PyTorch and safetensors do not.
     """
     try:
         runner.run()
     except Exception as error:
-        if (why := why_unwritten(error)) is None or _names_a_file(error):
+        if type(error).__module__.partition(".")[0] == "wandb":
+            raise ConfigError(
+                f"W&B does not take this run ({_briefly(error)}): log in (wandb login), set WANDB_MODE=offline, or give --log_to_wandb false"
+            ) from error
+        if (why := why_unwritten(error)) is None or getattr(error, "filename", None) is not None:
             raise
         raise OSError(_unsaved(runner.cfg, why)) from error
-
-
-def _names_a_file(error: Exception) -> bool:
-    return isinstance(error, OSError) and (error.strerror is None or error.filename is not None)
 
 
 def _unsaved(cfg: Any, why: str) -> str:
     """What SAELens could not write, and how to go on; it does not say in which of its files."""
     folders = " or ".join(repr(str(each)) for each in (cfg.checkpoint_path, cfg.output_path) if each is not None)
-    return f"SAELens cannot save what it trains in {folders} ({why}): make room, and go on with --resume_from_checkpoint FOLDER, the last whole one"
+    return (
+        f"SAELens cannot save what it trains in {folders or 'a temporary folder'} ({why}): make room, and go on with "
+        "--resume_from_checkpoint and the last checkpoint that is whole"
+    )
 
 
 def _briefly(error: Exception) -> str:

@@ -1,8 +1,12 @@
 """Files that another package could not write, as to a full disk, for which PyTorch and safetensors have errors of their own."""
 
+import errno
 import re
 
-__all__ = ["why_unwritten"]
+__all__ = ["FULL", "why_unwritten"]
+
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
+"""What the system says where it takes no more of a file."""
 
 _BY_THE_SYSTEM = re.compile(r"I/O error: (.*?) \(os error \d+\)")
 """How safetensors say it."""
@@ -18,7 +22,7 @@ def why_unwritten(error: BaseException) -> str | None:
     """
     said = str(error)
     if isinstance(error, OSError):
-        return error.strerror or said
+        return error.strerror if error.errno in FULL else None
     if type(error).__name__ == "SafetensorError" and (found := _BY_THE_SYSTEM.search(said)):
         return found[1]
     if isinstance(error, RuntimeError) and any(each in said for each in _BY_PYTORCH):

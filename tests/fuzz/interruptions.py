@@ -292,12 +292,12 @@ def without_wandb(command, folder, rng, plain, expected, how, counts):
         def fail(*args, **kwargs):
             raise how_it_fails(how)
 
-        # in a training run the others are SAELens's own, which ends if they fail
-        names = ["Table", "Image", "Html", "Artifact", *(["init", "log", "finish", "Histogram"] if evaluates else [])]
-        for name in rng.sample(names, rng.randint(1, 3)):
-            setattr(wandb, name, fail)
-        for name in ["log_artifact", *(rng.sample(["log", "finish", "define_metric"], 2) if evaluates else [])]:
-            setattr(wandb.Run, name, fail)
+        calls = [(wandb.Table, "__init__"), (wandb.Image, "__init__"), (wandb.Html, "__init__")]
+        if evaluates:  # in a training run SAELens makes the others, too, and ends if they fail
+            calls += [(wandb.Run, name) for name in ("log_artifact", "log", "finish", "define_metric")]
+            calls += [(wandb, "init"), (wandb.Histogram, "__init__")]
+        for owner, name in rng.sample(calls, rng.randint(1, len(calls))):
+            setattr(owner, name, fail)
         return action()
 
     ended = run(failing, folder)
