@@ -82,7 +82,7 @@ def run_to_the_end(runner: Any) -> None:
     except Exception as error:
         if type(error).__module__.partition(".")[0] == "wandb":
             raise ConfigError(
-                f"W&B does not take this run ({_briefly(error)}): log in (wandb login), set WANDB_MODE=offline, or give --log_to_wandb false"
+                f"W&B does not take this run ({_briefly(error)}): log in (wandb login), set WANDB_MODE=offline, or --log_to_wandb false"
             ) from error
         if (why := why_unwritten(error)) is None or getattr(error, "filename", None) is not None:
             raise

@@ -125,9 +125,11 @@ def test_a_disk_that_takes_no_output(arguments):
 def test_saelens_own_help_on_a_disk_that_takes_no_output(monkeypatch):
     from sae_lens_metrics.integrations.saelens_command import runner_config
 
-    with open("/dev/full", "w") as full, monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+    with open("/dev/full", "w") as full, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", full)
-        runner_config(["--help"])
+        with pytest.raises(OSError, match="No space left"):
+            runner_config(["--help"])
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # or closing it tries once more
 
 
 def test_where_nothing_can_be_said_the_status_tells():

@@ -1,4 +1,4 @@
-"""What SAELens refuses when a training run starts is one sentence with status 2, found before anything is trained; so is what it cannot save."""
+"""What SAELens refuses when a training run starts is one sentence with status 2, before anything is trained; so is what it cannot save."""
 
 import json
 import re

@@ -140,7 +140,9 @@ def _loads(checkpoint):
     try:
         torch.load(checkpoint / "trainer_state.pt", weights_only=False)
         json.loads((checkpoint / "runner_cfg.json").read_text())
-        return bool(load_file(checkpoint / "sae_weights.safetensors")) and bool(load_file(checkpoint / "activations_store_state.safetensors"))
+        return bool(load_file(checkpoint / "sae_weights.safetensors")) and bool(
+            load_file(checkpoint / "activations_store_state.safetensors")
+        )
     except Exception:  # whatever half a file raises
         return False
 
@@ -310,7 +312,11 @@ def how_it_fails(how):
     """What W&B raises where its server refuses, its disk is full, or it has a fault."""
     import wandb
 
-    return {"refuses": wandb.errors.CommError("permission denied"), "raises": RuntimeError("a fault\nof W&B's"), "disk": OSError(28, "full")}[how]
+    return {
+        "refuses": wandb.errors.CommError("permission denied"),
+        "raises": RuntimeError("a fault\nof W&B's"),
+        "disk": OSError(28, "full"),
+    }[how]
 
 
 def _differs(command, folder, expected):

@@ -153,7 +153,9 @@ class TaskFiles:
     """Files of labelled texts, some of them whole, some damaged, with labels and groups of any kind."""
 
     _SUFFIXES = st.sampled_from([".jsonl", ".csv", ".parquet"] * 3 + [".txt", ".json", ""])
-    _LABELS = st.sampled_from([[0, 1], [0, 1], [0, 1], ["0", "1"], ["a", "b"], [True, False], [0, 1, 2], [1], [None, 1], ["\x1b", "\udc80"]])
+    _LABELS = st.sampled_from(
+        [[0, 1], [0, 1], [0, 1], ["0", "1"], ["a", "b"], [True, False], [0, 1, 2], [1], [None, 1], ["\x1b", "\udc80"]]
+    )
     _GROUPS = st.sampled_from([None, None, 1, 2, 5, 20])
     inputs = st.tuples(
         _SUFFIXES, ROWS, st.integers(15, 90), _LABELS, _GROUPS, DAMAGE, st.floats(0, 1), st.sampled_from(["", "", "", "", ":a", ":1", ":"])

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sae_lens_metrics import Report
 
