@@ -127,7 +127,8 @@ def _require_text(rows: "Dataset | IterableDataset", tokenization: Tokenization)
             "name a column of text 'text', and leave this one out"
         )
     if column not in _TOKENS and not isinstance(row[column], str | None):  # of a list of texts only the first would be read
-        raise CorpusError(f"the column {column!r} of the data set holds {reprlib.repr(row[column])}, expected text: name another one 'text'")
+        found = reprlib.repr(row[column])
+        raise CorpusError(f"the column {column!r} of the data set holds {found}, expected text: name another one 'text'")
 
 
 def _is_tokens(value: Any) -> bool:
