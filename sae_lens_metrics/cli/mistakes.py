@@ -103,7 +103,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         """Help that cannot be printed is an error like all other output; argparse drops it without a word."""
-        if file is sys.stdout:
+        if file is not None and file is sys.stdout:
             file.write(message)
         else:
             super()._print_message(message, file)
