@@ -87,7 +87,14 @@ def _faults_of_the_form(raw: Any) -> Iterator[str]:
     architecture, known = raw.get("architecture", "standard"), registered_architectures(training=not older)
     if not (isinstance(architecture, str) and architecture in known):
         yield _wrong("architecture", architecture, f"one of {', '.join(known)}")
-    yield from _misfits(raw, _OLDER if older else {})
+    if older:
+        yield from _misfits(raw, _OLDER)
+        if "activation_fn_kwargs" in raw and _is_topk(raw) and "k" not in (raw["activation_fn_kwargs"] or {}):
+            yield f"activation_fn_kwargs.k is missing, expected {_expected('k', int)}"
+
+
+def _is_topk(raw: Mapping[str, Any]) -> bool:
+    return "topk" in (raw.get("architecture"), raw.get("activation_fn_str"), raw.get("activation_fn"))
 
 
 def _is_version(value: Any) -> bool:

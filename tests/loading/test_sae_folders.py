@@ -103,12 +103,15 @@ def test_more_latents_at_once_than_there_are(folder, refusal, tmp_path):
         ("hook_point", 5, "hook_point is 5, expected text or null"),
         ("activation_fn_kwargs", [1], "activation_fn_kwargs is [1], expected an object or null"),
         ("activation_fn_kwargs", {"k": "few"}, "k is 'few', expected a whole number"),
+        ("activation_fn_kwargs", {"n": 4}, "activation_fn_kwargs.k is missing, expected a whole number from 1"),
+        ("activation_fn_kwargs", None, "activation_fn_kwargs.k is missing, expected a whole number from 1"),
     ],
 )
 def test_a_field_of_an_older_configuration(name, value, expected, folder, refusal):
     older = {"d_in": D_IN, "d_sae": D_SAE, "dtype": "torch.float32", "hook_point": "blocks.0.hook_resid_pre", "activation_fn_str": "topk"}
-    edit(folder, lambda config: {**older, "activation_fn_kwargs": {"k": 4}, name: value})
-    assert expected in refusal()
+    for said in ({}, {"architecture": "topk"}):
+        edit(folder, lambda config, said=said: {**older, **said, "activation_fn_kwargs": {"k": 4}, name: value})
+        assert expected in refusal()
 
 
 @pytest.mark.parametrize(
