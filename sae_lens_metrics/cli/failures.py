@@ -12,6 +12,7 @@ from sae_lens_metrics.cli.mistakes import one_line
 from sae_lens_metrics.cli.statuses import REFUSED, UNEXPECTED
 from sae_lens_metrics.errors import MetricsError
 from sae_lens_metrics.integrations.terminal import complain
+from sae_lens_metrics.integrations.unwritten import why_unwritten
 
 __all__ = ["answer", "end_of_output"]
 
@@ -38,6 +39,8 @@ def answer(error: Exception, arguments: Sequence[str] = ()) -> int:
         return _said(f"error: {error}", REFUSED)
     if isinstance(error, OSError):
         return _said(f"error: {_of_the_system(error)}", REFUSED)
+    if why := why_unwritten(error):
+        return _said(f"error: a file cannot be written ({why}): make room, or choose another folder", REFUSED)
     if _is_about_memory(error):
         return _said(f"error: there is not enough memory ({_briefly(error)}): try a smaller --batch_size or --memory_gb", REFUSED)
     return _said(f"an error that should not happen ({_briefly(error)}): {_with_trace(error, arguments)}", UNEXPECTED)

@@ -2,11 +2,15 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sae_lens_metrics.cli.statuses import REFUSED
 from sae_lens_metrics.results.in_words import printable
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 __all__ = ["CommandParser", "did_you_mean", "nearest", "one_line", "two_lines"]
 
@@ -96,6 +100,13 @@ class CommandParser(argparse.ArgumentParser):
         if self._unknown_flag() is not None:
             self.error("")
         return options, rest
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Help that cannot be printed is an error like all other output; argparse drops it without a word."""
+        if file is not None and file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
 
     def _begin(self, args: Sequence[str]) -> None:
         self._given = list(args)

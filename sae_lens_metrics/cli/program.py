@@ -40,6 +40,7 @@ def program() -> NoReturn:
             signal.signal(signum, _stop)
         sys.unraisablehook = _once_more
         _watch()
+    _open_streams()
     logging.captureWarnings(True)  # for them to be printed as everything else is
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # other packages' bars, which fill a log with carriage returns; ours are lines there
@@ -51,6 +52,13 @@ def program() -> NoReturn:
     except interrupts() as stopped:
         status = _interrupted(getattr(stopped, "signum", signal.SIGINT))
     raise SystemExit(status)
+
+
+def _open_streams() -> None:
+    """Output that was closed goes nowhere; and no file takes its number, into which other packages would print."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _status() -> int:

@@ -2,15 +2,16 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from simple_parsing import NestedMode
 
 from sae_lens_metrics.cli.mistakes import did_you_mean
 from sae_lens_metrics.cli.options import MetricOptions, SettingsParser, settings_parser
 from sae_lens_metrics.errors import ConfigError, MetricsError
+from sae_lens_metrics.integrations.unwritten import why_unwritten
 
-__all__ = ["run_train"]
+__all__ = ["run_to_the_end", "run_train"]
 
 _DESCRIPTION = (
     "Trains an SAE as SAELens's own command does, with metrics. Flags that begin with --metrics are listed here; every other flag "
@@ -63,7 +64,38 @@ def run_train(arguments: Sequence[str]) -> None:
         raise
     except _REFUSALS as error:
         raise ConfigError(f"SAELens cannot train this: {_briefly(error)}") from error
-    runner.run()
+    run_to_the_end(runner)
+
+
+def run_to_the_end(runner: Any) -> None:
+    """Trains.
+
+    Args:
+        runner: SAELens's runner.
+
+    Raises:
+        ConfigError: W&B, to which SAELens logs unless it is told otherwise, refuses the run.
+        OSError: What is trained cannot be saved; it says where, which SAELens, PyTorch and safetensors do not.
+    """
+    try:
+        runner.run()
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] == "wandb":
+            raise ConfigError(
+                f"W&B does not take this run ({_briefly(error)}): log in (wandb login), set WANDB_MODE=offline, or --log_to_wandb false"
+            ) from error
+        if (why := why_unwritten(error)) is None or getattr(error, "filename", None) is not None:
+            raise
+        raise OSError(_unsaved(runner.cfg, why)) from error
+
+
+def _unsaved(cfg: Any, why: str) -> str:
+    """What SAELens could not write, and how to go on; it does not say in which of its files."""
+    folders = " or ".join(repr(str(each)) for each in (cfg.checkpoint_path, cfg.output_path) if each is not None)
+    return (
+        f"SAELens cannot save what it trains in {folders or 'a temporary folder'} ({why}): make room, and go on with "
+        "--resume_from_checkpoint and the last checkpoint that is whole"
+    )
 
 
 def _briefly(error: Exception) -> str:

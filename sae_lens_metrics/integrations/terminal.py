@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 from sae_lens_metrics.results.in_words import printable_lines
@@ -15,8 +16,9 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Prints text to standard error, likewise."""
-    _print(text, sys.stderr)
+    """Prints text to standard error, likewise; where that takes nothing, such as on a full disk, there is nobody to tell."""
+    with suppress(OSError):
+        _print(text, sys.stderr)
 
 
 def _print(text: str, stream: TextIO) -> None:

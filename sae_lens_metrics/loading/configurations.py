@@ -1,7 +1,6 @@
 """What the ``cfg.json`` of an SAE must say, and what is wrong with one that does not."""
 
 import math
-import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from types import NoneType
@@ -17,6 +16,7 @@ from sae_lens_metrics.integrations.saelens import (
     handle_config_defaulting,
     registered_architectures,
 )
+from sae_lens_metrics.results.in_words import shown
 
 __all__ = ["checked_config"]
 
@@ -73,7 +73,7 @@ def _refusal(fault: str) -> SubjectError:
 def _faults_of_the_form(raw: Any) -> Iterator[str]:
     """What keeps SAELens from reading a configuration at all."""
     if not isinstance(raw, dict):
-        yield f"there is {_found(raw)}, expected an object with d_in, d_sae, metadata and so on"
+        yield f"there is {shown(raw)}, expected an object with d_in, d_sae, metadata and so on"
         return
     metadata = raw.get("metadata", {})
     if not isinstance(metadata, dict):
@@ -87,7 +87,14 @@ def _faults_of_the_form(raw: Any) -> Iterator[str]:
     architecture, known = raw.get("architecture", "standard"), registered_architectures(training=not older)
     if not (isinstance(architecture, str) and architecture in known):
         yield _wrong("architecture", architecture, f"one of {', '.join(known)}")
-    yield from _misfits(raw, _OLDER if older else {})
+    if older:
+        yield from _misfits(raw, _OLDER)
+        if "activation_fn_kwargs" in raw and _is_topk(raw) and "k" not in (raw["activation_fn_kwargs"] or {}):
+            yield f"activation_fn_kwargs.k is missing, expected {_expected('k', int)}"
+
+
+def _is_topk(raw: Mapping[str, Any]) -> bool:
+    return "topk" in (raw.get("architecture"), raw.get("activation_fn_str"), raw.get("activation_fn"))
 
 
 def _is_version(value: Any) -> bool:
@@ -154,16 +161,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _wrong(name: str, value: Any, expected: str) -> str:
-    return f"{name} is {_found(value)}, expected {expected}"
-
-
-def _found(value: Any) -> str:
-    """A value as JSON has it, on one short line."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 60
-    return short.repr(value)
+    return f"{name} is {shown(value)}, expected {expected}"
 
 
 def _expected(name: str, hint: Any) -> str:

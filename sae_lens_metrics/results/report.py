@@ -12,7 +12,7 @@ from sae_lens_metrics.results.dataclass_schema import with_schema
 from sae_lens_metrics.results.estimate import Estimate
 from sae_lens_metrics.results.explanation import Explanation, explanation_of
 from sae_lens_metrics.results.files import readable_json, write_atomically
-from sae_lens_metrics.results.in_words import encodable, printable
+from sae_lens_metrics.results.in_words import encodable, printable, shown
 from sae_lens_metrics.results.json_form import (
     FORMAT,
     FORMAT_VERSION,
@@ -28,7 +28,7 @@ from sae_lens_metrics.results.metric_result import MetricResult
 from sae_lens_metrics.results.older_formats import OLDER_MAJOR, upgraded
 from sae_lens_metrics.results.provenance_schema import PROVENANCE
 from sae_lens_metrics.results.reading import read_json
-from sae_lens_metrics.results.shapes import shape_of, shown
+from sae_lens_metrics.results.shapes import shape_of
 
 if TYPE_CHECKING:
     import pandas as pd

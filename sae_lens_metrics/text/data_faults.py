@@ -1,14 +1,14 @@
 """What is wrong with files and folders of text, in words."""
 
 import codecs
-import errno
 import json
 import re
 from pathlib import Path
 
+from sae_lens_metrics.integrations.unwritten import FULL
+
 __all__ = ["reason_in_words", "why_unreadable"]
 
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 _LONGEST = 300
 """Characters of another package's reason."""
 _PIECE = 1 << 20
@@ -35,7 +35,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
 def _nowhere_to_write(error: BaseException | None) -> OSError | None:
     """What the system said of a disk that is full, if that is behind an error."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in FULL:
             return error
         error = error.__cause__ or error.__context__
     return None

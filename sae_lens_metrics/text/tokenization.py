@@ -126,6 +126,9 @@ def _require_text(rows: "Dataset | IterableDataset", tokenization: Tokenization)
             f"the column {column!r} of the data set holds {reprlib.repr(row[column])}, expected whole numbers, the model's tokens: "
             "name a column of text 'text', and leave this one out"
         )
+    if column not in _TOKENS and not isinstance(row[column], str | None):  # of a list of texts only the first would be read
+        found = reprlib.repr(row[column])
+        raise CorpusError(f"the column {column!r} of the data set holds {found}, expected text: name another one 'text'")
 
 
 def _is_tokens(value: Any) -> bool:
@@ -179,7 +182,7 @@ def read_sequences(store: ActivationsStore, n: int, *, most: int | None = None) 
                 tokens.append(store.get_batch_tokens(1, raise_at_epoch_end=True, move_to_model_device=False)[0].cpu())
             except StopIteration:
                 break
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, IndexError) as error:
                 column = store.tokens_column
                 what = "whole numbers" if store.is_dataset_tokenized else "text"
                 raise CorpusError(

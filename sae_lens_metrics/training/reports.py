@@ -76,4 +76,5 @@ class TrainingReports:
         kind = f"{what}: {type(error).__name__}"
         if kind not in self._warned:
             self._warned.add(kind)
-            logger.warning("%s failed, training goes on: %s: %s", what, type(error).__name__, error, exc_info=error)
+            logger.warning("%s failed, training goes on: %s: %s", what, type(error).__name__, " ".join(str(error).split()))
+            logger.debug("%s failed", what, exc_info=error)

@@ -115,11 +115,34 @@ def printed_to(target, *arguments, **environment):
     return subprocess.run(command, stdout=target, stderr=subprocess.PIPE, cwd=ROOT, env=environment, text=True, check=False)
 
 
-@pytest.mark.parametrize("arguments", [["schema"], ["explain", "probe"], ["--help"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["schema"], ["explain", "probe"], ["--help"], ["evaluate", "--help"]], ids=" ".join)
 def test_a_disk_that_takes_no_output(arguments):
     with open("/dev/full", "w") as full:
         done = printed_to(full, *arguments)
     assert (done.returncode, done.stderr) == (2, "sae-lens-metrics: error: No space left on device\n")
+
+
+def test_saelens_own_help_on_a_disk_that_takes_no_output(monkeypatch):
+    from sae_lens_metrics.integrations.saelens_command import runner_config
+
+    with open("/dev/full", "w") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        with pytest.raises(OSError, match="No space left"):
+            runner_config(["--help"])
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # or closing it tries once more
+
+
+def test_where_nothing_can_be_said_the_status_tells():
+    command = [sys.executable, "-m", "sae_lens_metrics", "report", "nothing.json"]
+    with open("/dev/full", "w") as full:
+        assert subprocess.run(command, stdout=full, stderr=full, check=False).returncode == 2
+
+
+@pytest.mark.parametrize(("closed", "arguments", "status"), [(1, ["schema"], 0), (2, ["report", "nothing.json"], 2)])
+def test_output_that_is_closed(closed, arguments, status):
+    command = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", sys.executable, "-m", "sae_lens_metrics", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
 
 @pytest.mark.parametrize("arguments", [["schema"], ["explain", "probe"]], ids=" ".join)

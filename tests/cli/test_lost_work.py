@@ -7,7 +7,6 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from contextlib import contextmanager
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 from figure_reports import report
+from full_disk import no_file_above
 from loopback_wandb import loopback_wandb
 
 from sae_lens_metrics import Estimate, MetricResult, Report
@@ -99,17 +99,6 @@ def test_a_metric_that_fails_costs_the_others_nothing(evaluate, metric, tmp_path
         assert f"{name}: " in last
         assert said in last
         assert said in kept.errors[name]
-
-
-@contextmanager
-def no_file_above(size):
-    """A disk that takes no more of a file, as where it is full; for all folders, temporary ones included."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

@@ -1,10 +1,20 @@
-"""What SAELens refuses when a training run starts is one sentence with status 2, found before anything is trained."""
+"""What SAELens refuses when a training run starts is one sentence with status 2, before anything is trained; so is what it cannot save."""
 
+import json
 import re
+from types import SimpleNamespace
 
 import pytest
+import torch
+import wandb
+from full_disk import no_file_above
 from loopback_hub import LoopbackHub
+from safetensors.torch import save_file
 from tiny_release import gpt2_folder, parquet, run_commands
+
+from sae_lens_metrics.cli.train import run_to_the_end
+from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.training.start import require_start
 
 GIVEN = {
     **{"--architecture": "topk", "--model_name": "gpt2", "--hook_name": "blocks.8.hook_resid_pre", "--dataset_path": "someone/texts"},
@@ -43,3 +53,63 @@ def test_one_sentence(case, answers):
     status, said = answers[case]
     assert status == 2
     assert re.fullmatch(REFUSED[case][1], said)
+
+
+# --- while it trains -------------------------------------------------------------------------------------------------------------
+
+
+def training_that(raises):
+    cfg = SimpleNamespace(checkpoint_path="checkpoints/1a2b", output_path="output")
+    return SimpleNamespace(cfg=cfg, run=raises)
+
+
+def as_json(path):
+    with open(path, "w") as file:
+        json.dump([0] * 10_000, file)
+
+
+@pytest.mark.parametrize(
+    ("write", "why"),
+    [
+        (lambda path: torch.save({"a": torch.zeros(10_000)}, path), "PyTorch could not write all of it, such as to a full disk"),
+        (lambda path: save_file({"a": torch.zeros(10_000)}, path), "File too large|No space left on device"),
+        (as_json, "File too large|No space left on device"),
+    ],
+    ids=["pytorch", "safetensors", "json"],
+)
+def test_what_cannot_be_saved_is_said_with_where_and_how_to_go_on(write, why, tmp_path):
+    with no_file_above(1000), pytest.raises(OSError, match=why) as raised:
+        run_to_the_end(training_that(lambda: write(tmp_path / "file")))
+    said = str(raised.value)
+    assert said.startswith("SAELens cannot save what it trains in 'checkpoints/1a2b' or 'output' (")
+    assert said.endswith("): make room, and go on with --resume_from_checkpoint and the last checkpoint that is whole")
+
+
+def test_a_wandb_that_refuses_the_run():
+    def refusing():
+        raise wandb.errors.UsageError("api_key not configured (no-tty).\nCall wandb.login()")
+
+    with pytest.raises(ConfigError, match=r"W&B does not take this run \(api_key not configured \(no-tty\)\. Call .*--log_to_wandb false"):
+        run_to_the_end(training_that(refusing))
+
+
+def test_other_errors_are_as_they_are():
+    for error in (RuntimeError("boom"), FileNotFoundError(2, "No such file or directory", "x"), ConnectionResetError(104, "reset")):
+
+        def raising(error=error):
+            raise error
+
+        with pytest.raises(type(error)) as raised:
+            run_to_the_end(training_that(raising))
+        assert raised.value is error
+
+
+@pytest.mark.parametrize("content", [None, "", '{"seed": 4'], ids=["missing", "empty", "cut off"])
+def test_a_checkpoint_that_is_not_whole(content, tmp_path):
+    for name, text in (("512", "{}"), ("1024", content)):
+        (tmp_path / name).mkdir()
+        if text is not None:
+            (tmp_path / name / "runner_cfg.json").write_text(text)
+    cfg = SimpleNamespace(context_size=8, n_batches_in_buffer=8, train_batch_size_tokens=8, resume_from_checkpoint=str(tmp_path / "1024"))
+    with pytest.raises(ConfigError, match=r"1024' is no whole checkpoint to go on from .*: those beside it are 512$"):
+        require_start(SimpleNamespace(cfg=cfg, model=None))

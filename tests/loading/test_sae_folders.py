@@ -70,11 +70,11 @@ def of_config(name, value):
         (of_metadata("exclude_special_tokens", ["<s>"]), "metadata.exclude_special_tokens is ['<s>'], expected"),
         (of_metadata("model_from_pretrained_kwargs", [1]), "metadata.model_from_pretrained_kwargs is [1], expected an object or null"),
         (of_metadata("sae_lens_version", "new"), "sae_lens_version is 'new', expected a version such as 6.0.0"),
-        (of_metadata("l0", float("nan")), "metadata.l0 is nan, expected a number or null"),
+        (of_metadata("l0", float("nan")), "metadata.l0 is NaN, expected a number or null"),
         (of_config("dtype", "float99"), "dtype is 'float99', expected float32, float64, float16, bfloat16"),
         (of_config("d_sae", "many"), "d_sae is 'many', expected a whole number from 1"),
         (of_config("d_sae", -5), "d_sae is -5, expected a whole number from 1"),
-        (of_config("d_sae", 10**30), "d_sae is 1000"),
+        (of_config("d_sae", 10**30), "d_sae is a whole number of 31 digits"),
         (of_config("d_in", True), "d_in is true, expected a whole number from 1"),
         (of_config("architecture", "../../x"), "architecture is '../../x', expected one of standard, "),
         (of_config("architecture", [1]), "architecture is [1], expected one of standard, "),
@@ -103,12 +103,15 @@ def test_more_latents_at_once_than_there_are(folder, refusal, tmp_path):
         ("hook_point", 5, "hook_point is 5, expected text or null"),
         ("activation_fn_kwargs", [1], "activation_fn_kwargs is [1], expected an object or null"),
         ("activation_fn_kwargs", {"k": "few"}, "k is 'few', expected a whole number"),
+        ("activation_fn_kwargs", {"n": 4}, "activation_fn_kwargs.k is missing, expected a whole number from 1"),
+        ("activation_fn_kwargs", None, "activation_fn_kwargs.k is missing, expected a whole number from 1"),
     ],
 )
 def test_a_field_of_an_older_configuration(name, value, expected, folder, refusal):
     older = {"d_in": D_IN, "d_sae": D_SAE, "dtype": "torch.float32", "hook_point": "blocks.0.hook_resid_pre", "activation_fn_str": "topk"}
-    edit(folder, lambda config: {**older, "activation_fn_kwargs": {"k": 4}, name: value})
-    assert expected in refusal()
+    for said in ({}, {"architecture": "topk"}):
+        edit(folder, lambda config, said=said: {**older, **said, "activation_fn_kwargs": {"k": 4}, name: value})
+        assert expected in refusal()
 
 
 @pytest.mark.parametrize(

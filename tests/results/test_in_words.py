@@ -2,7 +2,7 @@
 
 import pytest
 
-from sae_lens_metrics.results.in_words import printable, with_error
+from sae_lens_metrics.results.in_words import printable, shown, with_error
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,28 @@ def test_the_error_decides_the_digits(value, stderr, text):
 
 def test_control_characters_are_written_out():
     assert printable("a\x00\u202eb\n é") == "a\\x00\\u202eb\\n é"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (-3, "-3"),
+        (10**400, "a whole number of 401 digits"),
+        (10**5000, "a whole number of more than 4,000 digits"),
+        (float("nan"), "NaN"),
+        ("a\x1bb", "'a\\x1bb'"),
+        ("x" * 100, f"'{'x' * 59} …"),
+        ([1, None, "b"], "[1, null, 'b']"),
+        ([], "[]"),
+        ([[1], {}], "a list of 2"),
+        (list(range(5)), "a list of 5"),
+        (["x" * 50, "y" * 50], "a list of 2"),
+        ({"a": 1}, "an object of 1"),
+        (object(), "a object"),
+    ],
+    ids=range(15),
+)
+def test_a_value_is_one_short_line(value, text):
+    assert shown(value) == text

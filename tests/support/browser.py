@@ -38,7 +38,9 @@ class Reader:
 
     def _request(self, request: Any) -> None:
         beside = self.file.rsplit("/", 1)[0]
-        if request.url.split("#")[0] != self.file and not request.url.startswith(("data:", "blob:", f"{beside}/data/")):
+        if request.url.split("#")[0] != self.file and not request.url.startswith(
+            ("data:", "blob:", f"{beside}/data/", f"{beside}/data-2/")
+        ):
             self.problems.append(f"request of {request.url}")
 
     def open(self, address: str = "#/") -> Any:

@@ -104,9 +104,10 @@ CELLS = (
     | st.just("words of a text " * 30)
 )
 COLUMNS = st.sampled_from(["text", "tokens", "input_ids", "problem", "label", "group"]) | ANY_TEXT
-ROWS = st.lists(st.dictionaries(COLUMNS, CELLS, max_size=3), max_size=6)
-SUFFIXES = st.sampled_from([".jsonl", ".csv", ".parquet", ".txt", ".json", ""])
-DAMAGE = st.sampled_from([None] * 6) | st.binary(max_size=6)
+WORDS = st.fixed_dictionaries({"text": st.just("words of a text " * 30)})
+ROWS = st.lists(WORDS | st.dictionaries(COLUMNS, CELLS, max_size=3), max_size=6) | st.lists(WORDS, min_size=1, max_size=6)
+SUFFIXES = st.sampled_from([".jsonl", ".csv", ".parquet", ".jsonl", ".csv", ".txt", ".json", ""])
+DAMAGE = st.just(None) | st.just(None) | st.binary(max_size=6)
 
 
 def content(suffix, rows, damage, where):
@@ -151,10 +152,13 @@ class DataSets:
 class TaskFiles:
     """Files of labelled texts, some of them whole, some damaged, with labels and groups of any kind."""
 
-    _LABELS = st.sampled_from([[0, 1], ["0", "1"], ["a", "b"], [True, False], [0, 1, 2], [1], [None, 1], ["\x1b", "\udc80"]])
-    _GROUPS = st.sampled_from([None, 1, 2, 5])
+    _SUFFIXES = st.sampled_from([".jsonl", ".csv", ".parquet"] * 3 + [".txt", ".json", ""])
+    _LABELS = st.sampled_from(
+        [[0, 1], [0, 1], [0, 1], ["0", "1"], ["a", "b"], [True, False], [0, 1, 2], [1], [None, 1], ["\x1b", "\udc80"]]
+    )
+    _GROUPS = st.sampled_from([None, None, 1, 2, 5, 20])
     inputs = st.tuples(
-        SUFFIXES, ROWS, st.integers(15, 60), _LABELS, _GROUPS, DAMAGE, st.floats(0, 1), st.sampled_from(["", "", ":a", ":1", ":"])
+        _SUFFIXES, ROWS, st.integers(15, 90), _LABELS, _GROUPS, DAMAGE, st.floats(0, 1), st.sampled_from(["", "", "", "", ":a", ":1", ":"])
     )
 
     def __init__(self, folder):

@@ -112,7 +112,10 @@ def hostile_report(text: str) -> Report:
         "ablation": MetricResult({"sparsity": Estimate(0.5, None, 2, text)}, {"latents": [effects]}, effects=changes),
         text: MetricResult({text: Estimate(1.0, 0.5, 3, text)}, {f"table {text}": [{text: text}]}, notes=[text]),
     }
-    provenance = {"sae": {"architecture": text, "hook_name": text, "neuronpedia_id": text}, "config": {text: {text: text}}, "created": text}
+    sae = {"architecture": text, "model_name": text, "hook_name": text, "neuronpedia_id": text, "weights_sha256": text, "release": text}
+    corpus = {"dataset": text, "split": text, "tokens_sha256": text, text: text}
+    about = {"versions": {"torch": text, text: text}, "model": text, text: text}
+    provenance = {"sae": sae, "corpus": corpus, **about, "config": {text: {text: text}, "dataset": text}, "created": text}
     return Report(plain.sanity, metrics, errors={text: text}, warnings=[text], provenance=provenance)
 
 

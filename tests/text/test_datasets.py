@@ -89,6 +89,19 @@ def test_tokens_that_are_none(tokens, refusal):
     assert "expected whole numbers" in said
 
 
+@pytest.mark.parametrize("text", [[], ["some words " * 100], [["a"]], 5, {"a": "b"}])
+def test_text_that_is_none(text, refusal):
+    """Such as a list of texts, of which SAELens's store takes the first."""
+    said = refusal("a.jsonl", "\n".join([json.dumps({"text": text})] * 4).encode())
+    assert "the column 'text' of the data set holds" in said
+    assert "expected text" in said
+
+
+def test_a_row_that_holds_no_text(refusal):
+    rows = [{"text": "some words " * 10}, {"text": None}, {"text": "more words " * 10}]
+    assert "its column 'text' must hold text in every row" in refusal("a.jsonl", "\n".join(map(json.dumps, rows)).encode())
+
+
 @pytest.mark.parametrize("form", ["list", "torch"])
 def test_tokens(form, subject):
     rows = Dataset.from_dict({"tokens": torch.randint(5, 4000, (8, 64)).tolist()})

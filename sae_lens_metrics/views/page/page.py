@@ -14,6 +14,7 @@ from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results import Report, write_atomically
 from sae_lens_metrics.results.history import History, histories_of
 from sae_lens_metrics.views.page.data import SAEParts, guides, histories_value, sae_parts
+from sae_lens_metrics.views.page.folder import PART, fresh_data
 from sae_lens_metrics.views.page.parts import Part, encode
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def write_report(
 
     Raises:
         ResultError: If there is neither a report nor a history, or one of ``SavedReports`` cannot be read.
-        OSError: If the page cannot be written. A file that is there is replaced at once or not at all, index.html after the data.
+        OSError: If the page cannot be written. A file that is there is replaced at once or not at all, and so is a folder's page.
     """
     histories = histories or {}
     if not reports and not histories:
@@ -90,13 +91,14 @@ def write_report(
     data = _Data(reports, histories, comparison, audit, title)
     path = Path(path)
     if folder:
-        for part in data.parts():
-            # a script, as a page that is opened from disk may load nothing else from beside it
-            script = f'saeLensMetrics.receive("{part.name}","{part.text}")'
-            write_atomically(path / "data" / f"{part.name}.js", script)
-        return write_atomically(path / "index.html", _page(data.contents(), [], title, folder=True))
+        with fresh_data(path / "index.html") as beside:
+            for part in data.parts():
+                # a script, as a page that is opened from disk may load nothing else from beside it
+                script = f'{PART.decode()}"{part.name}","{part.text}")'
+                write_atomically(beside / f"{part.name}.js", script)
+            return write_atomically(path / "index.html", _page(data.contents(), [], title, beside=beside.name))
     parts = list(data.parts())
-    return write_atomically(path, _page(data.contents(), parts, title, folder=False))
+    return write_atomically(path, _page(data.contents(), parts, title))
 
 
 @dataclass
@@ -163,14 +165,16 @@ def _plotly() -> str:
     return get_plotlyjs()
 
 
-def _page(contents: dict[str, Any], parts: list[Part], title: str, *, folder: bool) -> str:
+def _page(contents: dict[str, Any], parts: list[Part], title: str, *, beside: str = "") -> str:
+    """The page; its parts are in it, or in a folder beside it of that name."""
     import jinja2
 
     script = _script()
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_static("page.html"))
     return template.render(
         title=_encodable(title),
-        policy=_policy(script, folder=folder),
+        policy=_policy(script, folder=bool(beside)),
+        beside=beside,
         style="\n".join(_static(name) for name in STYLES),
         script=script,
         contents=encode(json.dumps(contents)),

@@ -13,6 +13,7 @@ from slow import slow_but
 from sae_lens_metrics.comparison.audit import audit_reports
 from sae_lens_metrics.comparison.comparison import compare_reports
 from sae_lens_metrics.results import Control, ControlVerdict, Report
+from sae_lens_metrics.results.history import History
 from sae_lens_metrics.views.page import write_report
 
 NAMES = {**HOSTILE, "prototype": "__proto__", "slashes": "a/b/../%2e%2e?c=d&e#f", "link": "javascript:window.hacked=3//"}
@@ -36,7 +37,8 @@ def everything(text: str, folder: Path, *, form: str = "file") -> Path:
     hostile = replace(hostile, metrics={**hostile.metrics, f"{text} more": odd}, controls={text: control})
     reports: dict[str, Report] = {text: hostile, "other": plain}
     audit = audit_reports({seed: {text: hostile, "other": make_report(4, seed=seed)} for seed in (1, 2)}, notes=[text], failed=[text])
-    parts = {"histories": {text: make_history()}, "comparison": compare_reports(reports), "audit": audit, "title": text}
+    history = History([replace(point, values={**point.values, f"{text}/{text}": 1.0}) for point in make_history().points])
+    parts = {"histories": {text: history}, "comparison": compare_reports(reports), "audit": audit, "title": text}
     return write_report(reports, folder / ("page" if form == "folder" else "page.html"), folder=form == "folder", **parts)
 
 
@@ -87,6 +89,21 @@ def test_every_file_that_it_hands_on(reader, tmp_path, name):
                 cells = [cell for row in csv.reader(io.StringIO(content)) for cell in row]
                 assert len(cells) > 5
                 assert not [cell for cell in cells if cell[:1] in ("=", "+", "@", "-", "\t") and not _is_number(cell)]
+
+
+@pytest.mark.parametrize("name", slow_but(NAMES, ("template",).__contains__))
+def test_every_figure_that_it_hands_on(reader, tmp_path, name):
+    """As an image, which plotly draws from markup of its own."""
+    opened = reader(everything(NAMES[name], tmp_path))
+    for view in ("#/figures", "#/explore"):
+        look(opened, view)
+        opened.tab.wait_for_selector(".plot.drawn svg.main-svg")
+        opened.tab.hover(".plot.drawn >> nth=0")
+        with opened.tab.expect_download(timeout=10_000) as download:
+            opened.tab.click(".plot.drawn >> nth=0 >> .modebar-btn[data-title*='png' i]")
+        assert download.value.suggested_filename == "plot-image.png"
+        assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+        assert opened.tab.evaluate("window.hacked ?? null") is None
 
 
 def _is_number(text: str) -> bool:

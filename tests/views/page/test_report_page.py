@@ -1,6 +1,7 @@
 """What is in the page, without a browser."""
 
 import json
+import os
 import re
 from base64 import b64encode
 from collections import Counter
@@ -175,6 +176,37 @@ def test_a_folder_holds_the_same_parts_in_files(tmp_path):
     single = parts_of(write_report(reports, tmp_path / "report.html", histories=histories))
     assert parts_of(page) == {"contents": single.pop("contents")}
     assert written == single
+
+
+def contents_of(page):
+    """A page of several files: what it is made of."""
+    (beside,) = re.findall('data-parts="(.*?)"', page.read_text())
+    return page.read_bytes(), {file.name: file.read_bytes() for file in (page.parent / beside).glob("*.js")}
+
+
+@pytest.mark.parametrize("writing", [0, 3, -1])
+def test_a_folder_holds_the_old_page_or_the_new_one(tmp_path, monkeypatch, writing):
+    page = write_report({"a": make_report(2)}, tmp_path, folder=True)
+    (page.parent / "data" / "own.js").write_text("something else")
+    old, replace_file, written = contents_of(page), os.replace, []
+
+    def replace_or_fail(source, target):
+        written.append(target)
+        if Path(target).name == "index.html" if writing < 0 else len(written) > writing:
+            raise OSError("disk full")
+        replace_file(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", replace_or_fail)
+        with pytest.raises(OSError, match="disk full"):
+            write_report({"b": make_report(3)}, tmp_path, folder=True)
+    assert contents_of(page) == old
+    new = contents_of(write_report({"b": make_report(3)}, tmp_path / "elsewhere", folder=True))
+    for _ in range(2):
+        write_report({"b": make_report(3)}, tmp_path, folder=True)
+    assert {name: text for name, text in contents_of(page)[1].items() if name != "own.js"} == new[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "elsewhere", "index.html"]
+    assert (page.parent / "data" / "own.js").read_text() == "something else"
 
 
 def test_a_page_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):

@@ -4,6 +4,9 @@ const store = (() => {
   const OPENED = new Map();
   const KEPT = 40; // parts that stay open: what was looked at last
 
+  /** The file of a part, in the folder that this page has its parts in. */
+  const fileOf = (name) => `${document.documentElement.dataset.parts}/${name}.js`;
+
   /** Called by the files of the folder form, each of which holds one part. */
   function receive(name, text) {
     LOADING.get(name)?.resolve(text);
@@ -16,11 +19,11 @@ const store = (() => {
     LOADING.set(name, loading);
     loading.promise = new Promise((resolve, reject) => {
       loading.resolve = resolve;
-      const script = h("script", { src: `data/${name}.js` });
+      const script = h("script", { src: fileOf(name) });
       const done = () => {
         script.remove();
         LOADING.delete(name);
-        reject(new Error(`data/${name}.js is missing beside this page, or damaged`)); // changes nothing once the part was received
+        reject(new Error(`${fileOf(name)} is missing beside this page, or damaged`)); // changes nothing once the part was received
       };
       script.addEventListener("error", done);
       script.addEventListener("load", done);
