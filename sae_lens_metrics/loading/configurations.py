@@ -44,7 +44,7 @@ _METADATA: dict[str, Any] = {
     "l0": float | None,
 }
 """The metadata that are read here, with their types."""
-_OLDER: dict[str, Any] = {"hook_point": str | None, "hook_name": str | None, "activation_fn_kwargs": dict | None}
+_OLDER: dict[str, Any] = {"hook_point": str, "hook_name": str, "activation_fn_kwargs": dict | None}
 """What SAELens reads of configurations before version 6 while it turns them into today's."""
 _KINDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object", NoneType: "null"}
 

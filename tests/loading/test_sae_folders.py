@@ -100,7 +100,8 @@ def test_more_latents_at_once_than_there_are(folder, refusal, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("hook_point", 5, "hook_point is 5, expected text or null"),
+        ("hook_point", 5, "hook_point is 5, expected text"),
+        ("hook_name", None, "hook_name is null, expected text"),
         ("activation_fn_kwargs", [1], "activation_fn_kwargs is [1], expected an object or null"),
         ("activation_fn_kwargs", {"k": "few"}, "k is 'few', expected a whole number"),
         ("activation_fn_kwargs", {"n": 4}, "activation_fn_kwargs.k is missing, expected a whole number from 1"),
