@@ -3,7 +3,7 @@ const findings = (() => {
   const BEYOND = 2; // standard errors from which on a difference is told
 
   function section(all, reports, comparison) {
-    const said = [...warned(all, reports), ...(all.length === 1 ? alone(reports[0]) : [...(comparison?.in_words || []), ...best(all, reports)])];
+    const said = [...warned(all, reports), ...(all.length === 1 ? alone(reports[0]) : [...(comparison?.in_words || []), ...best(all, reports, comparison)])];
     if (all.length > 1 && !comparison) said.push("Which differences are more than noise: sae-lens-metrics compare.");
     return h("section", { class: "card findings", "aria-label": "Findings" }, h("h2", {}, "Findings"), h("ul", {}, said.map((text) => h("li", {}, text))));
   }
@@ -40,8 +40,8 @@ const findings = (() => {
 
   const worth = (value, better) => (better === "higher" ? value : better === "one" ? -Math.abs(value - 1) : -value);
 
-  /** Which of several SAEs has the best main number, where they can be ranked; compare tells whether that is more than noise. */
-  function best(all, reports) {
+  /** Which of several SAEs has the best main number, where they can be ranked, and whether that is known of the next one. */
+  function best(all, reports, comparison) {
     const metrics = new Map(reports.flatMap((report) => main(report).map((each) => [each.metric, each.guide])));
     const said = [...metrics].flatMap(([metric, guide]) => {
       const name = guide.ranked_by; // nothing where something else than the SAEs moves the number
@@ -49,10 +49,21 @@ const findings = (() => {
       const rows = all.map((sae, i) => ({ sae, estimate: saes.results(reports[i])[metric]?.estimates[name] })).filter((row) => Number.isFinite(row.estimate?.value));
       if (!better || rows.length < 2) return [];
       const [first, second] = rows.sort((a, b) => worth(b.estimate.value, better) - worth(a.estimate.value, better));
-      const clear = against(first.estimate, second.estimate, better) === "better";
-      return [`${guide.title}: ${first.sae.name} has the best ${format.words(name)}, ${format.estimate(first.estimate.value, first.estimate.stderr)}${clear ? "" : `; ${second.sae.name} is within two standard errors`}.`];
+      return [`${guide.title}: ${first.sae.name} has the best ${format.words(name)}, ${format.estimate(first.estimate.value, first.estimate.stderr)}${nearest(first, second, better, tested(comparison, `${metric}/${name}`, first, second))}.`];
     });
     return said;
+  }
+
+  /** What the comparison found of a number of two SAEs, if it tested it: a paired test sees more than two standard errors do. */
+  function tested(comparison, number, ...rows) {
+    const names = rows.map((row) => row.sae.name);
+    return comparison?.differences.find((each) => each.number === number && each.p !== null && names.includes(each.reference) && names.includes(each.name));
+  }
+
+  /** How near the second best is, where it is not clearly worse. */
+  function nearest(first, second, better, found) {
+    if (found) return found.verdict === "no difference beyond noise" ? `; ${second.sae.name} differs by no more than noise` : "";
+    return against(first.estimate, second.estimate, better) === "better" ? "" : `; ${second.sae.name} is within two standard errors`;
   }
 
   /** The main number of each metric of a report. */
