@@ -4,13 +4,10 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from sae_lens_metrics.cli.statuses import REFUSED
 from sae_lens_metrics.results.in_words import printable
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 __all__ = ["CommandParser", "did_you_mean", "nearest", "one_line", "two_lines"]
 
@@ -101,7 +98,7 @@ class CommandParser(argparse.ArgumentParser):
             self.error("")
         return options, rest
 
-    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         """Help that cannot be printed is an error like all other output; argparse drops it without a word."""
         if file is not None and file is sys.stdout:
             file.write(message)

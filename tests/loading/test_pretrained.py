@@ -357,7 +357,7 @@ def test_no_data_set_name(refused):
         ({"text": ["", "", ""]}, "too short"),
         ({"text": ["too short"]}, "too short"),
         ({"label": [1, 2, 3]}, "text"),
-        ({"text": [1.5, 2.5]}, "'text' must hold text"),
+        ({"text": [1.5, 2.5]}, "'text' of the data set holds 1.5, expected text"),
         ({"text": ["a row of text", None]}, "'text' must hold text"),
     ],
     ids=["empty", "blank", "short", "no_text", "numbers", "missing"],
