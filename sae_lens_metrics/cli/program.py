@@ -35,6 +35,15 @@ class Stopped(KeyboardInterrupt):
 
 def program() -> NoReturn:
     """Runs the command line and ends the process with its status: 130 after Ctrl-C, 143 after being terminated."""
+    try:
+        _get_ready()
+        status = _status()
+    except interrupts() as stopped:  # from the first moment on in which a signal raises it
+        status = _interrupted(getattr(stopped, "signum", signal.SIGINT))
+    raise SystemExit(status)
+
+
+def _get_ready() -> None:
     if hasattr(signal, "SIGTERM") and threading.current_thread() is threading.main_thread():
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, _stop)
@@ -47,11 +56,6 @@ def program() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without the letters of a text, or a file's name that is none
-    try:
-        status = _status()
-    except interrupts() as stopped:
-        status = _interrupted(getattr(stopped, "signum", signal.SIGINT))
-    raise SystemExit(status)
 
 
 def _open_streams() -> None:

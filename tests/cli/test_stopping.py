@@ -142,3 +142,21 @@ program()
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=30)
     assert_stopped((process.returncode, time.monotonic() - begun, error), signal.SIGTERM)
+
+
+def test_before_the_command_has_begun():
+    """While the thread is started that ends the process where the exception is lost."""
+    program = """
+import signal, sys, threading
+start = threading.Thread.start
+def interrupted(thread):
+    start(thread)
+    signal.raise_signal(signal.SIGINT)
+threading.Thread.start = interrupted
+sys.argv = ["sae-lens-metrics", "schema"]
+from sae_lens_metrics.cli.program import program
+program()
+"""
+    begun = time.monotonic()
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert_stopped((process.returncode, time.monotonic() - begun, process.stderr), signal.SIGINT)
