@@ -51,7 +51,10 @@ def look(opened, view: str) -> None:
     assert not {"\x00", "\u202e", "\x1b"} & {*opened.tab.title(), *opened.text()}, view
 
 
-@pytest.mark.parametrize(("name", "form"), slow_but([(name, form) for form in ("file", "folder") for name in NAMES], ().__contains__))
+FORMS = [*((name, "file") for name in NAMES), *((name, "folder") for name in ("closing", "slashes", "surrogate"))]
+
+
+@pytest.mark.parametrize(("name", "form"), slow_but(FORMS, ().__contains__))
 def test_every_view_and_every_address(reader, tmp_path, name, form):
     text = NAMES[name]
     opened = reader(everything(text, tmp_path, form=form))
