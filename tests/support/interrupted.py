@@ -170,6 +170,8 @@ def after_a_signal(ended, signum):
     """What is against the contract of a command that got a signal: that it says so, soon, in one line."""
     if ended.status == 0 or not ended.happened:
         return [f"status {ended.status}: {ended.err[-300:]}"] if ended.status else []
+    if ended.status == -signum and not (ended.err or ended.writes):  # before there was a command to take it
+        return []
     faults = []
     expected = -signum if signum == signal.SIGKILL else 128 + signum
     if ended.status != expected:
