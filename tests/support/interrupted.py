@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from sae_lens_metrics import Report
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_OUTSIDE = 98
+"""Status of a process that an exception ended which no command caught."""
 PATIENCE = 4.0
 """Seconds from a signal to the end, on a machine that does something else too."""
 _VOLATILE = ("seconds", "created", "cost")
@@ -110,7 +112,7 @@ def _as_a_command(action, folder, printed, tell):
         status = ended.code or 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
-        status = 98
+        status = _OUTSIDE
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -170,8 +172,9 @@ def after_a_signal(ended, signum):
     """What is against the contract of a command that got a signal: that it says so, soon, in one line."""
     if ended.status == 0 or not ended.happened:
         return [f"status {ended.status}: {ended.err[-300:]}"] if ended.status else []
-    if ended.status == -signum and not (ended.err or ended.writes):  # before there was a command to take it
-        return []
+    begun = any(f", in {name}" in ended.err for name in ("_get_ready", "_status"))  # what program() does first
+    if ended.status in (-signum, _OUTSIDE) and not ended.writes and not begun:
+        return []  # before there was a command to take it
     faults = []
     expected = -signum if signum == signal.SIGKILL else 128 + signum
     if ended.status != expected:
