@@ -161,7 +161,9 @@ class Page(Command):
         return lambda: getattr(import_module(f"sae_lens_metrics.cli.{self._command}"), f"run_{self._command}")(arguments)
 
     def results(self, folder):
-        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("[!.]*") if path.is_file()}
+        """A page's data are in one of two folders in turn, which it names."""
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("[!.]*") if path.is_file()}
+        return {name.replace("data-2/", "data/"): content.replace(b'"data-2"', b'"data"') for name, content in files.items()}
 
 
 def commands(inputs):
