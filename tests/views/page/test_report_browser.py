@@ -527,3 +527,23 @@ def test_a_folder_opens_from_disk_and_loads_what_is_looked_at(reader, reports, t
     opened.open("#/figures")
     assert "data/figures.js is missing" in opened.text()
     opened.problems.clear()
+
+
+@pytest.mark.parametrize("own", [0.0, 0.05], ids=["in common", "of its own"])
+def test_findings_say_what_the_comparison_found(reader, tmp_path, own):
+    """A paired test sees a difference that is within two standard errors, where what moves both numbers cancels."""
+    common = [0.03, -0.03] * 5
+    reports = {"first": make_report(8), "second": make_report(8)}
+    for sign, (value, report) in zip((1, -1), ((0.50, reports["first"]), (0.45, reports["second"])), strict=True):
+        report.provenance["corpus"]["tokens_sha256"] = "the same text"
+        influence = [each + sign * (own + 1e-4) * (1 if i % 3 else -2) for i, each in enumerate(common)]
+        stderr = (10 / 9 * sum(each**2 for each in influence)) ** 0.5
+        report.metrics["ablation"].estimates["sparsity"] = Estimate(value, stderr, 10, "documents", influence=influence)
+    comparison = compare_reports(reports)
+    (found,) = (each for each in comparison.differences if each.number == "ablation/sparsity")
+    assert found.paired
+    assert (found.verdict == "lower") == (own == 0)
+    said = reader(write_report(reports, tmp_path / "page.html", comparison=comparison)).open("#/").inner_text(".findings")
+    (line,) = (each for each in said.splitlines() if "second has the best sparsity" in each)
+    assert "within two standard errors" not in line
+    assert ("first differs by no more than noise" in line) == (own > 0)
