@@ -68,7 +68,8 @@ class Matcher:
     and the start of the document); then one that asks for the start; then the one with a concrete token, where the other has a wildcard,
     closest to the end.
 
-    No temporary tensor has more than about a million entries, unless a single position takes more, besides the text and the matches.
+    No temporary tensor has more than about a million entries, unless a single position takes more, besides the text, the matches, and the
+    runs that these are written from: two for each position, and two for each match at another node than a position's largest.
 
     Args:
         patterns: The patterns of all latents, unique by latent, tokens and ``at_start``. Matching happens on their device.

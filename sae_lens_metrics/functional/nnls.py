@@ -194,13 +194,10 @@ def _solve_passive(
     if columns.shape[1] == 0:
         return torch.zeros_like(correlation), torch.ones_like(correlation[:, 0])
     inside = columns.clamp(max=k - 1)
-    # One-dimensional index_select is several times faster than gather and than indexing with two index tensors.
     small = inside.to(torch.int32)
-    offset = (
-        torch.arange(0, b * k * k, k * k, dtype=torch.int32, device=gram.device)[:, None, None]
-        + (small * k)[:, :, None]
-        + small[:, None, :]
-    )
+    start = torch.arange(0, b * k * k, k * k, dtype=torch.int32, device=gram.device)[:, None]
+    offset = (start + small * k)[:, :, None] + small[:, None, :]
+    # One-dimensional index_select is several times faster than gather and than indexing with two index tensors.
     part = _masked(gram.reshape(-1).index_select(0, offset.view(-1)).view(offset.shape), filled)
     z, pivot = _solve(part, correlation.gather(1, inside) * filled, ridge)
     return correlation.new_zeros(b, k + 1).scatter_(1, columns, z)[:, :k], pivot

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-__all__ = ["NodePatterns", "Runs", "merge", "numbers"]
+__all__ = ["Merger", "NodePatterns", "Runs", "numbers"]
 
 
 class Runs(NamedTuple):
@@ -58,21 +58,20 @@ class NodePatterns:
 
 
 class Merger:
-    """Puts patterns into rows that begin as the patterns of a node, or takes them out.
+    """Puts patterns into rows that begin as the patterns of a node, or takes some of those out.
 
     Args:
         listed: All patterns in a list.
-        rival: A number of each pattern, int32 and at least 0, which does not fall from one to the next. The first of the patterns of a row
-            with the same number stays, the others are left out.
+        rival: A number of each pattern, int32 and at least 0, which does not fall from one pattern to the next. Of the patterns of a row
+            with the same number, the first stays. The patterns of a node have different ones, and what is taken out has no rivals.
     """
 
     def __init__(self, listed: NodePatterns, rival: Int[Tensor, "patterns"]) -> None:
-        self._first, self._stop = listed.first, listed.first + listed.count
         self._rival = rival
+        self._first, self._stop = listed.first, listed.first + listed.count
         self._place = torch.zeros_like(listed.pattern)
         self._place[listed.pattern] = torch.arange(len(rival), dtype=torch.int32, device=rival.device)
-        node = torch.repeat_interleave(listed.count).long()
-        self._key = node * len(rival) + listed.pattern
+        self._key = torch.repeat_interleave(listed.count).long() * len(rival) + listed.pattern
         none = rival.new_full((1,), -2)
         self._around = torch.cat([none, rival[listed.pattern], none])
 
@@ -86,19 +85,19 @@ class Merger:
         """
         begins = pattern < 0
         rival = self._rival.index_select(0, pattern.clamp(min=0)).masked_fill_(begins, -1)
-        kept = torch.ones_like(begins)
-        kept[1:] = begins[1:] | (rival[1:] != rival[:-1])
-        row, pattern, rival, begins = (column.index_select(0, kept.nonzero()[:, 0]) for column in (row, pattern, rival, begins))
+        leads = torch.ones_like(begins)
+        leads[1:] = begins[1:] | (rival[1:] != rival[:-1])
+        kept = leads.nonzero()[:, 0]
+        row, pattern, rival, begins = (column.index_select(0, kept) for column in (row, pattern, rival, begins))
         node = node.index_select(0, row)
         first, stop = self._first.index_select(0, node), self._stop.index_select(0, node)
-        key = node.long() * len(self._rival) + pattern
-        at = torch.searchsorted(self._key, key, out_int32=True).where(~begins, first)
-        inside = at < stop
-        wins = inside & (self._around.index_select(0, at + 1) == rival)
-        loses = (at > first) & (self._around.index_select(0, at) == rival)
+        at = torch.searchsorted(self._key, node.long() * len(self._rival) + pattern, out_int32=True).where(~begins, first)
         place = self._place.index_select(0, pattern.clamp(min=0))
-        goes_in = ~(begins | loses | (inside & (place == at)))
+        inside = at < stop
+        wins = inside & (self._around.index_select(0, at + 1) == rival)  # what is taken out is a rival of itself
+        loses = (at > first) & (self._around.index_select(0, at) == rival)
+        put_in = ~(begins | loses | (inside & (place == at)))
         rest = at + wins
-        until = torch.where(row[1:] == row[:-1], at[1:], stop[:-1])
-        count = (torch.cat([until, stop[-1:]]) - rest).clamp_(min=0)
-        return Runs(*(torch.stack(pair, 1).flatten() for pair in ((row, row), (place, rest), (goes_in.to(torch.int32), count))))
+        until = torch.cat([torch.where(row[1:] == row[:-1], at[1:], stop[:-1]), stop[-1:]])
+        columns = ((row, row), (place, rest), (put_in.to(torch.int32), until - rest))
+        return Runs(*(torch.stack(pair, 1).flatten() for pair in columns))
