@@ -136,7 +136,7 @@ class Matcher:
             )
             groups = [group for part in walked for group in part]
             runs = list(map_chunks(lambda group: self._matching(text, group), groups))
-            sizes = [int(part.count.sum()) for part in runs]
+            sizes = [int(part.size.sum()) for part in runs]
             matches = Matches(*(column.new_empty(sum(sizes)) for column in (position, self._latents, self._values)))
             for _ in map_chunks(self._write, runs, *(column.split(sizes) for column in matches)):
                 pass
@@ -232,7 +232,7 @@ class Matcher:
 
     def _write(self, runs: Runs, position: Int[Tensor, "n"], latent: Int[Tensor, "n"], value: Float[Tensor, "n"]) -> None:
         """Writes the matches of runs to where they belong."""
-        of, place = numbers(runs.first, runs.count)
+        of, place = numbers(runs.first, runs.size)
         torch.index_select(runs.row, 0, of, out=position)
         torch.index_select(self._latents, 0, place, out=latent)
         torch.index_select(self._values, 0, place, out=value)

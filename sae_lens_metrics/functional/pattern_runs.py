@@ -18,13 +18,13 @@ class Runs(NamedTuple):
 
     row: Int[Tensor, "runs"]
     first: Int[Tensor, "runs"]
-    count: Int[Tensor, "runs"]
+    size: Int[Tensor, "runs"]
 
 
-def numbers(first: Int[Tensor, "n"], count: Int[Tensor, "n"]) -> tuple[Int[Tensor, "m"], Int[Tensor, "m"]]:
+def numbers(first: Int[Tensor, "n"], size: Int[Tensor, "n"]) -> tuple[Int[Tensor, "m"], Int[Tensor, "m"]]:
     """Of some ranges, int32, all numbers in a row: which range each is of, and the number."""
-    before = count.cumsum(0, dtype=torch.int32) - count
-    of = torch.repeat_interleave(count)
+    before = size.cumsum(0, dtype=torch.int32) - size
+    of = torch.repeat_interleave(size)
     number = (first - before).index_select(0, of)
     number += torch.arange(len(number), dtype=torch.int32, device=number.device)
     return of, number

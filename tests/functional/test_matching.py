@@ -255,9 +255,9 @@ def test_wildcards_everywhere_stay_within_the_bound(variant, monkeypatch):
     sizes = []
     numbers = pattern_runs.numbers
 
-    def watched(first, count):
-        sizes.append(int(count.sum()))
-        return numbers(first, count)
+    def watched(first, size):
+        sizes.append(int(size.sum()))
+        return numbers(first, size)
 
     monkeypatch.setattr(pattern_runs, "numbers", watched)
     monkeypatch.setattr(matching, "numbers", watched)

@@ -34,7 +34,7 @@ def written(merger, listed, nodes, changes):
     row = [r for r, of_row in enumerate(changes) for _ in range(1 + len(of_row))]
     pattern = [p for of_row in changes for p in (-1, *of_row)]
     runs = merger.runs(int32(nodes), int32(row), int32(pattern))
-    of, place = numbers(runs.first, runs.count)
+    of, place = numbers(runs.first, runs.size)
     rows = [[] for _ in nodes]
     for r, p in zip(runs.row[of.long()].tolist(), listed.pattern[place.long()].tolist(), strict=True):
         rows[r].append(p)
