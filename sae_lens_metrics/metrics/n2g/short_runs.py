@@ -12,8 +12,6 @@ from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["ShortRuns"]
 
-_POSITIONS = {"cpu": 4096, "cuda": 2**17}
-"""Token positions that are run at once: enough to keep the arithmetic busy, few enough for its caches."""
 _TOGETHER = 8
 """Positions at most whose masked rows are run together; more would run too much that is known."""
 
@@ -41,7 +39,7 @@ class ShortRuns:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._stack = ExitStack()
-        self._at_once = _POSITIONS.get(subject.device.type, _POSITIONS["cpu"])
+        self._at_once = subject.site.tokens_of_a_run()
         self._rows_at_once = max(16, subject.dictionary.chunk // 4)
         self.positions = 0
 
