@@ -111,9 +111,25 @@ class LeanBlock:
         new = self.project(residual[:, :positions]) if positions else None
         return self._after(residual, known.taken(rows, new))
 
+    def at(self, residual: Float[Tensor, "rows pos d_model"], position: Int[Tensor, "rows"]) -> Float[Tensor, "rows 1 d_model"]:
+        """The residual stream after the layer at one position of each row: queries and the MLP are computed for these only.
+
+        Args:
+            residual: The residual stream before it.
+            position: The position in each row.
+        """
+        block, rows = self.block, torch.arange(len(residual), device=residual.device)
+        if not self.is_lean(residual):
+            return block(residual)[rows, position][:, None]
+        here = residual[rows, position][:, None]
+        attended = here + _attention_at(block.attn, _normalised(block.ln1, residual), rows, position)
+        return self._with_mlp(here, attended)
+
     def _after(self, residual: Float[Tensor, "rows pos d_model"], projections: Projections) -> Float[Tensor, "rows pos d_model"]:
+        return self._with_mlp(residual, residual + _attention(self.block.attn, projections))
+
+    def _with_mlp(self, residual: Tensor, attended: Tensor) -> Tensor:
         block = self.block
-        attended = residual + _attention(block.attn, projections)
         if block.cfg.attn_only:
             return attended
         return attended + _mlp(block.mlp, _normalised(block.ln2, residual if block.cfg.parallel_attn_mlp else attended))
@@ -145,12 +161,35 @@ def _attention(attn: Any, projections: Projections) -> Float[Tensor, "rows pos d
     (q, k, v), earlier = projections, projections.earlier
     if attn.cfg.positional_embedding_type == "rotary":
         q, k = attn.apply_rotary(q, earlier, None), attn.apply_rotary(k, 0, None)
+    return _attended(attn, q, k, v, _mask(q.shape[1], earlier, q.device), is_causal=not earlier and q.shape[1] > 1)
+
+
+def _attention_at(
+    attn: Any, x: Float[Tensor, "rows pos d_model"], rows: Int[Tensor, "rows"], position: Int[Tensor, "rows"]
+) -> Float[Tensor, "rows 1 d_model"]:
+    if attn.cfg.positional_embedding_type == "rotary":  # which turns each position in its own way
+        q, k, v = attn.calculate_qkv_matrices(x, x, x)
+        q, k = attn.apply_rotary(q, 0, None)[rows, position][:, None], attn.apply_rotary(k, 0, None)
+    else:
+        q, k, v = attn.calculate_qkv_matrices(x[rows, position][:, None], x, x)
+    sees = torch.arange(x.shape[1], device=x.device) <= position[:, None]
+    return _attended(attn, q, k, v, sees[:, None, None], is_causal=False)
+
+
+def _attended(
+    attn: Any,
+    q: Float[Tensor, "rows new heads d_head"],
+    k: Float[Tensor, "rows all key_heads d_head"],
+    v: Float[Tensor, "rows all key_heads d_head"],
+    mask: Bool[Tensor, "..."] | None,
+    *,
+    is_causal: bool,
+) -> Float[Tensor, "rows new d_model"]:
     repeats = q.shape[2] // k.shape[2]
     if repeats > 1:
         k, v = k.repeat_interleave(repeats, 2), v.repeat_interleave(repeats, 2)
-    mask = _mask(q.shape[1], earlier, q.device)
     heads = (each.transpose(1, 2) for each in (q, k, v))
-    z = scaled_dot_product_attention(*heads, attn_mask=mask, is_causal=not earlier and q.shape[1] > 1, scale=1 / attn.attn_scale)
+    z = scaled_dot_product_attention(*heads, attn_mask=mask, is_causal=is_causal, scale=1 / attn.attn_scale)
     return linear(z.transpose(1, 2).flatten(2), attn.W_O.flatten(0, 1).T, attn.b_O)
 
 
