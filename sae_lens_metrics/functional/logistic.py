@@ -250,7 +250,7 @@ def tile_elements(examples: int, latents: int, device: torch.device) -> int:
 
 def _tiles(x: Tensor, n_positive: int) -> Iterator[tuple[int, Tensor]]:
     """Some examples of one class at a time, and whether they are negative ones (1) or not (0)."""
-    rows = max(1, tile_elements(*x.shape, x.device) // max(1, x.shape[1]))
+    rows = max(1, tile_elements(len(x), x.shape[1], x.device) // max(1, x.shape[1]))
     for negative, members in enumerate((x[:n_positive], x[n_positive:])):
         for tile in members.split(rows):
             yield negative, tile
