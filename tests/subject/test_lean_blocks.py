@@ -71,8 +71,8 @@ def test_what_is_not_changed_is_not_projected_again(kind, changed, monkeypatch):
     runs = whole[rows]
     runs[:, EARLIER : EARLIER + changed] = torch.randn(len(rows), changed, model.cfg.d_model, generator=torch.Generator().manual_seed(1))
     expected = block(runs)[:, EARLIER:]
-    projected, calculate = [], block.attn.calculate_qkv_matrices
-    monkeypatch.setattr(block.attn, "calculate_qkv_matrices", lambda q, k, v: projected.append(q.shape[1]) or calculate(q, k, v))
+    projected, project = [], lean.project
+    monkeypatch.setattr(lean, "project", lambda residual: projected.append(residual.shape[1]) or project(residual))
     torch.testing.assert_close(lean.changed(runs[:, EARLIER:], known, rows, changed), expected, rtol=1e-5, atol=1e-5)
     assert projected == ([changed] if changed else [])
     assert all(map(torch.equal, known, before))

@@ -216,10 +216,7 @@ class FromHookBackend(FullRunBackend):
         if not self._trims_last_block:
             block(residual, past_kv_cache_entry=entry)
         elif residual.shape[1]:
-            normalised = block.block.ln1(residual)
-            # of the queries, one position's is the least that can be asked for
-            _, keys, values = block.block.attn.calculate_qkv_matrices(normalised[:, :1], normalised, normalised)
-            entry.append(keys, values)
+            entry.append(*block.keys_values(residual))
 
     def _at_hook(self, block: LeanBlock, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> Tensor:
         if self._residual_is_activation:

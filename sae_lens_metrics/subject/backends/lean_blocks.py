@@ -94,7 +94,7 @@ class LeanBlock:
     ) -> Projections:
         """Queries, keys and values from the residual stream before the layer, as a lean layer has them; arguments as when it is run."""
         x = _normalised(self.block.ln1, residual)
-        queries, keys, values = self.block.attn.calculate_qkv_matrices(x, x, x)
+        queries, keys, values = _queries_keys_values(self.block.attn, x, x)
         return Projections(queries, *(keys, values) if past_kv_cache_entry is None else past_kv_cache_entry.append(keys, values))
 
     def changed(
@@ -124,6 +124,16 @@ class LeanBlock:
         here = residual[rows, position][:, None]
         attended = here + _attention_at(block.attn, _normalised(block.ln1, residual), rows, position)
         return self._with_mlp(here, attended)
+
+    def keys_values(self, residual: Float[Tensor, "rows pos d_model"]) -> tuple[Tensor, Tensor]:
+        """Keys and values of the layer for its input, before any turning by position.
+
+        Args:
+            residual: The residual stream before the layer.
+        """
+        normalised = self.block.ln1(residual)
+        # of the queries, one position's is the least that can be asked for
+        return _queries_keys_values(self.block.attn, normalised[:, :1], normalised)[1:]
 
     def _after(self, residual: Float[Tensor, "rows pos d_model"], projections: Projections) -> Float[Tensor, "rows pos d_model"]:
         return self._with_mlp(residual, residual + _attention(self.block.attn, projections))
@@ -164,14 +174,29 @@ def _attention(attn: Any, projections: Projections) -> Float[Tensor, "rows pos d
     return _attended(attn, q, k, v, _mask(q.shape[1], earlier, q.device), is_causal=not earlier and q.shape[1] > 1)
 
 
+def _queries_keys_values(
+    attn: Any, asking: Float[Tensor, "rows new d_model"], x: Float[Tensor, "rows pos d_model"]
+) -> tuple[Float[Tensor, "rows new heads d_head"], Float[Tensor, "rows pos heads d_head"], Float[Tensor, "rows pos heads d_head"]]:
+    plain = type(attn) is Attention and not attn.cfg.use_qk_norm and attn.W_Q.device == x.device
+    if not plain or any(hook._forward_hooks for hook in (attn.hook_q, attn.hook_k, attn.hook_v)):
+        return attn.calculate_qkv_matrices(asking, x, x)
+    return _heads(asking, attn.W_Q, attn.b_Q), _heads(x, attn.W_K, attn.b_K), _heads(x, attn.W_V, attn.b_V)
+
+
+def _heads(
+    x: Float[Tensor, "rows pos d_model"], weight: Float[Tensor, "heads d_model d_head"], bias: Float[Tensor, "heads d_head"]
+) -> Float[Tensor, "rows pos heads d_head"]:
+    return linear(x, weight.transpose(0, 1).flatten(1).T, bias.flatten()).view(*x.shape[:-1], *bias.shape)
+
+
 def _attention_at(
     attn: Any, x: Float[Tensor, "rows pos d_model"], rows: Int[Tensor, "rows"], position: Int[Tensor, "rows"]
 ) -> Float[Tensor, "rows 1 d_model"]:
     if attn.cfg.positional_embedding_type == "rotary":  # which turns each position in its own way
-        q, k, v = attn.calculate_qkv_matrices(x, x, x)
+        q, k, v = _queries_keys_values(attn, x, x)
         q, k = attn.apply_rotary(q, 0, None)[rows, position][:, None], attn.apply_rotary(k, 0, None)
     else:
-        q, k, v = attn.calculate_qkv_matrices(x[rows, position][:, None], x, x)
+        q, k, v = _queries_keys_values(attn, x[rows, position][:, None], x)
     sees = torch.arange(x.shape[1], device=x.device) <= position[:, None]
     return _attended(attn, q, k, v, sees[:, None, None], is_causal=False)
 
