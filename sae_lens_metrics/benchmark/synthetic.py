@@ -1,6 +1,7 @@
 """A random model, a random SAE at its hook, and text as skewed as text is: what rates depend on, without a download."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -54,13 +55,14 @@ def zipf_tokens(size: tuple[int, ...], vocabulary: int, seed: int) -> Int[Tensor
     return (vocabulary**uniform).long().sub(1).clamp(0, vocabulary - 1)
 
 
-def synthetic_bench(shape: Shape, device: str, *, seconds: float) -> Bench:
+def synthetic_bench(shape: Shape, device: str, *, seconds: float, tokenizer: Any = None) -> Bench:
     """Makes a model and an SAE of a shape; no random number of anybody else's is used up.
 
     Args:
         shape: The shape.
         device: Where.
         seconds: How long each measurement is to take at least.
+        tokenizer: The model's, if it is to read text; sequences begin with BOS then.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -77,6 +79,7 @@ def synthetic_bench(shape: Shape, device: str, *, seconds: float) -> Bench:
                 device="cpu",
                 seed=0,
             ),
+            tokenizer,
             move_to_device=False,
         )
         active = min(_ACTIVE, shape.d_model // 4)
@@ -84,9 +87,6 @@ def synthetic_bench(shape: Shape, device: str, *, seconds: float) -> Bench:
         with torch.no_grad():
             torch.nn.init.normal_(sae.W_enc, std=shape.d_model**-0.5)
             sae.W_dec.copy_(torch.nn.functional.normalize(sae.W_enc.T, dim=1))
-    hook = f"blocks.{shape.layers_to_hook - 1}.hook_resid_post"
-    return Bench(
-        shape,
-        Subject(model.to(device, print_details=False), sae.to(device), hook_name=hook, context_size=shape.context, prepend_bos=False),
-        seconds,
-    )
+    sae.cfg.metadata.hook_name = f"blocks.{shape.layers_to_hook - 1}.hook_resid_post"
+    sae.cfg.metadata.context_size, sae.cfg.metadata.prepend_bos = shape.context, tokenizer is not None
+    return Bench(shape, Subject(model.to(device, print_details=False), sae.to(device)), seconds)

@@ -9,11 +9,13 @@ from rich.table import Table
 
 from sae_lens_metrics.views.plain_text import plain
 
-__all__ = ["machine_in_words", "preset_rows", "print_bench", "rate_rows", "to_markdown"]
+__all__ = ["PRESETS", "machine_in_words", "preset_rows", "print_bench", "rate_rows", "to_markdown"]
 
 Result = Mapping[str, Any]
 """What ``BenchResult.to_dict`` gives, or was read from its file."""
 
+PRESETS = "an evaluation takes, by `sae-lens-metrics bench`, with the preset"
+"""Heading of the first column of ``preset_rows``."""
 _RATES = ["what", "a second", "times", "as fast as", "share"]
 _LIMITS = {"matrix products": "products", "memory bandwidth": "memory"}
 _LEAST = 0.005
@@ -51,7 +53,7 @@ def preset_rows(results: Iterable[Result]) -> list[list[str]]:
         [f"`{preset}` ({tokens:,} tokens)", *(_time(minutes[preset, index, shape]) for index, shape in columns.values())]
         for preset, tokens in presets.items()
     ]
-    return [["an evaluation takes, with the preset", *columns], *rows]
+    return [[PRESETS, *columns], *rows]
 
 
 def _time(minutes: float) -> str:
