@@ -25,6 +25,7 @@ os.environ.setdefault("WANDB_SILENT", "true")
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
 import copy
+import json
 import tempfile
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -36,7 +37,7 @@ from sae_lens import LanguageModelSAERunnerConfig, LanguageModelSAETrainingRunne
 from saes import TRAINING_CONFIGS, training_sae
 from stages import Stages
 
-from sae_lens_metrics import Corpus, MetricsConfig, N2GConfig, ProbeConfig, Subject, attach_metrics, evaluate, read_histories
+from sae_lens_metrics import Corpus, MetricsConfig, N2GConfig, ProbeConfig, Subject, attach_metrics, evaluate
 from sae_lens_metrics.benchmark.ablation_rates import ablation_rate
 from sae_lens_metrics.benchmark.machine import measured_machine
 from sae_lens_metrics.benchmark.shapes import GPT2_SMALL, TINY, Shape
@@ -184,8 +185,7 @@ class Checks:
             runner = single_runner(Path(folder), model, self.dataset, metrics=metrics, device=self.device)
             sae = runner.run()
             if metrics is not None:
-                (history,) = read_histories(folder).values()
-                failed = sorted({name for line in history.lines for name in line["errors"]})
+                failed = sorted({name for line in evaluations(folder) for name in line["errors"]})
                 self.stages.say(check="metrics in that training", ok=not failed, failed=failed)
         return {name: value.cpu() for name, value in sae.state_dict().items()}
 
@@ -262,9 +262,8 @@ class Checks:
             runner = LanguageModelSAETrainingRunner(cfg, override_dataset=self.dataset, override_model=subject.site.model)
             metrics = self.config() if self.dry else replace_overhead(MetricsConfig.preset("train"))
             attach_metrics(runner, metrics).run()
-            (history,) = read_histories(folder).values()
-            seconds = [line["seconds"] for line in history.lines]
-            failed = [line["errors"] for line in history.lines if line["errors"]]
+            seconds = [line["seconds"] for line in evaluations(folder)]
+            failed = [line["errors"] for line in evaluations(folder) if line["errors"]]
         self.tell("training", " ".join(f"{each:.1f} s" for each in seconds), failed=failed)
 
     def table(self) -> str:
@@ -279,6 +278,11 @@ def replace_seed(config: MetricsConfig, seed: int) -> MetricsConfig:
 
 def replace_overhead(config: MetricsConfig) -> MetricsConfig:
     return MetricsConfig.from_dict({**config.to_dict(), "max_overhead": 1.0})
+
+
+def evaluations(folder: str) -> list[dict]:
+    """The record of a training run somewhere in a folder."""
+    return [json.loads(line) for path in sorted(Path(folder).rglob("metrics.jsonl")) for line in path.read_text().splitlines()]
 
 
 def numbers(subject: Subject, corpus: Corpus, config: MetricsConfig) -> dict[str, tuple[float, float]]:
