@@ -2,7 +2,6 @@
 
 import logging
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from sae_lens_metrics.errors import MetricCheckError
 from sae_lens_metrics.evaluation.clock import time_in_words
 from sae_lens_metrics.evaluation.costs import costs_in_words, expected_seconds
 from sae_lens_metrics.evaluation.provenance import provenance
+from sae_lens_metrics.evaluation.seeds import generator_of
 from sae_lens_metrics.integrations.progress import stage
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.context import MetricContext
@@ -59,7 +59,7 @@ class EvaluationRun:
             name: The metric.
             generator: Where its random numbers come from; default its own.
         """
-        own = torch.Generator().manual_seed(self.config.seed * 2**32 + zlib.crc32(name.encode())) if generator is None else generator
+        own = generator_of(self.config.seed, name) if generator is None else generator
         return MetricContext(name, self.subject, self.corpus, self.config, own, self._shared)
 
     def compute(self, name: str) -> MetricResult:
