@@ -1,0 +1,146 @@
+"""What an evaluation holds on the SAE's device, before it has begun; and what does not fit, said in time."""
+
+import logging
+import math
+from dataclasses import dataclass
+
+import torch
+
+from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.memory_scale import MemoryScale
+from sae_lens_metrics.metrics.registry import SANITY, metric_spec
+from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.corpus import Corpus
+
+__all__ = ["Room", "gpus_needed", "memory_needs", "require_memory", "scale_of"]
+
+logger = logging.getLogger("sae_lens_metrics")
+
+_GIB = 2**30
+_SURE = 0.5
+"""What is counted is an upper bound: an evaluation is refused where not even this share of it fits."""
+_L0 = 64
+
+
+@dataclass(frozen=True)
+class Room:
+    """Memory of a GPU, in bytes."""
+
+    free: float
+    """What is left of it."""
+    total: float
+    """All of it."""
+
+
+def memory_needs(config: MetricsConfig, scale: MemoryScale) -> dict[str, float]:
+    """Bytes that the sanity line and each metric hold at most, one after the other, beside model and SAE; 0 for one that says nothing.
+
+    Args:
+        config: What to compute.
+        scale: How large it is.
+
+    Raises:
+        ConfigError: If a metric is unknown.
+    """
+    specs = [metric_spec(name) for name in (SANITY, *config.names)]
+    return {
+        spec.name: 0.0 if spec.memory is None else spec.memory(config.settings.get(spec.name), scale, config.settings) for spec in specs
+    }
+
+
+def scale_of(subject: Subject, corpus: Corpus, config: MetricsConfig) -> MemoryScale:
+    """How large an evaluation is.
+
+    Args:
+        subject: The model and SAE.
+        corpus: The text.
+        config: What to compute.
+    """
+    l0 = subject.expected.get("l0") or getattr(subject.dictionary.sae.cfg, "k", None) or _L0
+    return MemoryScale(
+        tokens=corpus.tokens.numel(),
+        context=corpus.tokens.shape[1],
+        batch_size=config.batch_size,
+        d_in=max(subject.d_in, subject.d_out),
+        d_sae=subject.d_sae,
+        n_layers=_layers(subject),
+        vocabulary=subject.language.vocabulary or 2**16,
+        memory=config.memory_gb * _GIB,
+        l0=max(1, math.ceil(l0)),
+        on_cpu=subject.device.type == "cpu",
+    )
+
+
+def _layers(subject: Subject) -> int:
+    model = subject.site.model
+    said = getattr(getattr(model, "cfg", None), "n_layers", None)
+    inner = getattr(getattr(model, "model", None), "config", None)
+    return int(said or getattr(getattr(inner, "get_text_config", lambda: inner)(), "num_hidden_layers", None) or 32)
+
+
+def gpus_needed(*, needed: float, sae: float, model: float, total: float) -> int | None:
+    """How many GPUs would do, over which the model is spread; the SAE and what metrics hold are on one of them.
+
+    Args:
+        needed: Bytes that metrics hold at most.
+        sae: Bytes of the SAE.
+        model: Bytes of the model.
+        total: Bytes of one GPU.
+
+    Returns:
+        Their number; ``None`` where no number would do.
+    """
+    left = total - sae - needed
+    return None if left < 0 else 1 + max(0, math.ceil((model - left) / total))
+
+
+def require_memory(subject: Subject, corpus: Corpus, config: MetricsConfig, room: Room | None = None) -> None:
+    """Makes sure that the SAE's device can hold what an evaluation will, as far as is known; no other device than a GPU is asked.
+
+    Args:
+        subject: The model and SAE.
+        corpus: The text.
+        config: What to compute.
+        room: Memory of the device, default what it says.
+
+    Raises:
+        SubjectError: If it cannot: how much is needed and there, what to do, and how many GPUs would do.
+    """
+    room = _room(subject.device) if room is None else room
+    if room is None:
+        return
+    needs = memory_needs(config, scale_of(subject, corpus, config))
+    largest = max(needs, key=needs.__getitem__)
+    if needs[largest] <= room.free:
+        return
+    sae, model = (_bytes_of(each, subject.device) for each in (subject.dictionary.sae, subject.site.model))
+    said = (
+        f"{largest} on {subject.d_sae:,} latents of width {subject.d_in:,} takes up to {needs[largest] / _GIB:.1f} GiB beside the model and the "
+        f"SAE, {subject.device} has {room.free / _GIB:.1f} GiB left"
+    )
+    gpus = gpus_needed(needed=needs[largest], sae=sae, model=model, total=room.total)
+    if gpus is None:
+        more = "no number of GPUs of this size would do, as an SAE is on one of them"
+    else:
+        more = (
+            f"{gpus} GPUs of this size would do (--device-map auto spreads the model)"
+            if gpus > 1
+            else "a GPU with nothing else on it would do"
+        )
+    advice = f"lower batch_size ({config.batch_size}) or memory_gb ({config.memory_gb:g}), or leave out {largest}"
+    if _SURE * needs[largest] > room.free:
+        raise SubjectError(f"{said}: {advice}; {more}")
+    logger.warning("%s, which may not do: if it fails, %s; %s", said, advice, more)
+
+
+def _room(device: torch.device) -> Room | None:
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # PyTorch's own, which it uses again
+    return Room(free + kept, total)
+
+
+def _bytes_of(module: torch.nn.Module, device: torch.device) -> float:
+    return sum(each.untyped_storage().nbytes() for each in (*module.parameters(), *module.buffers()) if each.device == device)
