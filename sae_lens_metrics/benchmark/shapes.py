@@ -49,6 +49,11 @@ class Shape:
         return attention + (3 if self.gated else 2) * self.d_model * self.d_mlp
 
     @property
+    def parameters(self) -> int:
+        """Weights of the model with embeddings and unembedding, which TransformerLens holds apart, but without biases and norms."""
+        return self.n_layers * self.layer_weights + 2 * self.d_model * self.vocabulary
+
+    @property
     def to_hook(self) -> int:
         """Operations of one token up to the hook."""
         return _PER_WEIGHT * self.layers_to_hook * self.layer_weights

@@ -10,6 +10,7 @@ from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.memory_scale import MemoryScale
 from sae_lens_metrics.metrics.registry import SANITY, metric_spec
+from sae_lens_metrics.subject.half_weights import held_bytes
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -64,19 +65,12 @@ def scale_of(subject: Subject, corpus: Corpus, config: MetricsConfig) -> MemoryS
         batch_size=config.batch_size,
         d_in=max(subject.d_in, subject.d_out),
         d_sae=subject.d_sae,
-        n_layers=_layers(subject),
+        n_layers=subject.language.layers,
         vocabulary=subject.language.vocabulary or 2**16,
         memory=config.memory_gb * _GIB,
         l0=max(1, math.ceil(l0)),
         on_cpu=subject.device.type == "cpu",
     )
-
-
-def _layers(subject: Subject) -> int:
-    model = subject.site.model
-    said = getattr(getattr(model, "cfg", None), "n_layers", None)
-    inner = getattr(getattr(model, "model", None), "config", None)
-    return int(said or getattr(getattr(inner, "get_text_config", lambda: inner)(), "num_hidden_layers", None) or 32)
 
 
 def gpus_needed(*, needed: float, sae: float, model: float, total: float) -> int | None:
@@ -116,8 +110,8 @@ def require_memory(subject: Subject, corpus: Corpus, config: MetricsConfig, room
         return
     sae, model = (_bytes_of(each, subject.device) for each in (subject.dictionary.sae, subject.site.model))
     said = (
-        f"{largest} on {subject.d_sae:,} latents of width {subject.d_in:,} takes up to {needs[largest] / _GIB:.1f} GiB beside the model and the "
-        f"SAE, {subject.device} has {room.free / _GIB:.1f} GiB left"
+        f"{largest} on {subject.d_sae:,} latents of width {subject.d_in:,} takes up to {needs[largest] / _GIB:.1f} GiB "
+        f"beside the model and the SAE, {subject.device} has {room.free / _GIB:.1f} GiB left"
     )
     gpus = gpus_needed(needed=needs[largest], sae=sae, model=model, total=room.total)
     if gpus is None:
@@ -143,4 +137,4 @@ def _room(device: torch.device) -> Room | None:
 
 
 def _bytes_of(module: torch.nn.Module, device: torch.device) -> float:
-    return sum(each.untyped_storage().nbytes() for each in (*module.parameters(), *module.buffers()) if each.device == device)
+    return sum(held_bytes(each) for each in (*module.parameters(), *module.buffers()) if each.device == device)

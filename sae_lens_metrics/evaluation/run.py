@@ -12,6 +12,7 @@ import torch
 from sae_lens_metrics.errors import MetricCheckError
 from sae_lens_metrics.evaluation.clock import time_in_words
 from sae_lens_metrics.evaluation.costs import costs_in_words, expected_seconds
+from sae_lens_metrics.evaluation.memory_needs import require_memory
 from sae_lens_metrics.evaluation.provenance import provenance
 from sae_lens_metrics.evaluation.seeds import generator_of
 from sae_lens_metrics.integrations.progress import stage
@@ -97,8 +98,9 @@ class EvaluationRun:
             on_error: Told of a metric that failed; the others go on, and the report holds the error. By default the error is raised.
 
         Raises:
-            SubjectError: If the activations cannot be evaluated.
+            SubjectError: If the activations cannot be evaluated, or the SAE's device cannot hold what is needed.
         """
+        require_memory(self.subject, self.corpus, self.config)
         checked, started = self.sanity, time.perf_counter()
         self._announce(checked.seconds)
         results: dict[str, MetricResult] = {}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["FLOAT", "MemoryScale"]
+__all__ = ["FLOAT", "MemoryScale", "positions_that_fit", "run_bytes"]
 
 FLOAT = 4
 """Bytes of a number: all but weights is in float32."""
@@ -14,6 +14,32 @@ _LOSSES = 8
 """Tensors of all logits while losses are computed: those of two runs, their probabilities, and what was there before."""
 _MLP, _RESIDUAL, _SCORES = 4, 8, 2
 """Tensors of the width of an MLP (four times the model's), of the model, and of attention scores, while a block runs."""
+
+
+_KEYS_VALUES = 4
+"""Keys and values of a layer, which are there twice while a run begins with remembered ones."""
+_RUN_BYTES = 2**33
+"""Memory of such a run."""
+
+
+def run_bytes(d_in: int, n_layers: int) -> int:
+    """Bytes of one position of a run that begins with remembered ones: keys and values, and a block.
+
+    Args:
+        d_in: Width of the model.
+        n_layers: Its layers.
+    """
+    return FLOAT * (_KEYS_VALUES * n_layers + 4 * _MLP + _RESIDUAL) * d_in
+
+
+def positions_that_fit(d_in: int, n_layers: int) -> int:
+    """How many positions such a run may have.
+
+    Args:
+        d_in: Width of the model.
+        n_layers: Its layers.
+    """
+    return max(2**10, _RUN_BYTES // run_bytes(d_in, n_layers))
 
 
 @dataclass(frozen=True)
@@ -68,9 +94,9 @@ class MemoryScale:
         return FLOAT * _LOSSES * min(_LOGITS, self.at_once * self.vocabulary)
 
     def run(self, positions: int) -> float:
-        """Bytes of a run on so many positions that begin with remembered ones: keys and values twice, and a block.
+        """Bytes of a run on so many positions that begin with remembered ones.
 
         Args:
             positions: How many.
         """
-        return FLOAT * positions * (4 * self.n_layers + 4 * _MLP + _RESIDUAL) * self.d_in
+        return positions * run_bytes(self.d_in, self.n_layers)

@@ -6,6 +6,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from sae_lens_metrics.subject.half_weights import HalfHeld
+
 
 class PeakMemory(TorchDispatchMode):
     """Counts the storages of what operations return, in one thread, for as long as they live.
@@ -26,9 +28,11 @@ class PeakMemory(TorchDispatchMode):
         return self
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if any(issubclass(each, HalfHeld) for each in types):
+            return NotImplemented  # it is seen what happens within
         result = function(*args, **(kwargs or {}))
         for each in tree_leaves(result):
-            if isinstance(each, torch.Tensor) and each.layout == torch.strided:
+            if isinstance(each, torch.Tensor) and not isinstance(each, HalfHeld) and each.layout == torch.strided:
                 self._add(each.untyped_storage())
         return result
 

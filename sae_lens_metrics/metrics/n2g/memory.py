@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sae_lens_metrics.metrics.memory_scale import MemoryScale
+from sae_lens_metrics.metrics.memory_scale import MemoryScale, positions_that_fit
 
 __all__ = ["explained_examples", "matching_memory", "n2g_memory"]
 
@@ -48,7 +48,7 @@ def n2g_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any]) -> 
     sample = _MERGED * _KEPT * 2 * settings.examples * scale.d_sae
     examples = explained_examples(settings, scale)
     texts = examples * _longest(settings, scale)
-    positions = min(_RUN if scale.on_cpu else _RUN_ELSEWHERE, 4 * texts)
+    positions = min(_RUN if scale.on_cpu else _RUN_ELSEWHERE, positions_that_fit(scale.d_in, scale.n_layers), 4 * texts)
     questions = min(_QUESTIONS, texts) * _QUESTION
     building = sample + _TOKEN * _TEXTS * texts + questions + scale.run(int(positions)) + scale.dense / 4
     shown = max(1, settings.shown)

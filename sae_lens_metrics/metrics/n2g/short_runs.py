@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.functional.ngram_questions import Rows
+from sae_lens_metrics.metrics.memory_scale import positions_that_fit
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["ShortRuns"]
@@ -39,7 +40,7 @@ class ShortRuns:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._stack = ExitStack()
-        self._at_once = subject.site.tokens_of_a_run()
+        self._at_once = min(subject.site.tokens_of_a_run(), positions_that_fit(subject.d_in, subject.language.layers))
         self._rows_at_once = max(16, subject.dictionary.chunk // 4)
         self.positions = 0
 
