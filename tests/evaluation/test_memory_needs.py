@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from live_memory import PeakMemory
+from slow import slow_but
 
 from sae_lens_metrics import AblationConfig, Corpus, MetricsConfig, N2GConfig, ProbeConfig, evaluate
 from sae_lens_metrics.benchmark.memory_table import README, memory_rows, with_memory
@@ -35,7 +36,7 @@ def evaluation(d_sae, model):
     return bench.subject, Corpus.from_tokens(tokens)
 
 
-@pytest.mark.parametrize("d_sae", [256, 2_048])
+@pytest.mark.parametrize("d_sae", slow_but([256, 2_048, 8_192], lambda d_sae: d_sae == 256))
 def test_what_is_counted_bounds_what_is_held(d_sae, model):
     subject, corpus = evaluation(d_sae, model)
     run, needs = EvaluationRun(subject, corpus, CONFIG), memory_needs(CONFIG, scale_of(subject, corpus, CONFIG))
