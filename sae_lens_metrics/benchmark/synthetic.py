@@ -89,4 +89,14 @@ def synthetic_bench(shape: Shape, device: str, *, seconds: float, tokenizer: Any
             sae.W_dec.copy_(torch.nn.functional.normalize(sae.W_enc.T, dim=1))
     sae.cfg.metadata.hook_name = f"blocks.{shape.layers_to_hook - 1}.hook_resid_post"
     sae.cfg.metadata.context_size, sae.cfg.metadata.prepend_bos = shape.context, tokenizer is not None
-    return Bench(shape, Subject(model.to(device, print_details=False), sae.to(device)), seconds)
+    bench = Bench(shape, Subject(model.to(device, print_details=False), sae.to(device)), seconds)
+    _centre(bench)
+    return bench
+
+
+@torch.no_grad()
+def _centre(bench: Bench) -> None:
+    """Reads activations around their mean, which is most of them in a random model: else few latents would ever be active."""
+    site = bench.subject.site
+    mean = site.activations(site.prefix(bench.tokens(4, seed=3))).flatten(0, 1).mean(0)
+    bench.subject.dictionary.sae.b_dec.copy_(mean)

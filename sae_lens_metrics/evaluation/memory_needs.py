@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 
-from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.memory_scale import MemoryScale
 from sae_lens_metrics.metrics.registry import SANITY, metric_spec
@@ -14,7 +13,7 @@ from sae_lens_metrics.subject.half_weights import held_bytes
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["Room", "gpus_needed", "memory_needs", "require_memory", "scale_of"]
+__all__ = ["Room", "gpus_needed", "memory_faults", "memory_needs", "scale_of"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -89,43 +88,44 @@ def gpus_needed(*, needed: float, sae: float, model: float, total: float) -> int
     return None if left < 0 else 1 + max(0, math.ceil((model - left) / total))
 
 
-def require_memory(subject: Subject, corpus: Corpus, config: MetricsConfig, room: Room | None = None) -> None:
-    """Makes sure that the SAE's device can hold what an evaluation will, as far as is known; no other device than a GPU is asked.
+def memory_faults(subject: Subject, corpus: Corpus, config: MetricsConfig, room: Room | None = None) -> dict[str, str]:
+    """What the SAE's device cannot hold, as far as is known; what it may not be able to hold is logged as a warning.
 
     Args:
         subject: The model and SAE.
         corpus: The text.
         config: What to compute.
-        room: Memory of the device, default what it says.
+        room: Memory of the device, default what it says; no other device than a GPU is asked.
 
-    Raises:
-        SubjectError: If it cannot: how much is needed and there, what to do, and how many GPUs would do.
+    Returns:
+        By metric, in a sentence: how much is needed and there, what to do, and how many GPUs would do.
     """
     room = _room(subject.device) if room is None else room
     if room is None:
-        return
+        return {}
     needs = memory_needs(config, scale_of(subject, corpus, config))
-    largest = max(needs, key=needs.__getitem__)
-    if needs[largest] <= room.free:
-        return
     sae, model = (_bytes_of(each, subject.device) for each in (subject.dictionary.sae, subject.site.model))
-    said = (
-        f"{largest} on {subject.d_sae:,} latents of width {subject.d_in:,} takes up to {needs[largest] / _GIB:.1f} GiB "
-        f"beside the model and the SAE, {subject.device} has {room.free / _GIB:.1f} GiB left"
-    )
-    gpus = gpus_needed(needed=needs[largest], sae=sae, model=model, total=room.total)
-    if gpus is None:
-        more = "no number of GPUs of this size would do, as an SAE is on one of them"
-    else:
-        more = (
-            f"{gpus} GPUs of this size would do (--device-map auto spreads the model)"
-            if gpus > 1
-            else "a GPU with nothing else on it would do"
+    faults: dict[str, str] = {}
+    for name, needed in needs.items():
+        if needed <= room.free:
+            continue
+        gpus = gpus_needed(needed=needed, sae=sae, model=model, total=room.total)
+        said = (
+            f"{name} on {subject.d_sae:,} latents of width {subject.d_in:,} takes up to {needed / _GIB:.1f} GiB beside the model and "
+            f"the SAE, {subject.device} has {room.free / _GIB:.1f} GiB left: lower batch_size ({config.batch_size}) or memory_gb "
+            f"({config.memory_gb:g}), or leave out {name}; {_more(gpus)}"
         )
-    advice = f"lower batch_size ({config.batch_size}) or memory_gb ({config.memory_gb:g}), or leave out {largest}"
-    if _SURE * needs[largest] > room.free:
-        raise SubjectError(f"{said}: {advice}; {more}")
-    logger.warning("%s, which may not do: if it fails, %s; %s", said, advice, more)
+        if _SURE * needed > room.free:
+            faults[name] = said
+        else:
+            logger.warning("it may be too much: %s", said)
+    return faults
+
+
+def _more(gpus: int | None) -> str:
+    if gpus is None:
+        return "no number of GPUs of this size would do, as an SAE is on one of them"
+    return f"{gpus} GPUs of this size would do (--device-map auto)" if gpus > 1 else "a GPU with nothing else on it would do"
 
 
 def _room(device: torch.device) -> Room | None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from sae_lens_metrics.errors import MetricCheckError
+from sae_lens_metrics.errors import MetricCheckError, SubjectError
 from sae_lens_metrics.evaluation.clock import time_in_words
 from sae_lens_metrics.evaluation.costs import costs_in_words, expected_seconds
-from sae_lens_metrics.evaluation.memory_needs import require_memory
+from sae_lens_metrics.evaluation.memory_needs import memory_faults
 from sae_lens_metrics.evaluation.provenance import provenance
 from sae_lens_metrics.evaluation.seeds import generator_of
 from sae_lens_metrics.integrations.progress import stage
@@ -100,13 +100,17 @@ class EvaluationRun:
         Raises:
             SubjectError: If the activations cannot be evaluated, or the SAE's device cannot hold what is needed.
         """
-        require_memory(self.subject, self.corpus, self.config)
+        too_much = memory_faults(self.subject, self.corpus, self.config)
+        if too_much and (on_error is None or SANITY in too_much):
+            raise SubjectError(next(iter(too_much.values())))
         checked, started = self.sanity, time.perf_counter()
         self._announce(checked.seconds)
         results: dict[str, MetricResult] = {}
         errors: dict[str, str] = {}
         for place, name in enumerate(self.config.names, start=1):
             try:
+                if name in too_much:
+                    raise SubjectError(too_much[name])
                 with stage(f"metric {place} of {len(self.config.names)}"):
                     results[name] = self.compute(name)
             except Exception as error:

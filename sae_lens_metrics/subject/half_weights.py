@@ -28,9 +28,12 @@ class HalfHeld(Tensor):
 
     Args:
         half: The matrix in half precision.
+
+    Attributes:
+        kept: The same.
     """
 
-    half: Tensor
+    kept: Tensor
 
     @staticmethod
     def __new__(cls: type["HalfHeld"], half: Tensor) -> "HalfHeld":
@@ -38,46 +41,50 @@ class HalfHeld(Tensor):
         made = Tensor._make_wrapper_subclass(  # pyright: ignore[reportAttributeAccessIssue] - PyTorch's types leave it out
             cls, half.shape, strides=half.stride(), storage_offset=0, dtype=torch.float32, device=half.device, requires_grad=False
         )
-        made.half = half
+        made.kept = half
         return made
 
     def __repr__(self, **_: Any) -> str:
         """What it is, not what it holds."""
-        return f"HalfHeld({tuple(self.shape)}, {self.half.dtype})"
+        return f"HalfHeld({tuple(self.shape)}, {self.kept.dtype})"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Copied and pickled as what it holds."""
-        return HalfHeld, (self.half,)
+        return HalfHeld, (self.kept,)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "HalfHeld":
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         """A copy that takes as little memory."""
-        return HalfHeld(self.half.clone())
+        copied = HalfHeld(self.kept.clone())
+        return torch.nn.Parameter(copied, requires_grad=False) if isinstance(self, torch.nn.Parameter) else copied
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         """Views stay small, products are computed part by part; everything else is given the matrix in float32."""
+        if function._schema.is_mutable and args and isinstance(args[0], HalfHeld):
+            raise RuntimeError(f"{function} cannot write to weights that are held in half precision: make them float32 first, with + 0")
         own = _OWN.get(function)
         if own is not None:
             found = own(*args, **(kwargs or {}))
             if found is not NotImplemented:
                 return found
-        args, kwargs = tree_map_only(HalfHeld, lambda each: each.half.float(), (tuple(args), dict(kwargs or {})))
-        return function(*args, **kwargs)
+        given = tree_map_only(HalfHeld, lambda each: each.kept.float(), [*args])
+        named = {name: tree_map_only(HalfHeld, lambda each: each.kept.float(), value) for name, value in (kwargs or {}).items()}
+        return function(*given, **named)
 
 
 def _view(function: Any) -> Callable[..., Any]:
-    return lambda held, *args, **kwargs: HalfHeld(function(held.half, *args, **kwargs))
+    return lambda held, *args, **kwargs: HalfHeld(function(held.kept, *args, **kwargs))
 
 
 def _taken(function: Any) -> Callable[..., Any]:
     """Rows, columns or entries, which are few."""
-    return lambda held, *args, **kwargs: function(held.half, *args, **kwargs).float() if isinstance(held, HalfHeld) else NotImplemented
+    return lambda held, *args, **kwargs: function(held.kept, *args, **kwargs).float() if isinstance(held, HalfHeld) else NotImplemented
 
 
 def _copied(held: HalfHeld, *, dtype: torch.dtype | None = None, device: Any = None, **_: Any) -> Tensor:
     if dtype not in (None, torch.float32):
-        return held.half.to(device=device, dtype=dtype)
-    return HalfHeld(held.half.to(device=device, copy=True))
+        return held.kept.to(device=device, dtype=dtype)
+    return HalfHeld(held.kept.to(device=device, copy=True))
 
 
 def _product(a: Tensor, b: Tensor) -> Any:
@@ -90,9 +97,9 @@ def _product(a: Tensor, b: Tensor) -> Any:
     for start in range(0, max(b.shape), step):
         part = slice(start, start + step)
         if long:
-            out.addmm_(a[:, part], b.half[part].to(a.dtype))
+            out.addmm_(a[:, part], b.kept[part].to(a.dtype))
         else:
-            out[:, part] = a @ b.half[:, part].to(a.dtype)
+            out[:, part] = a @ b.kept[:, part].to(a.dtype)
     return out
 
 
@@ -106,15 +113,15 @@ def _bag(weight: Tensor, indices: Tensor, *rest: Any, **kwargs: Any) -> Any:
     if not isinstance(weight, HalfHeld):
         return NotImplemented
     rows, which = indices.unique(return_inverse=True)
-    return _ops._embedding_bag(weight.half[rows].float(), which, *rest, **kwargs)
+    return _ops._embedding_bag(weight.kept[rows].float(), which, *rest, **kwargs)
 
 
 def _sum(held: HalfHeld, *, dtype: Any = None) -> Tensor:
-    return held.half.sum(dtype=torch.float32 if dtype is None else dtype)
+    return held.kept.sum(dtype=torch.float32 if dtype is None else dtype)
 
 
 def _norm(held: HalfHeld, order: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    return _ops.linalg_vector_norm(held.half, order, dim, keepdim, dtype=torch.float32)
+    return _ops.linalg_vector_norm(held.kept, order, dim, keepdim, dtype=torch.float32)
 
 
 def _norm_along(held: HalfHeld, order: Any, dim: Any, keepdim: bool = False) -> Any:
@@ -150,7 +157,7 @@ _OWN: dict[Any, Callable[..., Any]] = {
 
 def held_bytes(weight: Tensor) -> int:
     """Memory that weights take."""
-    return (weight.half if isinstance(weight, HalfHeld) else weight).untyped_storage().nbytes()
+    return (weight.kept if isinstance(weight, HalfHeld) else weight).untyped_storage().nbytes()
 
 
 def exact_half(matrix: Tensor) -> Tensor | None:

@@ -12,7 +12,7 @@ from sae_lens_metrics.benchmark.memory_table import README, memory_rows, with_me
 from sae_lens_metrics.benchmark.shapes import Shape
 from sae_lens_metrics.benchmark.synthetic import synthetic_bench
 from sae_lens_metrics.errors import SubjectError
-from sae_lens_metrics.evaluation.memory_needs import Room, gpus_needed, memory_needs, require_memory, scale_of
+from sae_lens_metrics.evaluation.memory_needs import Room, gpus_needed, memory_faults, memory_needs, scale_of
 from sae_lens_metrics.evaluation.run import EvaluationRun
 from sae_lens_metrics.metrics.registry import SANITY
 
@@ -48,20 +48,22 @@ def test_what_is_counted_bounds_what_is_held(d_sae, model):
         assert memory.peak <= counted <= FACTOR * memory.peak, (name, memory.peak, counted)
 
 
-def test_what_does_not_fit_is_refused(model, caplog):
+def test_what_does_not_fit_is_said(model, caplog):
     subject, corpus = evaluation(128, model)
     needs = memory_needs(CONFIG, scale_of(subject, corpus, CONFIG))
-    most = max(needs.values())
-    require_memory(subject, corpus, CONFIG)  # a processor's memory is not asked
-    require_memory(subject, corpus, CONFIG, Room(most, 80 * GIB))
+    largest = max(needs, key=needs.get)
+    assert memory_faults(subject, corpus, CONFIG) == {}  # a processor's memory is not asked
+    assert memory_faults(subject, corpus, CONFIG, Room(needs[largest], 80 * GIB)) == {}
     with caplog.at_level(logging.WARNING, logger="sae_lens_metrics"):
         assert not caplog.messages
-        require_memory(subject, corpus, CONFIG, Room(0.7 * most, 80 * GIB))
-    assert "which may not do" in caplog.messages[0]
-    with pytest.raises(SubjectError, match=r"on 128 latents of width 64 takes up to 0\.\d GiB .*a GPU with nothing else on it would do"):
-        require_memory(subject, corpus, CONFIG, Room(0.4 * most, 80 * GIB))
-    with pytest.raises(SubjectError, match="no number of GPUs of this size would do"):
-        require_memory(subject, corpus, CONFIG, Room(0.4 * most, 0.5 * most))
+        assert memory_faults(subject, corpus, CONFIG, Room(0.9 * needs[largest], 80 * GIB)) == {}
+    assert caplog.messages[0].startswith("it may be too much: ")
+    faults = memory_faults(subject, corpus, CONFIG, Room(0.4 * needs[largest], 80 * GIB))
+    assert "on 128 latents of width 64 takes up to 0." in faults[largest]
+    assert faults[largest].endswith("; a GPU with nothing else on it would do")
+    assert "probe" not in faults
+    (said, *_) = memory_faults(subject, corpus, CONFIG, Room(1, 0.5 * needs[largest])).values()
+    assert said.endswith("no number of GPUs of this size would do, as an SAE is on one of them")
 
 
 def test_an_evaluation_asks_before_it_begins(model, monkeypatch):
@@ -70,6 +72,16 @@ def test_an_evaluation_asks_before_it_begins(model, monkeypatch):
     monkeypatch.setattr(EvaluationRun, "compute", lambda run, name: pytest.fail("it has begun"))
     with pytest.raises(SubjectError, match="lower batch_size"):
         evaluate(subject, corpus, CONFIG)
+
+
+def test_where_errors_are_collected_the_metrics_that_fit_go_on(model, monkeypatch):
+    subject, corpus = evaluation(128, model)
+    config = replace(CONFIG, names=["n2g", "ablation"])
+    monkeypatch.setattr("sae_lens_metrics.evaluation.run.memory_faults", lambda *given: {"n2g": "too much"})
+    failed = {}
+    report = EvaluationRun(subject, corpus, config).report(on_error=lambda name, error: failed.update({name: str(error)}))
+    assert failed == {"n2g": "too much"}
+    assert list(report.metrics) == ["ablation"]
 
 
 def test_how_many_gpus_would_do():

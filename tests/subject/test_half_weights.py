@@ -70,7 +70,7 @@ def test_no_float32_copy_lies_beside_it(monkeypatch):
     sae = held(rounded("topk"))
     whole = 4 * sae.W_enc.numel()
     x = torch.randn(4, 128)
-    memory = PeakMemory().knows(sae.W_enc.half, sae.W_dec.half, x)
+    memory = PeakMemory().knows(sae.W_enc.kept, sae.W_dec.kept, x)
     with memory:
         dictionary = Dictionary(sae, 128)
         before = memory.peak = memory.now
@@ -79,7 +79,7 @@ def test_no_float32_copy_lies_beside_it(monkeypatch):
     assert before < whole / 2
     assert memory.peak - before < whole / 2
     assert held_bytes(sae.W_enc) == whole / 2
-    assert dictionary.decoder is sae.W_dec or dictionary.decoder.half.data_ptr() == sae.W_dec.half.data_ptr()
+    assert dictionary.decoder is sae.W_dec or dictionary.decoder.kept.data_ptr() == sae.W_dec.kept.data_ptr()
 
 
 def test_only_what_is_held_exactly_and_is_large():
@@ -96,10 +96,14 @@ def test_copies_stay_small():
     sae = held(rounded("gated", torch.float16))
     for copied in (copy.deepcopy(sae).W_dec, sae.state_dict()["W_dec"].detach().clone(), sae.W_dec.to("cpu", copy=True)):
         assert isinstance(copied, HalfHeld)
-        assert torch.equal(copied.half, sae.W_dec.half)
-        assert copied.half.data_ptr() != sae.W_dec.half.data_ptr()
-    assert torch.equal(sae.W_dec + 0, sae.W_dec.half.float())  # whatever else is done with it
+        assert torch.equal(copied.kept, sae.W_dec.kept)
+        assert copied.kept.data_ptr() != sae.W_dec.kept.data_ptr()
+    assert torch.equal(sae.W_dec + 0, sae.W_dec.kept.float())  # whatever else is done with it
     assert sae.W_dec.to(torch.float64).dtype == torch.float64
+    assert isinstance(copy.deepcopy(sae).W_dec, torch.nn.Parameter)
+    assert torch.equal(sae.to("cpu").W_dec.kept, sae.W_dec.kept)
+    with pytest.raises(RuntimeError, match="cannot write to weights that are held in half precision"):
+        sae.W_dec.detach().mul_(2)
 
 
 def test_an_sae_on_disk_is_loaded_so(model, tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ def n2g_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any]) -> 
     sample = _MERGED * _KEPT * 2 * settings.examples * scale.d_sae
     examples = explained_examples(settings, scale)
     texts = examples * _longest(settings, scale)
-    positions = min(_RUN if scale.on_cpu else _RUN_ELSEWHERE, positions_that_fit(scale.d_in, scale.n_layers), 4 * texts)
+    positions = min(_RUN if scale.on_cpu else _RUN_ELSEWHERE, positions_that_fit(scale.d_in, scale.n_layers), 2 * texts)
     questions = min(_QUESTIONS, texts) * _QUESTION
     building = sample + _TOKEN * _TEXTS * texts + questions + scale.run(int(positions)) + scale.dense / 4
     shown = max(1, settings.shown)
