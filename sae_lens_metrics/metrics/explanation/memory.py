@@ -18,4 +18,11 @@ def explanation_memory(settings: Any, scale: MemoryScale, others: Mapping[str, A
     """Bytes: explanations ready to be matched, means given tokens, and a batch with all that is put in its place."""
     means = min(scale.memory * _MEANS, 2 * scale.tokens * (FLOAT * scale.d_in + 16))
     replaced = FLOAT * _REPLACED * scale.at_once * scale.d_in
-    return matching_memory(others["n2g"], scale) + 24 * scale.d_sae + means + replaced + scale.batch + max(1.5 * scale.dense, scale.losses)
+    return (
+        matching_memory(others["n2g"], scale)
+        + 24 * scale.d_sae
+        + means
+        + replaced
+        + scale.batch
+        + max(1.5 * scale.dense, scale.losses + scale.dense / 2)
+    )

@@ -10,4 +10,4 @@ __all__ = ["sanity_memory"]
 
 def sanity_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any]) -> float:
     """Bytes: a batch of activations, dense latents of some of it, logits of some of it."""
-    return scale.batch + max(scale.dense, scale.losses) + scale.d_sae
+    return scale.batch + max(scale.dense, scale.losses + scale.dense / 2) + scale.d_sae

@@ -25,4 +25,4 @@ def shrinkage_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any
         _TABLE, FLOAT * active**2, 2 * FLOAT * scale.encoded * scale.l0**2
     )  # it is made where it has less than twice as many entries as tokens ask for
     refining = FLOAT * (_ROWS * active * scale.d_in + _CHUNKS * chunk + 2 * scale.d_sae) + table + supports
-    return scale.batch + max(scale.dense + refining, scale.losses)
+    return scale.batch + max(scale.dense + refining, scale.losses + scale.dense / 2)
