@@ -23,6 +23,8 @@ _L0 = 64
 _HALF = 2
 _VECTORS = 4
 """Numbers of a latent besides its row and its column: bias, threshold, and the like."""
+_TOKENS = 2**16
+"""Tokens that such a GPU runs at once."""
 _SIZES = (131_072, 1_048_576)
 
 
@@ -56,7 +58,7 @@ def _scale(shape: Shape, config: MetricsConfig) -> MemoryScale:
     return MemoryScale(
         tokens=config.tokens,
         context=shape.context,
-        batch_size=config.batch_size,
+        batch_size=_TOKENS // shape.context,
         d_in=shape.d_model,
         d_sae=shape.d_sae,
         n_layers=shape.n_layers,

@@ -61,7 +61,7 @@ def scale_of(subject: Subject, corpus: Corpus, config: MetricsConfig) -> MemoryS
     return MemoryScale(
         tokens=corpus.tokens.numel(),
         context=corpus.tokens.shape[1],
-        batch_size=config.batch_size,
+        batch_size=subject.site.rows_at_once(corpus.tokens.shape[1], config.batch_size),
         d_in=max(subject.d_in, subject.d_out),
         d_sae=subject.d_sae,
         n_layers=subject.language.layers,
@@ -112,8 +112,8 @@ def memory_faults(subject: Subject, corpus: Corpus, config: MetricsConfig, room:
         gpus = gpus_needed(needed=needed, sae=sae, model=model, total=room.total)
         said = (
             f"{name} on {subject.d_sae:,} latents of width {subject.d_in:,} takes up to {needed / _GIB:.1f} GiB beside the model and "
-            f"the SAE, {subject.device} has {room.free / _GIB:.1f} GiB left: lower batch_size ({config.batch_size}) or memory_gb "
-            f"({config.memory_gb:g}), or leave out {name}; {_more(gpus)}"
+            f"the SAE, {subject.device} has {room.free / _GIB:.1f} GiB left: lower batch_size or memory_gb, or leave out {name}; "
+            f"{_more(gpus)}"
         )
         if _SURE * needed > room.free:
             faults[name] = said

@@ -6,11 +6,13 @@ __all__ = ["FLOAT", "MemoryScale", "positions_that_fit", "run_bytes"]
 
 FLOAT = 4
 """Bytes of a number: all but weights is in float32."""
-_DENSE, _LOGITS = 2**26, 2**26
-"""Dense latents, and logits, that are held at once, in numbers."""
+_DENSE = 2**26
+"""Dense latents that are held at once, in numbers."""
+_LOGITS, _LOGITS_ELSEWHERE, _FEWEST = 2**19, 2**27, 128
+"""Logits that are held at once, on a CPU and elsewhere, and the tokens that they are of at least."""
 _ENCODING = 4
 """Tensors of all latents while some tokens are encoded and decoded."""
-_LOSSES = 8
+_LOSSES = 7
 """Tensors of all logits while losses are computed: those of two runs, their probabilities, and what was there before."""
 _MLP, _RESIDUAL, _SCORES = 4, 8, 2
 """Tensors of the width of an MLP (four times the model's), of the model, and of attention scores, while a block runs."""
@@ -90,8 +92,9 @@ class MemoryScale:
 
     @property
     def losses(self) -> float:
-        """Bytes of logits while losses are computed."""
-        return FLOAT * _LOSSES * min(_LOGITS, self.at_once * self.vocabulary)
+        """Bytes of logits while losses are computed, and of what they are computed from."""
+        tokens = min(self.at_once, max(_FEWEST, (_LOGITS if self.on_cpu else _LOGITS_ELSEWHERE) // self.vocabulary))
+        return FLOAT * (_LOSSES * tokens * self.vocabulary + 2 * self.at_once * self.d_in)
 
     def run(self, positions: int) -> float:
         """Bytes of a run on so many positions that begin with remembered ones.

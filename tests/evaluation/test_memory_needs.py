@@ -21,7 +21,7 @@ FACTOR = 8
 """What is counted may be so many times what is held."""
 CONFIG = MetricsConfig(
     batch_size=16,
-    probe=ProbeConfig(tasks=["base64"], examples=60, max_tokens=16),
+    probe=ProbeConfig(tasks=["base64"], examples=100),
     n2g=N2GConfig(max_length=3),
     ablation=AblationConfig(sequences=8, positions=4, latents=4, baselines=2),
 )

@@ -11,8 +11,8 @@ _ENOUGH, _COPIES = 2**25, 9
 """Values of a chunk of candidates, and how many tensors of that size there are."""
 _DENSE_PROBE = 30
 """Bytes for each text and channel of the probe on all channels."""
-_LONGEST = 128
-"""Tokens of a text, as many as are to be reckoned with."""
+_TASKS = 16
+"""Tasks whose texts are run together, as many as are to be reckoned with."""
 
 
 def probe_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any]) -> float:
@@ -20,6 +20,6 @@ def probe_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any]) -
     half = settings.examples / 2
     chunk = min(_ENOUGH, half * scale.d_sae)
     directions = min(scale.memory / 8, FLOAT * scale.d_in * scale.d_sae)
-    searching = FLOAT * (_COPIES * chunk + 4 * half * scale.d_in) + directions + 32 * scale.d_sae
-    texts = min(scale.batch_size, settings.examples) * min(settings.max_tokens or _LONGEST, _LONGEST)
-    return min(scale.memory, searching) + max(scale.run(int(texts)), _DENSE_PROBE * half * scale.d_in)
+    vectors = min(scale.memory / 4, FLOAT * 2 * _TASKS * settings.examples * scale.d_in)
+    searching = FLOAT * _COPIES * chunk + directions + vectors + 32 * scale.d_sae
+    return min(scale.memory, searching) + max(scale.batch, _DENSE_PROBE * half * scale.d_in)
