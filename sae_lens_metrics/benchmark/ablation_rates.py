@@ -70,5 +70,5 @@ def ablation_rate(bench: Bench) -> Rate:
     seconds = seconds_of(ablated.sparsities, bench.device, at_least=bench.seconds)
     slow = seconds_of(lambda: ablated.in_whole_runs(_SAMPLE), bench.device, at_least=0)
     work = Work(bench.shape.ablation(_TOKENS), "matrix products")
-    what = f"ablation over {_TOKENS} tokens"
-    return Rate("ablation", what, "latents", count / seconds, work, "a hooked run for each", _SAMPLE / slow)
+    what = "ablation"
+    return Rate("ablation", what, "latents", count / seconds, work, "hooked runs", _SAMPLE / slow)

@@ -35,8 +35,8 @@ def matching_rate(bench: Bench) -> Rate:
     slow = seconds_of(lambda: [walked(trie, text) for trie in tries], torch.device("cpu"), at_least=0)
     pairs = latents * tokens.numel()
     work = Work((_BYTES * found + tokens.nbytes) / pairs, "memory bandwidth")
-    what, unit = "matching explanations", "latents x tokens"
-    return Rate("matching", what, unit, pairs / seconds, work, "walks in Python tries", len(tries) * len(text) / slow)
+    what, unit = "matching", "latents x tokens"
+    return Rate("matching", what, unit, pairs / seconds, work, "walks in tries", len(tries) * len(text) / slow)
 
 
 def cut_ngrams(latents: int, vocabulary: int, *, seed: int = 0) -> dict[int, list[NGram]]:

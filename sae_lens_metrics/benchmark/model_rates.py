@@ -34,7 +34,7 @@ def to_hook_rate(bench: Bench) -> Rate:
     count = tokens.numel()
     work = Work(bench.shape.to_hook, "matrix products")
     reference = "whole model, hooked"
-    return Rate("to_hook", "model up to the hook", "tokens", count / seconds, work, reference, count / slow)
+    return Rate("to_hook", "model to the hook", "tokens", count / seconds, work, reference, count / slow)
 
 
 def forward_rate(bench: Bench) -> Rate:
@@ -49,7 +49,7 @@ def forward_rate(bench: Bench) -> Rate:
     slow = seconds_of(own, bench.device, at_least=0)
     count = tokens.numel()
     work = Work(bench.shape.forward, "matrix products")
-    return Rate("forward", "model to the losses", "tokens", count / seconds, work, "the model's own loss", count / slow)
+    return Rate("forward", "model to the losses", "tokens", count / seconds, work, "its own loss", count / slow)
 
 
 def encoding_rate(bench: Bench) -> Rate:

@@ -31,11 +31,11 @@ def probing_rate(bench: Bench) -> Rate:
     seconds = seconds_of(lambda: fit_logistic_1d(z, y), bench.device, at_least=bench.seconds)
     slow = _scikit_learn(z[:, :_SAMPLE], y)
     work = Work(4 * (1 + _PASSES_BESIDES / steps), "memory bandwidth")
-    what = "1d probes"
-    unit = "latents x texts x Newton steps"
+    what = "probes"
+    unit = "values x steps"
     if slow is None:
         return Rate("probing", what, unit, count / seconds, work)
-    return Rate("probing", what, unit, count / seconds, work, "scikit-learn, one by one", min(_SAMPLE, latents) * _TEXTS * steps / slow)
+    return Rate("probing", what, unit, count / seconds, work, "scikit-learn", min(_SAMPLE, latents) * _TEXTS * steps / slow)
 
 
 def newton_steps(z: Float[Tensor, "n latents"], y: Bool[Tensor, "n"]) -> float:

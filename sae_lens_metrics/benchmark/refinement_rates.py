@@ -34,7 +34,7 @@ def refinement_rate(bench: Bench) -> Rate:
     # inner products of the active rows with each other and with the activation, and one factorisation
     work = Work(active**2 * d + 2 * active * d + active**3 / 3, "matrix products")
     what = f"refining {active} latents"
-    return Rate("refinement", what, "tokens", n / seconds, work, "SciPy's nnls, one by one", len(rows) / slow)
+    return Rate("refinement", what, "tokens", n / seconds, work, "SciPy's nnls", len(rows) / slow)
 
 
 def _shrunk(
