@@ -77,6 +77,6 @@ def _parser() -> CommandParser:
     parser.add_argument("--device", metavar="DEVICE", help="default: a GPU if there is one")
     parser.add_argument("--output", metavar="FILE.json", help="write the result there, too: rows of rates and of presets")
     parser.add_argument("--markdown", action="store_true", help="print tables in Markdown")
-    what = "measure at GPT-2 small's shape, or, to see that it works, at a tiny one, whose rates and minutes mean nothing (default: %(default)s)"
+    what = "measure at GPT-2 small's shape, or at a tiny one, to see that it works, whose minutes mean nothing (default: %(default)s)"
     parser.add_argument("--shape", choices=("gpt2-small", "tiny"), default="gpt2-small", help=what)
     return parser
