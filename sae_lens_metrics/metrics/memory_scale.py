@@ -20,7 +20,7 @@ _MLP, _RESIDUAL, _SCORES = 4, 8, 2
 
 _KEYS_VALUES = 4
 """Keys and values of a layer, which are there twice while a run begins with remembered ones."""
-_RUN_BYTES = 2**33
+_RUN_BYTES = 2**34
 """Memory of such a run."""
 
 

@@ -17,7 +17,7 @@ _TOKEN, _TEXTS = 4, 5
 """Bytes of an example's token, and how often examples are there: as texts, as suffixes, as patterns, and between them."""
 _QUESTIONS, _QUESTION = 2**21, 120
 """Questions at once, and bytes of one."""
-_RUN, _RUN_ELSEWHERE = 2**12, 2**17
+_RUN, _RUN_ELSEWHERE = 2**11, 2**16
 """Positions that are run at once."""
 _TRIE = 48
 """Bytes of a pattern's token in the trie that all patterns share, and while it is made."""
