@@ -43,6 +43,11 @@ _SHARD = (
     "auto: which part follows from the task of a Slurm job array. Without, any number of the same commands share the work in a folder"
 )
 
+_CLUSTER = (
+    "evaluate many SAEs on the Ray cluster at the address in RAY_ADDRESS, or on all GPUs or CPU cores of this machine; takes the extra "
+    "sae-lens-metrics[cluster]"
+)
+
 
 def run_evaluate(arguments: Sequence[str]) -> int:
     """Runs the command.
@@ -67,7 +72,7 @@ def run_evaluate(arguments: Sequence[str]) -> int:
     targets = list(overrides)
     if options.compare and len(targets) < 2:
         raise ConfigError(f"--compare takes two SAEs at least, but {targets[0].name} is the only one: name another, or leave it out")
-    if len(targets) == 1 and options.shard is None:
+    if len(targets) == 1 and options.shard is None and options.cluster is None:
         return _evaluate_one(targets[0], config, output, overrides[targets[0]], options)
     return _evaluate_many(overrides, config, output, options)
 
@@ -109,6 +114,11 @@ def _controls(parser: SettingsParser, given: str | None) -> list[str]:
 
 def _add_output(parser: SettingsParser) -> None:
     parser.add_argument("--shard", metavar="I/N", help=_SHARD)
+    parser.add_argument("--cluster", choices=("ray",), help=_CLUSTER)
+    parser.add_argument("--workers", type=int, metavar="N", help="workers on the cluster, at most (default: as many as there is room for)")
+    parser.add_argument(
+        "--gpus-per-worker", type=float, metavar="N", help="GPUs of each of them (default: 1 if the cluster has any; else a CPU core each)"
+    )
     parser.add_argument(
         "--compare", action="store_true", help="say which numbers of several SAEs differ from the first one's, as compare does"
     )
@@ -142,6 +152,7 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
 
 
 def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, output: Path, options: argparse.Namespace) -> int:
+    from sae_lens_metrics.evaluation.on_ray import RayCluster
     from sae_lens_metrics.evaluation.sweep import sweep
     from sae_lens_metrics.evaluation.sweep_folder import SUMMARY
     from sae_lens_metrics.views.terminal import print_sweep
@@ -149,7 +160,8 @@ def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, 
     targets = list(overrides)
     labels = given_names(options.names, [target.name for target in targets])  # a mistake is found before hours of work
     known = {"overrides": overrides, "overwrite": options.overwrite, "wandb_project": options.wandb_project}
-    found = sweep(targets, config, output, **known, shard=options.shard)
+    cluster = None if options.cluster is None else RayCluster(options.workers, options.gpus_per_worker)
+    found = sweep(targets, config, output, **known, shard=options.shard, cluster=cluster)
     if found.names:
         print_sweep({name: labels[name] for name in found.names}, found.reports, found.errors)
     say(f"{len(found.files)} results and {SUMMARY} are in {output}")

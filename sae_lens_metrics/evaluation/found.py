@@ -53,6 +53,17 @@ class Sweep:
         if record.error is not None:
             self.errors[record.name] = record.error
 
+    def record(self, name: str) -> Record | None:
+        """What came of an SAE; ``None`` if it was not dealt with.
+
+        Args:
+            name: The SAE's name.
+        """
+        if name not in self.reports and name not in self.errors:
+            return None
+        file = self.folder.file_name(self.files.get(name))
+        return Record(name, file, self.errors.get(name), self.reports.get(name))
+
     def to_frame(self) -> "pd.DataFrame":
         """A row for each SAE that was dealt with: its numbers, its result file, its error."""
         done = [name for name in self.names if name in self.reports or name in self.errors]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from sae_lens_metrics.evaluation.clock import Clock
 from sae_lens_metrics.evaluation.found import Sweep
+from sae_lens_metrics.evaluation.on_ray import RayCluster, work_on_ray
 from sae_lens_metrics.evaluation.order import Overrides, plan
+from sae_lens_metrics.evaluation.remote_worker import RemoteSweep
 from sae_lens_metrics.evaluation.shards import Shard
 from sae_lens_metrics.evaluation.shared_loads import SharedLoads
 from sae_lens_metrics.evaluation.sweep_folder import SweepFolder, task_keys
@@ -32,6 +34,7 @@ def sweep(
     overwrite: bool = False,
     wandb_project: str | None = None,
     shard: Shard | None = None,
+    cluster: RayCluster | None = None,
 ) -> Sweep:
     """Evaluates many SAEs; one that fails is recorded, and the others go on.
 
@@ -56,11 +59,13 @@ def sweep(
         wandb_project: Logs a W&B run for each new result, after its file is written; checkpoints of one training run are the steps of one
             W&B run, at the end. A failure there is a warning.
         shard: Which part of the SAEs to evaluate here; the summary tells of all that is known of the others, too.
+        cluster: Workers that evaluate them, fed by this process; default this process itself.
 
     Returns:
         What was found out.
 
     Raises:
+        ConfigError: If there is no such cluster.
         CorpusError: If the data set in ``config`` cannot be loaded.
         SubjectError: If a shard is asked for, and a connection fails that says which SAEs belong together.
     """
@@ -76,7 +81,11 @@ def sweep(
     found = Sweep([target.name for target in targets if target.name in names], folder)
     in_wandb = SweepInWandb(wandb_project, jobs)
     with renewed(found):
-        SweepWorker(SharedLoads(config, mine), found, Clock(len(mine)), overwrite, in_wandb.log).work(mine)
+        if cluster is None:
+            SweepWorker(SharedLoads(config, mine), found, Clock(len(mine)), overwrite, in_wandb.log).work(mine)
+        elif mine:
+            on_new = None if wandb_project is None else in_wandb.log
+            work_on_ray(cluster, RemoteSweep(config, mine, Path(output).absolute(), keys, overwrite), found, on_new)
     in_wandb.finish(found)
     return found
 

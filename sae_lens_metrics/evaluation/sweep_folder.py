@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -62,6 +63,28 @@ class Record:
     def slim(self) -> "Record":
         """The same without what a summary does not need."""
         return self if self.report is None else replace(self, report=self.report.without(*_SLIM))
+
+    def to_json(self) -> str:
+        """It as text."""
+        report = None if self.report is None else self.report.storable()
+        return json.dumps({"name": self.name, "file": self.file, "error": self.error, "report": report})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Record":
+        """The inverse of ``to_json``.
+
+        Args:
+            text: What it gave.
+
+        Raises:
+            ResultError: If it is no record, or one of another version.
+        """
+        try:
+            data = json.loads(text)
+            report = None if data["report"] is None else Report.from_dict(data["report"])
+            return cls(data["name"], data["file"], data["error"], report)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ResultError(f"this is no record of a sweep ({error})") from error
 
 
 def task_keys(jobs: "Sequence[Job]", config: MetricsConfig, part: "Part | None" = None) -> dict[str, str]:
@@ -159,6 +182,18 @@ class SweepFolder:
             return True
         return True
 
+    @contextmanager
+    def marked(self) -> Iterator[tuple[Path, str]]:
+        """A file, and what is in it, by which somebody elsewhere may tell whether this folder is there, too; while the context lasts."""
+        mark = self._place / f"{uuid.uuid4().hex}.mark"
+        with suppress(OSError):
+            write_atomically(mark, mark.stem)
+        try:
+            yield mark.absolute(), mark.stem
+        finally:
+            with suppress(OSError):
+                mark.unlink()
+
     # --- records --------------------------------------------------------------------------------------------------------------
 
     def read(self, name: str) -> Record | None:
@@ -168,10 +203,8 @@ class SweepFolder:
             name: The SAE's name.
         """
         try:
-            data = json.loads(self._path(name).read_text(encoding="utf-8"))
-            report = None if data["report"] is None else Report.from_dict(data["report"])
-            return Record(data["name"], data["file"], data["error"], report)
-        except (OSError, ValueError, KeyError, TypeError, ResultError):  # not there, or written by another version
+            return Record.from_json(self._path(name).read_text(encoding="utf-8"))
+        except (OSError, UnicodeError, ResultError):  # not there, or written by another version
             return None
 
     def made_meanwhile(self, name: str) -> Record | None:
@@ -193,8 +226,7 @@ class SweepFolder:
             Whether it is kept; a folder that does not take it costs no result.
         """
         path = self._path(record.name)
-        report = None if record.report is None else record.report.storable()
-        text = json.dumps({"name": record.name, "file": record.file, "error": record.error, "report": report})
+        text = record.to_json()
         with suppress(OSError, ValueError):
             if record.error is None and path.read_text(encoding="utf-8") == text:
                 return True

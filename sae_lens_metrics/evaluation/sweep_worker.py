@@ -15,13 +15,14 @@ from sae_lens_metrics.evaluation.sweep_folder import Record
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.results import Report
 
-__all__ = ["SweepWorker"]
+__all__ = ["NOT_KEPT", "SweepWorker"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
 _LOOK_AGAIN = 0.5
 """Seconds between two looks at what others are at."""
-_NOT_KEPT = "not evaluated, as its result could not be kept"
+NOT_KEPT = "not evaluated, as its result could not be kept"
+"""Why there is no result of those that come after one that could be written nowhere."""
 
 
 @dataclass
@@ -58,7 +59,7 @@ class SweepWorker:
             for place, job in enumerate(left, start=1):
                 done, kept = self._in_turn(job)
                 if not kept:
-                    self.found.errors |= {each.target.name: _NOT_KEPT for each in [*later, *left[place:]]}
+                    self.found.errors |= {each.target.name: NOT_KEPT for each in [*later, *left[place:]]}
                     return False
                 if done:
                     self.found.folder.renew_now_and_then()
@@ -85,7 +86,7 @@ class SweepWorker:
                     return False, True
                 record = folder.made_meanwhile(name)  # between the look and the claim
                 if record is None:
-                    outcome = self._attempt(job)
+                    outcome = self.attempt(job)
         if record is not None:
             self.clock.pass_over()
             self.found.add(record)
@@ -95,8 +96,15 @@ class SweepWorker:
             self.on_new(name, outcome.report, outcome.path)
         return True, outcome.path is not None
 
-    def _attempt(self, job: Job) -> Outcome | None:
-        """Evaluates an SAE and notes what came of it; ``None`` if it failed."""
+    def attempt(self, job: Job) -> Outcome | None:
+        """Evaluates an SAE, which nobody else may be at, and notes what came of it.
+
+        Args:
+            job: The SAE.
+
+        Returns:
+            Its result; ``None`` if it failed.
+        """
         name, folder = job.target.name, self.found.folder
         self.clock.announce(name)
         try:
