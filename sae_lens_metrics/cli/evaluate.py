@@ -13,6 +13,7 @@ from sae_lens_metrics.cli.overrides import add_overrides
 from sae_lens_metrics.cli.statuses import DONE, SOME_FAILED
 from sae_lens_metrics.cli.targets import add_targets, named_targets, require_targets
 from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.evaluation.clusters import RayCluster
 from sae_lens_metrics.evaluation.shards import Shard
 from sae_lens_metrics.integrations.terminal import complain, say
 from sae_lens_metrics.metrics.config import MetricsConfig
@@ -100,7 +101,17 @@ def evaluate_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, Metr
     controls = _controls(parser, options.controls)  # first of all, as the flag may have taken the only target for a name
     require_targets(parser, options)
     options.shard = None if options.shard is None else Shard.parse(options.shard)
+    options.cluster = _cluster(parser, options)
     return options, replace(metrics.config(options), controls=controls)
+
+
+def _cluster(parser: SettingsParser, options: argparse.Namespace) -> RayCluster | None:
+    if options.cluster is not None:
+        return RayCluster(options.workers, options.gpus_per_worker)
+    for flag, given in {"--workers": options.workers, "--gpus-per-worker": options.gpus_per_worker}.items():
+        if given is not None:
+            parser.error(f"{flag} is about the workers of a cluster: give --cluster ray, too")
+    return None
 
 
 def _controls(parser: SettingsParser, given: str | None) -> list[str]:
@@ -152,7 +163,6 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
 
 
 def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, output: Path, options: argparse.Namespace) -> int:
-    from sae_lens_metrics.evaluation.on_ray import RayCluster
     from sae_lens_metrics.evaluation.sweep import sweep
     from sae_lens_metrics.evaluation.sweep_folder import SUMMARY
     from sae_lens_metrics.views.terminal import print_sweep
@@ -160,8 +170,7 @@ def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, 
     targets = list(overrides)
     labels = given_names(options.names, [target.name for target in targets])  # a mistake is found before hours of work
     known = {"overrides": overrides, "overwrite": options.overwrite, "wandb_project": options.wandb_project}
-    cluster = None if options.cluster is None else RayCluster(options.workers, options.gpus_per_worker)
-    found = sweep(targets, config, output, **known, shard=options.shard, cluster=cluster)
+    found = sweep(targets, config, output, **known, shard=options.shard, cluster=options.cluster)
     if found.names:
         print_sweep({name: labels[name] for name in found.names}, found.reports, found.errors)
     say(f"{len(found.files)} results and {SUMMARY} are in {output}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_lens_metrics.errors import ConfigError, MetricsError, ResultError
+from sae_lens_metrics.evaluation.clusters import RayCluster
 from sae_lens_metrics.evaluation.found import Sweep
 from sae_lens_metrics.evaluation.one_sae import on_one_line
 from sae_lens_metrics.evaluation.places import Waiting
@@ -27,7 +28,7 @@ from sae_lens_metrics.integrations.progress import progress
 from sae_lens_metrics.results import Report, write_atomically
 from sae_lens_metrics.results.sae_names import file_stem
 
-__all__ = ["RayCluster", "work_on_ray"]
+__all__ = ["work_on_ray"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -37,22 +38,6 @@ _STARTS = 3
 """How many workers may end while they start before it is taken for a fault of all of them."""
 _LOOK_AGAIN = 1.0
 """Seconds in which something happens, or it is looked at what others are at."""
-
-
-@dataclass(frozen=True)
-class RayCluster:
-    """Workers on a Ray cluster: the one at the address in ``RAY_ADDRESS``, or one on this machine that ends with the sweep."""
-
-    workers: int | None = None
-    """How many at most; default as many as there is room for."""
-    gpus_per_worker: float | None = None
-    """GPUs of each; default one if the cluster has any. Without, a worker has one CPU core."""
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"workers is {self.workers}, expected one or more")
-        if self.gpus_per_worker is not None and not 0 <= self.gpus_per_worker < float("inf"):
-            raise ConfigError(f"gpus_per_worker is {self.gpus_per_worker}, expected a number from 0 on")
 
 
 def work_on_ray(
@@ -91,10 +76,10 @@ def _connected() -> Iterator[Any]:
         yield ray
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = os.environ.get("RAY_ADDRESS")
-    mine: dict[str, Any] = {} if address else {"include_dashboard": False}
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    mine: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     with handlers_put_back():  # it puts its own in their place
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **mine)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **mine)
     try:
         yield ray
     finally:

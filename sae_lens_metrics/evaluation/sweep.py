@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sae_lens_metrics.evaluation.clock import Clock
+from sae_lens_metrics.evaluation.clusters import RayCluster
 from sae_lens_metrics.evaluation.found import Sweep
-from sae_lens_metrics.evaluation.on_ray import RayCluster, work_on_ray
+from sae_lens_metrics.evaluation.on_ray import work_on_ray
 from sae_lens_metrics.evaluation.order import Overrides, plan
 from sae_lens_metrics.evaluation.remote_worker import RemoteSweep
 from sae_lens_metrics.evaluation.shards import Shard
