@@ -28,6 +28,8 @@ __all__ = ["evaluate_options", "run_evaluate"]
 
 _WRITTEN = ("summary.csv", "errors.json", "report.html")
 """What is written besides the result files, whose names no other file has."""
+_ROWS = 500
+"""SAEs up to which a table of them is printed: nobody reads more there, and all their reports would have to be in memory."""
 _DESCRIPTION = (
     "Evaluates SAEs: from the hub (RELEASE SAE_ID, as in SAE.from_pretrained; either may be a regular expression, as in SAELens's "
     "own evaluations), or in folders. Prints a table and writes one JSON file for each, which sae_lens_metrics.Report.load reads. "
@@ -171,7 +173,7 @@ def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, 
     labels = given_names(options.names, [target.name for target in targets])  # a mistake is found before hours of work
     known = {"overrides": overrides, "overwrite": options.overwrite, "wandb_project": options.wandb_project}
     found = sweep(targets, config, output, **known, shard=options.shard, cluster=options.cluster)
-    if found.names:
+    if 0 < len(found.names) <= _ROWS:
         print_sweep({name: labels[name] for name in found.names}, found.reports, found.errors)
     say(f"{len(found.files)} results and {SUMMARY} are in {output}")
     files = {target: found.files[target.name] for target in targets if target.name in found.files}

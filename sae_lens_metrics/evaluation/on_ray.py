@@ -131,7 +131,8 @@ class _Driver:
         self._gpus = cluster.gpus_per_worker if cluster.gpus_per_worker is not None else float(resources.get("GPU", 0) >= 1)
         if not self._room():
             raise ConfigError(f"the cluster has no room for a worker with {self._gpus:g} GPUs and a CPU core: give --gpus-per-worker")
-        logger.info("%d workers on Ray, each with %s", self._room(), f"{self._gpus:g} GPU" if self._gpus else "a CPU core")
+        each = f"{self._gpus:g} GPU" if self._gpus else "a CPU core"
+        logger.info("%d worker%s on Ray, each with %s", self._room(), "s" if self._room() > 1 else "", each)
 
     def drive(self) -> None:
         """Until all SAEs are dealt with."""
