@@ -144,11 +144,8 @@ def test_many_saes_on_slurm_and_on_ray(tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"A text of {i} words. " * 40}) + "\n" for i in range(60)))
     little = "--metrics shrinkage --tokens 512 --shrinkage.tokens 256 --device cpu"
-    sizes = {
-        "--cluster ray": "--cluster ray --workers 1",
-        "'.*'": r"'blocks\.[67]\..*'",
-        "--dataset NeelNanda/pile-10k": f"--dataset texts.jsonl {little}",
-    }
+    sizes = {"'.*'": r"'blocks\.[67]\..*'", "--dataset NeelNanda/pile-10k": f"--dataset texts.jsonl {little}"}
+    sizes["--cluster ray"] = "--cluster ray --workers 1"
     assert all(old in slurm + ray for old in sizes)
     first = "rm sae-metrics/*blocks.7.*.json"
     script = "\n".join(["set -e", slurm, "ls sae-metrics/*.json", first, ray, "ls sae-metrics/*.json"])

@@ -166,7 +166,7 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
 
 def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, output: Path, options: argparse.Namespace) -> int:
     from sae_lens_metrics.evaluation.sweep import sweep
-    from sae_lens_metrics.evaluation.sweep_folder import SUMMARY
+    from sae_lens_metrics.evaluation.sweep_summary import SUMMARY
     from sae_lens_metrics.views.terminal import print_sweep
 
     targets = list(overrides)

@@ -34,6 +34,7 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
     options = _parser().read(arguments)
 
     from sae_lens_metrics.evaluation.sweep_folder import SweepFolder
+    from sae_lens_metrics.evaluation.sweep_summary import SweepSummary
     from sae_lens_metrics.views.page import read_inputs, write_saved
     from sae_lens_metrics.views.page.inputs import files_at
 
@@ -44,7 +45,7 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
         require_page(output, folder=" for a file in it, or --folder for a page of several files")
     reports, histories = read_inputs(options.results, options.names)
     for found in filter(None, map(SweepFolder.found, map(Path, options.results))):
-        found.renew()
+        SweepSummary(found).renew()
     titled = {} if options.title is None else {"title": options.title}
     page = write_saved(reports, output, folder=options.folder, histories=histories, **titled)
     console = console or Console()

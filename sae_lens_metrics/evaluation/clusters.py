@@ -21,3 +21,5 @@ class RayCluster:
             raise ConfigError(f"workers is {self.workers}, expected one or more")
         if self.gpus_per_worker is not None and not 0 <= self.gpus_per_worker < float("inf"):
             raise ConfigError(f"gpus_per_worker is {self.gpus_per_worker}, expected a number from 0 on")
+        if self.gpus_per_worker is not None and self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise ConfigError(f"gpus_per_worker is {self.gpus_per_worker}, expected a part of one GPU or whole ones")

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sae_lens_metrics.evaluation.sweep_folder import Record, SavedRecords, SweepFolder, sweep_frame
+from sae_lens_metrics.evaluation.sweep_folder import Record, SavedRecords, SweepFolder
+from sae_lens_metrics.evaluation.sweep_summary import SweepSummary, sweep_frame
 from sae_lens_metrics.results import Report
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Sweep:
     Attributes:
         names: The SAEs that this process was asked for, in their order.
         folder: What is known in the folder, also by other processes.
+        summary: What is told there of it.
         reports: Reports; tables, histograms, examples and influences of documents stay in the files. Each is read when it is asked for.
         files: The result files.
         errors: Why an SAE, or some of its metrics, failed, or its result is not where it belongs.
@@ -30,6 +32,7 @@ class Sweep:
 
     def __init__(self, names: Sequence[str], folder: SweepFolder) -> None:
         self.names, self.folder = list(names), folder
+        self.summary = SweepSummary(folder)
         self._reports = SavedRecords(folder)
         self.files: dict[str, Path] = {}
         self.errors: dict[str, str] = {}

@@ -146,7 +146,7 @@ class _Driver:
             ready, _ = self._ray.wait(refs, num_returns=1, timeout=_LOOK_AGAIN)
             for ref in ready:
                 self._hear(ref, self._workers.pop(ref))
-            self._found.folder.renew_now_and_then()
+            self._found.summary.renew_now_and_then()
 
     def dismiss(self) -> None:
         """Ends all workers, and their claims."""

@@ -112,4 +112,4 @@ def renewed(found: Sweep) -> Iterator[None]:
         yield
     finally:
         if found.files or found.errors:
-            found.folder.renew()
+            found.summary.renew()

@@ -2,7 +2,6 @@
 
 All of it is in the folder ``.sweep`` beside the results. ``TARGETS`` holds the names of the latest sweep's SAEs; ``KEY.record`` what came
 of one of them: its result file or why it failed, and the report without tables and the like; ``KEY.1.lease`` who is evaluating it.
-The summary is made of the records each time, by whoever ends: nothing is merged with what a process remembers.
 """
 
 import hashlib
@@ -20,26 +19,18 @@ from typing import TYPE_CHECKING, Any
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.evaluation.leases import EXPIRY, Leases
 from sae_lens_metrics.metrics.config import MetricsConfig
-from sae_lens_metrics.results import Report, summary, write_atomically
-from sae_lens_metrics.results.in_words import encodable
+from sae_lens_metrics.results import Report, write_atomically
 from sae_lens_metrics.results.sae_names import file_stem
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sae_lens_metrics.evaluation.order import Job
     from sae_lens_metrics.text.parts import Part
 
-__all__ = ["ERRORS", "SUMMARY", "Record", "SavedRecords", "SweepFolder", "sweep_frame", "task_keys"]
+__all__ = ["Record", "SavedRecords", "SweepFolder", "task_keys"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
-SUMMARY, ERRORS = "summary.csv", "errors.json"
 _PLACE, _TARGETS = ".sweep", "targets"
-_RENEWED_EVERY = 30.0
-"""Seconds between two summaries while a sweep is at work, at least."""
-_SHARE = 0.02
-"""Of a sweep's time that summaries may take before its end."""
 _LOOK_AGAIN = 0.5
 """Seconds between two looks at what somebody else is at."""
 _SLIM = ("influences", "tables", "histograms", "examples", "explanations", "effects")
@@ -120,8 +111,7 @@ class SweepFolder:
         self.output, self._keys = output, dict(keys)
         self._place = output / _PLACE
         self._leases = Leases(self._place, expiry)
-        self._before = self._stamps()
-        self._renewed, self._took = -_RENEWED_EVERY, 0.0
+        self._before = self.stamps()
 
     @classmethod
     def found(cls, output: Path) -> "SweepFolder | None":
@@ -259,56 +249,12 @@ class SweepFolder:
     def _path(self, name: str) -> Path:
         return self._place / f"{self._keys[name]}.record"
 
-    def _stamps(self) -> dict[str, Any]:
-        """Which records there are, and which version of each."""
+    def stamps(self) -> dict[str, Any]:
+        """Which records there are, and which version of each; changes whenever one does."""
         wanted = {f"{key}.record" for key in self._keys.values()}
         with suppress(OSError), os.scandir(self._place) as entries:
             return {entry.name: _stamp(Path(entry.path)) for entry in entries if entry.name in wanted}
         return {}
-
-    # --- the summary ----------------------------------------------------------------------------------------------------------
-
-    def renew(self) -> None:
-        """Makes ``summary.csv`` and ``errors.json`` of the records; a folder that does not take them costs no result.
-
-        It is done again if there were others meanwhile. So whoever writes last, even if it began early, leaves what holds all.
-        """
-        while True:
-            stamps = self._stamps()
-            self._renew()
-            if self._stamps() == stamps:
-                return
-
-    def renew_now_and_then(self) -> None:
-        """The same while a sweep is at work, unless it would take too much time of it."""
-        if time.monotonic() - self._renewed < max(_RENEWED_EVERY, self._took / _SHARE):
-            return
-        began = time.monotonic()
-        self._renew()
-        self._renewed = time.monotonic()
-        self._took = self._renewed - began
-
-    def state(self) -> str:
-        """Changes whenever a record does."""
-        return hashlib.sha256(json.dumps(sorted(self._stamps().items())).encode()).hexdigest()
-
-    def _renew(self) -> None:
-        files, errors, reports = dict[str, str | None](), dict[str, str](), list[str]()
-        for record in self.records():
-            files[record.name] = record.file
-            if record.error is not None:
-                errors[record.name] = record.error
-            if record.report is not None:
-                reports.append(record.name)
-        names = {name: None if file is None else Path(file).name for name, file in files.items()}
-        try:
-            write_atomically(self.output / SUMMARY, sweep_frame(names, SavedRecords(self, reports), errors).to_csv())
-            if errors:
-                write_atomically(self.output / ERRORS, json.dumps(errors, indent=1))
-            else:
-                (self.output / ERRORS).unlink(missing_ok=True)
-        except (OSError, ResultError) as error:
-            logger.warning("%s: the results are not lost by it", error)
 
 
 class SavedRecords(Mapping[str, Report]):
@@ -346,20 +292,6 @@ class SavedRecords(Mapping[str, Report]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-def sweep_frame(files: Mapping[str, str | None], reports: Mapping[str, Report], errors: Mapping[str, str]) -> "pd.DataFrame":
-    """A row for each SAE that was dealt with: its numbers, its result file, its error.
-
-    Args:
-        files: Name of the result file, or ``None``, by the SAEs' names, in the order of the rows.
-        reports: Reports, of those that have one.
-        errors: Errors, of those that have one.
-    """
-    frame = summary(reports).reindex([encodable(name) for name in files]).rename_axis("name")
-    frame["file"] = list(files.values())
-    frame["error"] = [encodable(errors[name]) if name in errors else None for name in files]
-    return frame
 
 
 def _stamp(path: Path) -> list[int] | None:

@@ -62,7 +62,7 @@ class SweepWorker:
                     self.found.errors |= {each.target.name: NOT_KEPT for each in [*later, *left[place:]]}
                     return False
                 if done:
-                    self.found.folder.renew_now_and_then()
+                    self.found.summary.renew_now_and_then()
                 else:
                     later.append(job)
             if len(later) == len(left):

@@ -47,7 +47,7 @@ def test_a_worker_stays_with_its_model_and_hook():
     assert (len(waiting), waiting.take(None, [])) == (1, 5)
 
 
-@pytest.mark.parametrize("given", [{"workers": 0}, {"gpus_per_worker": -1}, {"gpus_per_worker": float("nan")}])
+@pytest.mark.parametrize("given", [{"workers": 0}, {"gpus_per_worker": -1}, {"gpus_per_worker": float("nan")}, {"gpus_per_worker": 1.5}])
 def test_a_cluster_that_cannot_be(given):
     with pytest.raises(ConfigError, match="expected"):
         RayCluster(**given)
