@@ -50,7 +50,7 @@ def check_metric(
     if not torch.equal(before, torch.random.get_rng_state()):
         problems.append("it draws from torch's global random state: take every random number from context.generator")
     problems += _same(first, EvaluationRun(subject, corpus, config).compute(name))
-    smaller = replace(config, batch_size=max(1, config.batch_size // 3))
+    smaller = replace(config, batch_size=max(1, (config.batch_size or 16) // 3))
     problems += _close(first, EvaluationRun(subject, corpus, smaller).compute(name), tolerance)
     problems += _survives(name, first)
     if problems:

@@ -29,8 +29,8 @@ class CommonConfig:
     """Tokens of evaluation text. Probes have texts of their own: for a quick look take the preset "train"."""
     seed: int = 0
     """Seed of the evaluation tokens and of every metric's random numbers."""
-    batch_size: int = 32
-    """Sequences that the model runs at once."""
+    batch_size: int | None = None
+    """Sequences that the model runs at once at most, by default as many as suit the device. It changes no number."""
     dataset: str | None = None
     """Data set of the evaluation text: a hub name, a folder written by `datasets`, or a .txt, .jsonl or .parquet file.
     In training the default is the rows of the training set that training will not reach."""
@@ -167,8 +167,9 @@ class MetricsConfig(CommonConfig):
     def _check(self) -> None:
         _require_numbers(self)
         for name in ("tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}, expected at least 1")
         if not 0 < self.max_overhead <= 1:
             raise ConfigError(f"max_overhead is {self.max_overhead}, expected a share of time above 0 and up to 1")
         if not 0 <= self.seed < 2**31:

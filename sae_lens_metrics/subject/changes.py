@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import SubjectError
-from sae_lens_metrics.functional.threads import Map, chunk_threads
+from sae_lens_metrics.functional.threads import Map
 from sae_lens_metrics.integrations.widening import computes_in, is_half, widened
-from sae_lens_metrics.subject.backends import Backend, Onwards, Prefix, evaluating
+from sae_lens_metrics.subject.backends import Backend, Onwards, Prefix, concurrently
 from sae_lens_metrics.subject.place import Port
 
 __all__ = ["Changes"]
@@ -96,12 +96,8 @@ class Changes:
     @contextmanager
     def many(self) -> Iterator[Map]:
         """A `map` for calls of ``outputs`` and ``logit_differences``: on several threads, where the model allows it."""
-        with evaluating(self._backend.model):  # here already, as threads must not switch modes under each other
-            if self._backend.abilities.concurrent:
-                with chunk_threads(self._device) as threads:
-                    yield threads
-            else:
-                yield map
+        with concurrently(self._backend, self._device) as every:
+            yield every
 
 
 def _widened(prefix: Prefix, dtype: torch.dtype) -> Prefix:

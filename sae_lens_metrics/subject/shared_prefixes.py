@@ -1,6 +1,7 @@
 """Runs of one model up to one hook, kept for the next SAE at that hook."""
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from jaxtyping import Int
 from torch import Tensor
@@ -8,6 +9,9 @@ from torch import Tensor
 from sae_lens_metrics.subject.backends import Prefix
 
 __all__ = ["SharedPrefixes"]
+
+Answer = TypeVar("Answer")
+_Key = tuple[tuple[tuple[int, ...], bytes], ...]
 
 
 class SharedPrefixes:
@@ -23,21 +27,31 @@ class SharedPrefixes:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        self._kept: dict[tuple[tuple[int, ...], bytes], Prefix] = {}
+        self._kept: dict[_Key, Any] = {}
         self.bytes = 0
         """Memory that is taken, in bytes."""
 
     def prefix(self, tokens: Int[Tensor, "batch pos"], run: Callable[[Tensor], Prefix]) -> Prefix:
         """What is kept for these tokens, or what ``run`` gives for them."""
-        key = tuple(tokens.shape), tokens.detach().cpu().contiguous().numpy().tobytes()
+        return self._get((_key(tokens),), lambda: run(tokens), _size)
+
+    def at(self, tokens: Int[Tensor, "batch pos"], position: Int[Tensor, "batch"], run: Callable[[Tensor], Tensor]) -> Tensor:
+        """What is kept for these tokens at one position of each sequence, or what ``run`` gives for them."""
+        return self._get((_key(tokens), _key(position)), lambda: run(tokens), lambda activation: activation.untyped_storage().nbytes())
+
+    def _get(self, key: _Key, run: Callable[[], Answer], size: Callable[[Answer], int]) -> Answer:
         if key in self._kept:
             return self._kept[key]
-        prefix = run(tokens)
-        size = _size(prefix) + len(key[1])
-        if self.bytes + size <= self._limit:
-            self._kept[key] = prefix
-            self.bytes += size
-        return prefix
+        answer = run()
+        nbytes = size(answer) + sum(len(content) for _, content in key)
+        if self.bytes + nbytes <= self._limit:
+            self._kept[key] = answer
+            self.bytes += nbytes
+        return answer
+
+
+def _key(tensor: Tensor) -> tuple[tuple[int, ...], bytes]:
+    return tuple(tensor.shape), tensor.detach().cpu().contiguous().numpy().tobytes()
 
 
 def _size(prefix: Prefix) -> int:

@@ -2,29 +2,25 @@
 
 import copy
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sae_lens_metrics.errors import SubjectError
-from sae_lens_metrics.functional.divergence import kl_divergence
 from sae_lens_metrics.integrations.offloading import weights
-from sae_lens_metrics.subject.backends import Past, Prefix
+from sae_lens_metrics.subject.backends import Past, Prefix, each_part, rows_of, tokens_at_once
 from sae_lens_metrics.subject.capabilities import SiteCapabilities
 from sae_lens_metrics.subject.changes import Changes
 from sae_lens_metrics.subject.language import Language
+from sae_lens_metrics.subject.next_tokens import losses, losses_beside_clean
 from sae_lens_metrics.subject.place import Place
 from sae_lens_metrics.subject.shared_prefixes import SharedPrefixes
 from sae_lens_metrics.subject.trying_sites import try_site
 
-__all__ = ["LOGITS_AT_ONCE", "Site"]
-
-LOGITS_AT_ONCE = 2**27
-"""Logits held at once while losses are computed: half a gigabyte in float32."""
+__all__ = ["Site"]
 
 
 class Site:
@@ -87,6 +83,17 @@ class Site:
         port = self.place.input
         return port.checked(port.read(prefix.activation if prefix.read is None else prefix.read, self._device))
 
+    def activations_at(self, tokens: Int[Tensor, "batch pos"], position: Int[Tensor, "batch"]) -> Float[Tensor, "batch d_in"]:
+        """The activation that the SAE sees, at one position of each sequence; it depends on nothing that comes later.
+
+        Raises:
+            SubjectError: If it holds a NaN or an infinity, or is not ``d_in`` wide.
+        """
+        run = partial(self._run_to_position, position=position)
+        activation = run(tokens) if self._shared is None else self._shared.at(tokens, position, run)
+        port = self.place.input
+        return port.checked(port.read(activation, self._device))[:, 0]
+
     def targets(self, prefix: Prefix) -> Float[Tensor, "batch pos d_out"]:
         """The activation that the SAE's reconstruction stands for.
 
@@ -126,13 +133,8 @@ class Site:
             replacement: The activation to put in the model's own place.
             where: Positions at which it is replaced; default ``valid(tokens)``, as SAELens leaves special tokens alone.
         """
-        replacement = None if replacement is None else self._replaced(prefix, replacement, where)
-        rows = self._rows_at_once(prefix)
-        parts = [
-            _next_token_losses(self.logits(part, None if replacement is None else replacement[i : i + rows]), part.tokens)
-            for i, part in _split(prefix, rows)
-        ]
-        return torch.cat(parts).to(self._device)
+        written = None if replacement is None else self._written(prefix, replacement, where)
+        return losses(self.capabilities.whole, prefix, written, self._language.vocabulary).to(self._device)
 
     def losses_beside_clean(
         self, prefix: Prefix, replacement: Float[Tensor, "batch pos d_out"]
@@ -143,22 +145,23 @@ class Site:
             prefix: The tokens.
             replacement: The activation to put in the model's own place, where positions are ``valid(tokens)``.
         """
-        replacement = self._replaced(prefix, replacement)
-        rows = max(1, self._rows_at_once(prefix) // 2)
-        parts = []
-        for i, part in _split(prefix, rows):
-            clean, changed = self.logits(part), self.logits(part, replacement[i : i + rows])
-            losses = (_next_token_losses(logits, part.tokens) for logits in (clean, changed))
-            parts.append([*losses, kl_divergence(changed, clean)])
-        clean_losses, changed_losses, divergence = (torch.cat(each).to(self._device) for each in zip(*parts, strict=True))
-        return clean_losses, changed_losses, divergence
+        written = self._written(prefix, replacement, None)
+        clean, changed, divergence = losses_beside_clean(self.capabilities.whole, prefix, written, self._language.vocabulary)
+        return clean.to(self._device), changed.to(self._device), divergence.to(self._device)
 
-    def _replaced(self, prefix: Prefix, replacement: Tensor, where: Tensor | None = None) -> Tensor:
+    def _written(self, prefix: Prefix, replacement: Tensor, where: Tensor | None) -> Tensor:
         where = self.valid(prefix.tokens) if where is None else where
-        return torch.where(where[..., None], replacement, self.place.output.read(prefix.activation, self._device))
+        replaced = torch.where(where[..., None], replacement, self.place.output.read(prefix.activation, self._device))
+        return self.place.output.write(prefix.activation, replaced)
 
-    def _rows_at_once(self, prefix: Prefix) -> int:
-        return max(1, LOGITS_AT_ONCE // (prefix.tokens.shape[1] * (self._language.vocabulary or 2**16)))
+    def rows_at_once(self, length: int, ceiling: int | None = None) -> int:
+        """Sequences of some length that are best run at once on the device.
+
+        Args:
+            length: Tokens of a sequence.
+            ceiling: Sequences at most, if there is a limit.
+        """
+        return rows_of(tokens_at_once(self.model, self.capabilities.whole.device), length, ceiling)
 
     def model_hash(self) -> str:
         """SHA-256 of a sample of the model's weights: of each, up to 256 values at equal distances, its name, shape and dtype."""
@@ -169,20 +172,13 @@ class Site:
             digest.update(sample.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
+    def _run_to_position(self, tokens: Int[Tensor, "batch pos"], position: Int[Tensor, "batch"]) -> Float[Tensor, "batch 1 ..."]:
+        reading = self.capabilities.reading
+        return torch.cat(each_part(reading, tokens, lambda rows: reading.at(tokens[rows], position[rows])))
+
     def _run_to_hook(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
-        prefix = self.capabilities.whole.prefix(tokens)
-        return replace(prefix, read=self.capabilities.reading.prefix(tokens).activation) if self.place.is_transcoder else prefix
-
-
-def _split(prefix: Prefix, rows: int) -> Iterator[tuple[int, Prefix]]:
-    for i in range(0, len(prefix.tokens), rows):
-        part = slice(i, i + rows)
-        yield i, Prefix(prefix.tokens[part], prefix.activation[part], None if prefix.residual is None else prefix.residual[part])
-
-
-def _next_token_losses(logits: Tensor, tokens: Tensor) -> Tensor:
-    if not bool(logits.sum().isfinite()) and not bool(logits.isfinite().all()):
-        raise SubjectError("the model's logits hold NaN or infinity: load it in float32 or bfloat16, and check the SAE's reconstruction")
-    targets = tokens[:, 1:].to(logits.device)
-    losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="none")
-    return losses.view(targets.shape)
+        whole, reading = self.capabilities.whole, self.capabilities.reading
+        prefix = Prefix.joined(each_part(whole, tokens, lambda rows: whole.prefix(tokens[rows])))
+        if not self.place.is_transcoder:
+            return prefix
+        return replace(prefix, read=torch.cat(each_part(reading, tokens, lambda rows: reading.prefix(tokens[rows]).activation)))

@@ -12,8 +12,8 @@ import torch
 from sae_lens import SAE, TrainingSAE
 
 from sae_lens_metrics.errors import SubjectError
-from sae_lens_metrics.functional.threads import Map, chunk_threads
-from sae_lens_metrics.subject.backends import evaluating
+from sae_lens_metrics.functional.threads import Map
+from sae_lens_metrics.subject.backends import concurrently
 from sae_lens_metrics.subject.dictionary import Dictionary
 from sae_lens_metrics.subject.inference_sae import SCALED_OUTSIDE, inference_sae
 from sae_lens_metrics.subject.language import Language
@@ -114,14 +114,9 @@ class Subject:
     @contextmanager
     def many_short_runs(self) -> Iterator[Map]:
         """A `map` for calls of the site's ``past`` and ``last`` and of ``encode``: on several threads, where both allow it."""
-        concurrent = self.site.capabilities.short_runs.abilities.concurrent and self.dictionary.capabilities.concurrent
         # in evaluation mode here already, as threads must not switch modes under each other
-        with evaluating(self.site.model), self.dictionary.quiet():
-            if concurrent:
-                with chunk_threads(self.device) as threads:
-                    yield threads
-            else:
-                yield map
+        with concurrently(self.site.capabilities.short_runs, self.device) as every, self.dictionary.quiet():
+            yield every if self.dictionary.capabilities.concurrent else map
 
     def settings(self) -> dict[str, Any]:
         """What the latents depend on besides weights and text: the hook, which positions count, BOS, the SAE's configuration."""

@@ -72,20 +72,21 @@ class ActivationBatch:
 
 
 def activation_batches(
-    subject: Subject, tokens: Int[Tensor, "sequences pos"], batch_size: int, *, progress: str
+    subject: Subject, tokens: Int[Tensor, "sequences pos"], batch_size: int | None, *, progress: str
 ) -> Iterator[ActivationBatch]:
     """Runs a subject over sequences, with a progress bar where that takes more than two seconds.
 
     Args:
         subject: The model and SAE.
         tokens: The sequences.
-        batch_size: Sequences at once.
+        batch_size: Sequences at once at most; ``None`` for as many as suit the device.
         progress: What the bar says.
 
     Raises:
         CorpusError: If a token is not in the model's vocabulary.
     """
     check_vocabulary(tokens, subject)
+    batch_size = subject.site.rows_at_once(tokens.shape[1], batch_size)
     with bar_of(progress, unit="token", total=tokens.numel(), scaled=True) as bar:
         for first in range(0, len(tokens), batch_size):
             part = tokens[first : first + batch_size]

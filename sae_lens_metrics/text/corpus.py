@@ -215,12 +215,12 @@ class Corpus:
         shape = {"sequences": len(self), "documents": documents, "context_size": self.tokens.shape[1], "tokens": self.tokens.numel()}
         return {**self.source, **shape, "tokens_sha256": digest}
 
-    def activations(self, subject: Subject, batch_size: int, *, progress: str) -> Iterator[ActivationBatch]:
+    def activations(self, subject: Subject, batch_size: int | None, *, progress: str) -> Iterator[ActivationBatch]:
         """Runs a subject over the corpus, with a progress bar where that takes more than two seconds.
 
         Args:
             subject: The model and SAE.
-            batch_size: Sequences at once.
+            batch_size: Sequences at once at most; ``None`` for as many as suit the device.
             progress: What the bar says.
 
         Raises:

@@ -12,7 +12,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from sae_lens_metrics import Subject
 from sae_lens_metrics.errors import SubjectError, UnsupportedSAEError
-from sae_lens_metrics.subject.backends import FromHookBackend, FullRunBackend
+from sae_lens_metrics.subject.backends import FromHookBackend, FullRunBackend, at_once
 from sae_lens_metrics.subject.inference_sae import inference_sae
 
 HOOKS = ["hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z"]
@@ -107,9 +107,9 @@ def test_some_pre_activations_are_those_of_a_full_encode(architecture, normalize
     assert subject.dictionary.encoder_input(x) is None
     with pytest.raises(UnsupportedSAEError, match="not known to be affine"):
         subject.dictionary.pre_activations_given(given, slice(0, 1))
-    for at_once in (1, 100, None):
+    for tokens_at_once in (1, 100, None):
         torch.testing.assert_close(
-            subject.dictionary.pre_activations(x, slice(90, 96), at_once=at_once), whole[..., 90:96], rtol=1e-4, atol=1e-4
+            subject.dictionary.pre_activations(x, slice(90, 96), at_once=tokens_at_once), whole[..., 90:96], rtol=1e-4, atol=1e-4
         )
     assert not any(hasattr(subject.dictionary.sae, name) for name in ("ln_mu", "ln_std", "x_norm_coeff"))
 
@@ -206,8 +206,29 @@ def test_losses_in_parts_are_the_same(model, tokens, monkeypatch):
     subject = Subject(model, training_sae("standard"))
     prefix = subject.site.prefix(tokens[:8])
     whole = subject.site.losses(prefix, subject.site.activations(prefix) * 0.5)
-    monkeypatch.setattr("sae_lens_metrics.subject.site.LOGITS_AT_ONCE", 3 * 64 * 4096)
+    monkeypatch.setattr(at_once, "_OF_A_THREAD", 3 * 64)
+    monkeypatch.setattr(at_once, "_FEWEST", 5)
+    monkeypatch.setattr(at_once, "_LOGITS", {"cpu": 7 * 4096})
     torch.testing.assert_close(subject.site.losses(prefix, subject.site.activations(prefix) * 0.5), whole, rtol=1e-5, atol=1e-5)
+    parts = subject.site.prefix(tokens[:8])
+    for part, of_whole in ((parts.tokens, prefix.tokens), (parts.activation, prefix.activation), (parts.residual, prefix.residual)):
+        torch.testing.assert_close(part, of_whole, rtol=1e-5, atol=1e-5)
+    reference = through(subject, whole=FullRunBackend(model, subject.hook_name)).site
+    monkeypatch.setattr("sae_lens_metrics.subject.next_tokens._LOGITS_AT_ONCE", 3 * 64 * 4096)
+    slow = reference.losses_beside_clean(prefix, subject.site.activations(prefix) * 0.5)
+    for fast, full in zip(subject.site.losses_beside_clean(prefix, subject.site.activations(prefix) * 0.5), slow, strict=True):
+        torch.testing.assert_close(fast, full, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "hook_name", ["blocks.1.hook_resid_post", "blocks.0.hook_resid_pre", "blocks.1.hook_mlp_out", "ln_final.hook_normalized"]
+)
+def test_one_position_of_each_sequence_is_as_in_the_whole(hook_name, model, tokens):
+    sae = training_sae("standard")
+    subject = Subject(model, sae, hook_name=hook_name)
+    position = torch.tensor([0, 3, 63, 17, 62, 1, 30, 5])
+    whole = subject.site.activations(subject.site.prefix(tokens[:8]))
+    torch.testing.assert_close(subject.site.activations_at(tokens[:8], position), whole[torch.arange(8), position], rtol=1e-4, atol=1e-4)
 
 
 def test_special_tokens_and_positions_outside_the_slice_do_not_count(model, tokens):

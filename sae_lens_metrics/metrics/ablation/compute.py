@@ -65,7 +65,7 @@ def ablation(context: MetricContext) -> MetricResult:
         progress("ablation", unit="sequence", total=len(part)) as bar,
         Ablations(subject, changes, memory) as effects_of,
     ):
-        for sequences, column in _groups(columns, config.batch_size):
+        for sequences, column in _groups(columns, subject.site.rows_at_once(part.tokens.shape[1], config.batch_size)):
             group = SequenceGroup(subject, changes, part, sequences, column, config.ablation)
             for kind, made in group.changes([torch.Generator().manual_seed(seeds[i]) for i in sequences.tolist()]).items():
                 shown = config.ablation.shown if kind == "" else 0

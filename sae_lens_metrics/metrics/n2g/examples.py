@@ -133,7 +133,9 @@ def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen:
             yield FiringExample(of, kind, _BEFORE - there.start, [words[i] for i in place[there]], *values)
 
 
-def _activations(subject: Subject, corpus: Corpus, latent: Int[Tensor, "n"], around: Windows, batch_size: int) -> Float[Tensor, "n width"]:
+def _activations(
+    subject: Subject, corpus: Corpus, latent: Int[Tensor, "n"], around: Windows, batch_size: int | None
+) -> Float[Tensor, "n width"]:
     """What each window's latent is on its tokens; 0 outside."""
     values = torch.zeros(around.place.shape)
     # the same batches as in other runs over this text, which SAEs may share

@@ -14,12 +14,14 @@ __all__ = ["ShortRuns"]
 
 _POSITIONS = {"cpu": 4096, "cuda": 2**17}
 """Token positions that are run at once: enough to keep the arithmetic busy, few enough for its caches."""
+_TOGETHER = 8
+"""Positions at most whose masked rows are run together; more would run too much that is known."""
 
 
 class _Call(NamedTuple):
-    """Rows that are run at once: consecutive in the order of a plan, all masked at the same position or all not."""
+    """Rows that are run at once, from the same position on: consecutive in the order of a plan."""
 
-    masked: int
+    start: int
     rows: slice
 
 
@@ -54,7 +56,7 @@ class ShortRuns:
 
     def __call__(self, rows: Rows, row: Int[Tensor, "asked"], latent: Int[Tensor, "asked"]) -> Float[Tensor, "asked"]:
         """The activation of each latent asked about, on the last token of its row."""
-        plan = _Plan(rows, row, latent, self._per_chunk(rows))
+        plan = _Plan(rows, row, latent, self._per_chunk(rows), self._at_once)
         self.positions += sum(self._map(lambda calls: self._run(plan, calls), self._jobs(plan)))
         return plan.answers
 
@@ -63,14 +65,14 @@ class ShortRuns:
         return max(1, min(self._rows_at_once, 2 * self._at_once // rows.tokens.shape[1]))
 
     def _jobs(self, plan: "_Plan") -> list[list[_Call]]:
-        """What each thread does as a whole: some rows as they are, or all of those that are masked behind some beginnings."""
+        """What each thread does as a whole: some rows from their start on, or all of those that go on from some beginnings."""
         length = plan.rows.tokens.shape[1]
         step = max(1, min(self._rows_at_once, self._at_once // length))
         whole = [[_Call(0, slice(i, min(i + step, plan.whole)))] for i in range(0, plan.whole, step)]
-        return whole + plan.masked_chunks()
+        return whole + plan.chunks()
 
     def _run(self, plan: "_Plan", calls: list[_Call]) -> int:
-        if calls[0].masked == 0:
+        if calls[0].start == 0:
             tokens = plan.rows.materialise(plan.order[calls[0].rows])
             self._answer(plan, calls[0].rows, self._last(tokens))
             return tokens.numel()
@@ -79,9 +81,9 @@ class ShortRuns:
         start = self._start.tokens
         past = self._subject.site.past(torch.cat([start.expand(len(ngrams), -1).to(ngrams), plan.rows.tokens[ngrams, :-1].to(ngrams)], 1))
         positions = past.tokens.numel()
-        for masked, rows in calls:
-            beginnings = past.beginnings(which[rows.start - calls[0].rows.start : rows.stop - calls[0].rows.start], start.shape[1] + masked)
-            tokens = plan.rows.materialise(plan.order[rows])[:, masked:]
+        for first, rows in calls:
+            beginnings = past.beginnings(which[rows.start - calls[0].rows.start : rows.stop - calls[0].rows.start], start.shape[1] + first)
+            tokens = plan.rows.materialise(plan.order[rows])[:, first:]
             self._answer(plan, rows, self._subject.site.last(beginnings, tokens.long()))
             positions += tokens.numel()
         return positions
@@ -97,17 +99,23 @@ class ShortRuns:
 
 
 class _Plan:
-    """In which order rows are run: those as they are, and masked at the first position, before those that share beginnings."""
+    """In which order rows are run: those without a beginning to share before those that go on from one.
 
-    def __init__(self, rows: Rows, row: Int[Tensor, "asked"], latent: Int[Tensor, "asked"], per_chunk: int) -> None:
+    A row could go on from the position that is masked. Where few rows are masked at each, those of several next to each other are run
+    together, from the first of them on.
+    """
+
+    def __init__(self, rows: Rows, row: Int[Tensor, "asked"], latent: Int[Tensor, "asked"], per_chunk: int, at_once: int) -> None:
         self.rows, self.latent = rows, latent
         self.answers = torch.empty(len(latent), device=latent.device)
-        shares = rows.masked > 0
+        start = rows.masked.clamp_min(0)
+        start = start - start % self._together(rows, per_chunk, at_once)
+        shares = start > 0
         self.whole = int((~shares).sum())
         chunk = torch.full_like(rows.ngram, -1)
         chunk[shares] = rows.ngram[shares].unique(return_inverse=True)[1] // per_chunk
         length = rows.tokens.shape[1]
-        group = chunk * length + rows.masked.clamp_min(0)
+        group = chunk * length + start
         group[~shares] = -1
         self.order = group.argsort(stable=True)
         self._group = group[self.order][self.whole :]
@@ -119,12 +127,20 @@ class _Plan:
         counts = torch.bincount(self.rank, minlength=len(rank))
         self._ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).cpu()
 
+    @staticmethod
+    def _together(rows: Rows, per_chunk: int, at_once: int) -> int:
+        """Positions whose rows are run together, so that a call has something to do."""
+        length = rows.tokens.shape[1]
+        masked_at_one = int((rows.masked > 0).sum()) / max(1, length - 1) / -(-len(rows.tokens) // per_chunk)
+        tokens = masked_at_one * length / 2  # of which half are behind the masked one, on average
+        return max(1, min(_TOGETHER, round(at_once / 4 / max(1, tokens))))
+
     def asked(self, rows: slice) -> Int[Tensor, "n"]:
         """The questions about consecutive rows."""
         return self._by_rank[int(self._ends[rows.start]) : int(self._ends[rows.stop])]
 
-    def masked_chunks(self) -> list[list[_Call]]:
-        """The rows that share beginnings, chunk by chunk, in each by the position that is masked."""
+    def chunks(self) -> list[list[_Call]]:
+        """The rows that share beginnings, chunk by chunk, in each by the position that they are run from."""
         groups, counts = self._group.unique_consecutive(return_counts=True)
         chunks: dict[int, list[_Call]] = {}
         first = self.whole

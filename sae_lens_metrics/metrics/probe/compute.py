@@ -1,12 +1,13 @@
 """1d probes on known features (Gao et al. 2024, section 4.2)."""
 
 import zlib
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from sae_lens_metrics.functional.probing import ProbeInputError
-from sae_lens_metrics.integrations.progress import each
+from sae_lens_metrics.integrations.progress import progress
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.probe.repeated_tasks import GroupedInfluences
@@ -14,7 +15,7 @@ from sae_lens_metrics.metrics.probe.search import Dictionaries, Memory, Split, p
 from sae_lens_metrics.metrics.probe.tabulation import probe_result
 from sae_lens_metrics.metrics.probe.tasks import ProbeTask, load_tasks
 from sae_lens_metrics.metrics.probe.tasks.task import TaskError
-from sae_lens_metrics.metrics.probe.text_activations import text_activations, tokenize
+from sae_lens_metrics.metrics.probe.text_activations import TextActivations, one_vector_each, text_activations, tokenize
 from sae_lens_metrics.metrics.probe.text_groups import text_groups
 from sae_lens_metrics.results import MetricResult, Row
 from sae_lens_metrics.subject.subject import Subject
@@ -54,10 +55,10 @@ def probe(context: MetricContext) -> MetricResult:
         context: The run: subject, text and settings; the generator draws what is random.
 
     Note:
-        The model runs once on each text. Of the latents and the random directions only a chunk is in memory, as large as ``memory_gb``
-        allows. For "max" (and for "mean" of an SAE whose pre-activations are no affine map) the activations of all tokens are kept
-        while a task is probed; where half a task's take more than a quarter of ``memory_gb`` the model runs again for each chunk. The
-        probe on all channels takes some 30 bytes for each text fitted on and channel, beyond ``memory_gb``.
+        The model runs once on each text, on those of several tasks together. Of the latents and the random directions only a chunk is in
+        memory, as large as ``memory_gb`` allows. For "max" (and for "mean" of an SAE whose pre-activations are no affine map) the
+        activations of all tokens are kept while a task is probed; where half a task's take more than a quarter of ``memory_gb`` the model
+        runs again for each chunk. The probe on all channels takes some 30 bytes for each text fitted on and channel, beyond ``memory_gb``.
 
     Raises:
         ConfigError: If a task is unknown, or ``memory_gb`` is too little.
@@ -71,19 +72,23 @@ def probe(context: MetricContext) -> MetricResult:
     dictionaries = Dictionaries.of(subject, seed, memory)
     rows: list[Row] = []
     influences: list[GroupedInfluences] = []
-    missing = dict(loaded.missing)
-    for task in each(loaded.tasks, "probe", unit="task"):
-        # a generator for each task, so that its split depends neither on the SAE's size nor on the other tasks
-        own = torch.Generator().manual_seed(seed ^ zlib.crc32(task.name.encode()))
+    missing, ready = dict(loaded.missing), list[_ReadyTask]()
+    for task in loaded.tasks:
         try:
-            row, influence = _probe_task(subject, task, config, dictionaries, memory, own)
+            ready.append(_ready(subject, task, config, seed))
         except TaskError as error:
             if options.strict:
                 raise
             missing[task.name] = str(error)
-        else:
-            rows.append(row)
-            influences.append(influence)
+    with progress("probe", unit="task", total=len(ready)) as bar:
+        for window in _windows(subject, ready, config, memory):
+            halves = [half for task in window for half in task.halves]
+            runs = text_activations(subject, halves, options.pooling, batch_size=config.batch_size, keep_bytes=memory.activations)
+            for task, fit, test in zip(window, runs[::2], runs[1::2], strict=True):
+                row, influence = _probe_task(subject, task, (fit, test), dictionaries, memory)
+                rows.append(row)
+                influences.append(influence)
+                bar.update(1)
     return probe_result(
         rows,
         influences,
@@ -94,21 +99,51 @@ def probe(context: MetricContext) -> MetricResult:
     )
 
 
-def _probe_task(
-    subject: Subject, task: ProbeTask, config: MetricsConfig, dictionaries: Dictionaries, memory: Memory, generator: torch.Generator
-) -> tuple[Row, GroupedInfluences]:
+@dataclass(frozen=True)
+class _ReadyTask:
+    """A task whose texts are tokens, and split."""
+
+    task: ProbeTask
+    left_out: int
+    """Texts without a token to probe."""
+    split: Split
+    halves: tuple[list[list[int]], list[list[int]]]
+    """The texts of the half that is fitted on, and of the other."""
+
+
+def _ready(subject: Subject, task: ProbeTask, config: MetricsConfig, seed: int) -> _ReadyTask:
+    # a generator for each task, so that its split depends neither on the SAE's size nor on the other tasks
+    generator = torch.Generator().manual_seed(seed ^ zlib.crc32(task.name.encode()))
     asked = len(task.texts)
     task, tokens = _with_tokens_to_probe(task, tokenize(subject, task.texts, config.probe.max_tokens))
     try:
         split = Split.of(task, generator)
     except ProbeInputError as error:
         raise TaskError(f"The probe task {task.name!r} cannot be used: {error}.") from error
-    fit, test = (
-        text_activations(subject, half, config.probe.pooling, batch_size=config.batch_size, keep_bytes=memory.activations)
-        for half in split.halves(tokens)
-    )
-    identity: Row = {"task": task.name, "family": task.family, "fingerprint": task.fingerprint, "left_out": asked - len(tokens)}
-    probed = probe_activations(split, fit, test, dictionaries, memory.columns(fit, test, subject.d_in))
+    return _ReadyTask(task, asked - len(tokens), split, split.halves(tokens))
+
+
+def _windows(subject: Subject, tasks: Sequence[_ReadyTask], config: MetricsConfig, memory: Memory) -> Iterator[list[_ReadyTask]]:
+    """Tasks whose texts are run together: as many as fit in memory by a vector for each text, or else one at a time."""
+    several = one_vector_each(subject, config.probe.pooling)
+    window: list[_ReadyTask] = []
+    texts = 0
+    for task in tasks:
+        texts += len(task.split.fit)
+        if window and not (several and texts * subject.d_in * 4 * 2 <= memory.activations):
+            yield window
+            window, texts = [], len(task.split.fit)
+        window.append(task)
+    if window:
+        yield window
+
+
+def _probe_task(
+    subject: Subject, ready: _ReadyTask, activations: tuple[TextActivations, TextActivations], dictionaries: Dictionaries, memory: Memory
+) -> tuple[Row, GroupedInfluences]:
+    task, split = ready.task, ready.split
+    identity: Row = {"task": task.name, "family": task.family, "fingerprint": task.fingerprint, "left_out": ready.left_out}
+    probed = probe_activations(split, *activations, dictionaries, memory.columns(*activations, subject.d_in))
     return identity | probed.row, GroupedInfluences.of(probed.influences, text_groups(task), split.fit)
 
 

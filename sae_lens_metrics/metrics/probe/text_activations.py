@@ -10,14 +10,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import SubjectError
+from sae_lens_metrics.integrations.progress import progress
 from sae_lens_metrics.subject.subject import Subject
 
-__all__ = ["BLOCK", "Batch", "Dictionary", "Pooling", "TextActivations", "text_activations", "tokenize"]
+__all__ = ["BLOCK", "Batch", "Dictionary", "Pooling", "TextActivations", "one_vector_each", "text_activations", "tokenize"]
 
 BLOCK = 1024
 """Candidates whose values on single tokens are in memory at once."""
 
 Pooling = Literal["last", "mean", "max"]
+
+_PADDED = 1.25
+"""How much longer than the shortest text of a batch its longest may be."""
 
 
 @dataclass(frozen=True)
@@ -104,33 +108,53 @@ def _pool(values: Float[Tensor, "batch pos k"], counted: Bool[Tensor, "batch pos
     return values[torch.arange(len(values), device=values.device), last]
 
 
-def text_activations(
-    subject: Subject, tokens: Sequence[Sequence[int]], pooling: Pooling, *, batch_size: int, keep_bytes: int
-) -> TextActivations:
-    """Runs the model on texts.
+def one_vector_each(subject: Subject, pooling: Pooling) -> bool:
+    """Whether one vector of each text is enough for what is asked about it.
 
-    One vector a text is kept where that is enough: of the last token, or for the mean, which an affine pre-activation can be computed
-    from. For the maximum, and for the mean of what is not affine, the activations of all tokens are needed; they are kept if they fit,
+    It is for the last token, and for the mean, from which the mean of an affine pre-activation can be computed.
+    """
+    return pooling == "last" or (pooling == "mean" and subject.dictionary.capabilities.affine_encoder is not None)
+
+
+def text_activations(
+    subject: Subject,
+    parts: Sequence[Sequence[Sequence[int]]],
+    pooling: Pooling,
+    *,
+    batch_size: int | None,
+    keep_bytes: int,
+) -> list[TextActivations]:
+    """Runs the model on texts; those of all parts together where one vector of each is kept, which leaves little padding.
+
+    For the maximum, and for the mean of what is not affine, the activations of all tokens are needed; they are kept if they fit,
     else the model runs again whenever values are asked for.
 
     Args:
         subject: The model and SAE.
-        tokens: The texts as ``tokenize`` gives them.
+        parts: Parts of the texts, as ``tokenize`` gives them.
         pooling: Which tokens of a text count, and how.
-        batch_size: Texts that the model runs at once.
+        batch_size: Texts that the model runs at once at most, if there is a limit.
         keep_bytes: Memory for the activations of all tokens, if they are needed.
+
+    Returns:
+        The activations of each part.
 
     Raises:
         SubjectError: If an activation holds NaN or infinity.
     """
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # little padding
-    chosen = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if one_vector_each(subject, pooling):
+        return _of_vectors(subject, parts, pooling, batch_size)
+    return [_of_all_tokens(subject, tokens, pooling, batch_size, keep_bytes) for tokens in parts]
+
+
+def _of_all_tokens(
+    subject: Subject, tokens: Sequence[Sequence[int]], pooling: Pooling, batch_size: int | None, keep_bytes: int
+) -> TextActivations:
+    chosen = _alike(subject, tokens, batch_size)
 
     def run() -> Iterator[Batch]:
         return (_run(subject, tokens, texts) for texts in chosen)
 
-    if pooling == "last" or (pooling == "mean" and subject.dictionary.capabilities.affine_encoder is not None):
-        return _of_vectors(subject, run(), pooling, len(tokens))
     rows = [len(texts) * len(tokens[texts[-1]]) for texts in chosen]
     nbytes = sum(rows) * subject.d_in * 4 * 2
     if nbytes > keep_bytes:
@@ -139,26 +163,64 @@ def text_activations(
     return TextActivations(len(tokens), lambda: batches, pooling, True, nbytes, max(rows))
 
 
+def _of_vectors(
+    subject: Subject, parts: Sequence[Sequence[Sequence[int]]], pooling: Pooling, batch_size: int | None
+) -> list[TextActivations]:
+    tokens = [text for part in parts for text in part]
+    x, given = torch.empty(len(tokens), subject.d_in, device=subject.device), None
+    with progress("probe: reading texts", unit="token", total=sum(map(len, tokens)), scaled=True) as bar:
+        for texts in _alike(subject, tokens, batch_size):
+            batch = _run_to_last(subject, tokens, texts) if pooling == "last" else _run(subject, tokens, texts)
+            x[batch.texts] = _pool(batch.x, batch.counted, pooling)
+            # a mean is taken in float32, while one token's input stays as the SAE would have it
+            pooled = _pool(batch.sae_input if pooling == "last" else batch.sae_input.float(), batch.counted, pooling)
+            given = pooled.new_empty(len(tokens), subject.d_in) if given is None else given
+            given[batch.texts] = pooled
+            bar.update(sum(len(tokens[i]) for i in texts))
+    assert given is not None, "there is at least one text"
+    sizes = list(map(len, parts))
+    return [TextActivations.of_vectors(*each) for each in zip(x.split(sizes), given.split(sizes), strict=True)]
+
+
+def _alike(subject: Subject, tokens: Sequence[Sequence[int]], batch_size: int | None) -> list[list[int]]:
+    """The texts, shortest first, in batches that need little padding."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(tokens)), key=lambda i: len(tokens[i])):
+        length = len(tokens[i])
+        batch = batches[-1] if batches else []
+        fits = len(batch) < subject.site.rows_at_once(length, batch_size)
+        if batch and fits and length <= _PADDED * len(tokens[batch[0]]) + 1:
+            batch.append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
 def _run(subject: Subject, tokens: Sequence[Sequence[int]], texts: list[int]) -> Batch:
-    # padding stands to the right, where a causal model's last real token does not see it; any token will do
-    padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(tokens[i]) for i in texts], batch_first=True)
+    padded, lengths = _padded(subject, tokens, texts)
     x = subject.site.activations(subject.site.prefix(padded))
-    position, lengths = torch.arange(x.shape[1], device=x.device), torch.tensor([len(tokens[i]) for i in texts], device=x.device)
-    counted = (position > 0) & (position < lengths[:, None])
+    position = torch.arange(x.shape[1], device=x.device)
+    return _batch(subject, texts, x, (position > 0) & (position < lengths[:, None]))
+
+
+def _run_to_last(subject: Subject, tokens: Sequence[Sequence[int]], texts: list[int]) -> Batch:
+    padded, lengths = _padded(subject, tokens, texts)
+    x = subject.site.activations_at(padded, lengths - 1)[:, None]
+    return _batch(subject, texts, x, torch.ones(len(texts), 1, dtype=torch.bool, device=x.device))
+
+
+def _padded(subject: Subject, tokens: Sequence[Sequence[int]], texts: list[int]) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch"]]:
+    """The texts as rows, and their lengths.
+
+    Padding stands to the right, where a causal model's last real token does not see it; any token will do.
+    """
+    rows = [torch.tensor(tokens[i]) for i in texts]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor(list(map(len, rows)), device=subject.device)
+
+
+def _batch(subject: Subject, texts: list[int], x: Float[Tensor, "batch pos d_in"], counted: Bool[Tensor, "batch pos"]) -> Batch:
     given = subject.dictionary.encoder_input(x)
     return Batch(torch.tensor(texts, device=x.device), subject.dictionary.normalised(x), x if given is None else given, counted)
-
-
-def _of_vectors(subject: Subject, batches: Iterable[Batch], pooling: Pooling, n: int) -> TextActivations:
-    x, given = torch.empty(n, subject.d_in, device=subject.device), None
-    for batch in batches:
-        x[batch.texts] = _pool(batch.x, batch.counted, pooling)
-        # a mean is taken in float32, while one token's input stays as the SAE would have it
-        pooled = _pool(batch.sae_input if pooling == "last" else batch.sae_input.float(), batch.counted, pooling)
-        given = pooled.new_empty(n, subject.d_in) if given is None else given
-        given[batch.texts] = pooled
-    assert given is not None, "there is at least one text"
-    return TextActivations.of_vectors(x, given)
 
 
 def tokenize(subject: Subject, texts: Sequence[str], max_tokens: int | None) -> list[list[int]]:

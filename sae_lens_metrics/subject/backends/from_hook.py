@@ -38,7 +38,12 @@ class FromHookBackend(FullRunBackend):
         whole_layers = computes_in(torch.nn.ModuleList(self.onward_layers())) != model.cfg.dtype
         # several threads only where no hook is needed: otherwise one would see what passes another one's
         concurrent = self._residual_is_activation and not whole_layers
-        self.abilities = Abilities(concurrent=concurrent, remembers_past=self._one_by_one, remembers_onwards=self._one_by_one)
+        self.abilities = Abilities(
+            concurrent=concurrent,
+            unembeds=self._one_by_one,
+            remembers_past=self._one_by_one,
+            remembers_onwards=self._one_by_one,
+        )
         self._trims_last_block = _keys_and_values_are_plain(model.cfg) and not whole_layers
 
     def onward_layers(self) -> list[torch.nn.Module]:
@@ -47,7 +52,7 @@ class FromHookBackend(FullRunBackend):
 
     def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
         """Runs the layers before the hook."""
-        tokens = tokens.to(self._device)
+        tokens = tokens.to(self.device)
         with evaluating(self.model), torch.no_grad():
             residual = self._to_layer(tokens)
             if self._residual_is_activation:
@@ -68,26 +73,40 @@ class FromHookBackend(FullRunBackend):
             residual = block(residual)
         return residual
 
-    def logits(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos vocab"]:
-        """Runs the layers from the hook on."""
+    def before_unembedding(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos d_output"]:
+        """Runs the layers from the hook on; the logits themselves where blocks cannot be called one by one."""
         residual = self._residual(prefix) if activation is None or not self._residual_is_activation else activation
         in_place = nullcontext() if activation is None else self._in_place(activation)
         with evaluating(self.model), torch.no_grad(), in_place:
-            return self._from_layer(residual)
+            if not self._one_by_one:
+                return self.model(residual, start_at_layer=self._layer, return_type="logits", **self.model_kwargs)
+            for block in self._blocks[self._layer :]:
+                residual = block(residual)
+            return self._final_norm(residual)
 
-    def _from_layer(self, residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos vocab"]:
-        """The logits, from the residual stream before the layer of the hook."""
+    def unembedded(self, outputs: Float[Tensor, "*batch d_output"]) -> Float[Tensor, "*batch vocab"]:
+        """Logits of some positions from what ``before_unembedding`` gives for them."""
         if not self._one_by_one:
-            return self.model(residual, start_at_layer=self._layer, return_type="logits", **self.model_kwargs)
-        for block in self._blocks[self._layer :]:
-            residual = block(residual)
-        return self.model(residual, start_at_layer=len(self._blocks), return_type="logits")  # what comes after all layers
+            return outputs
+        with torch.no_grad():
+            logits = self.model.unembed(outputs)
+        return self._cap * (logits / self._cap).tanh() if self._cap else logits
+
+    def at(self, tokens: Int[Tensor, "batch pos"], position: Int[Tensor, "batch"]) -> Float[Tensor, "batch 1 ..."]:
+        """Runs the layers up to the hook; the last of them, where the hook is at its end, computes one position of each sequence only."""
+        if not (self._one_by_one and self._residual_is_activation and self._layer):
+            return super().at(tokens, position)
+        with evaluating(self.model), torch.no_grad():
+            residual = self._embed(tokens.to(self.device), 0)
+            for block in self._blocks[: self._layer - 1]:
+                residual = block(residual)
+            return self._blocks[self._layer - 1].at(residual, position.to(residual.device))
 
     def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
         """Runs the layers up to the hook, and keeps their keys and values."""
-        tokens = tokens.to(self._device)
+        tokens = tokens.to(self.device)
         blocks = self._blocks_to_hook()
-        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self._device, len(tokens)) for _ in blocks]
+        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self.device, len(tokens)) for _ in blocks]
         if blocks and tokens.shape[1]:
             with evaluating(self.model), torch.no_grad():
                 residual = self._embed(tokens, 0)
@@ -98,7 +117,7 @@ class FromHookBackend(FullRunBackend):
 
     def last(self, past: Past, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows 1 ..."]:
         """Runs the layers up to the hook on what follows the past; the last of them computes the last position only."""
-        tokens = tokens.to(self._device)
+        tokens = tokens.to(self.device)
         with evaluating(self.model), torch.no_grad():
             residual = self._embed(tokens, past.tokens.shape[1])
             blocks = self._blocks_to_hook()
@@ -115,7 +134,7 @@ class FromHookBackend(FullRunBackend):
     def onwards(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."], start: int) -> Onwards:
         """Runs the layers after the hook on what comes before the position, and keeps their keys and values."""
         blocks = self._blocks[self._layer :]
-        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self._device, len(activation)) for _ in blocks]
+        entries = [TransformerLensKeyValueCacheEntry.init_cache_entry(self.model.cfg, self.device, len(activation)) for _ in blocks]
         if blocks and start:
             with evaluating(self.model), torch.no_grad(), self._in_place(activation[:, :start]):
                 residual = (activation if self._residual_is_activation else self._residual(prefix))[:, :start]
@@ -134,14 +153,13 @@ class FromHookBackend(FullRunBackend):
             residual = activation if self._residual_is_activation else self._residual(onwards.prefix)[rows, onwards.start :]
             for block, (keys, values) in zip(blocks, onwards.memory, strict=True):
                 residual = block(residual, past_kv_cache_entry=TransformerLensKeyValueCacheEntry(keys[rows], values[rows]))
-            return self.model.ln_final(residual) if hasattr(self.model, "ln_final") else residual
+            return self._final_norm(residual)
 
     def logit_differences(
         self, outputs: Float[Tensor, "n pos d_output"], unchanged: Float[Tensor, "n pos d_output"]
     ) -> Float[Tensor, "n pos vocab"]:
         """Unembeds differences, which is more precise, and less work, than to unembed both and subtract."""
-        cap = max(0.0, self.model.cfg.output_logits_soft_cap)
-        return unembedded_differences(outputs, unchanged, self.model.unembed.W_U, cap, self.model.unembed)
+        return unembedded_differences(outputs, unchanged, self.model.unembed.W_U, self._cap, self.model.unembed)
 
     def bytes_per_output(self, onwards: Onwards, vocabulary: int) -> int:
         """Memory that ``outputs`` takes for each run while it computes, roughly, in bytes."""
@@ -153,6 +171,14 @@ class FromHookBackend(FullRunBackend):
         if self._residual_is_activation:
             return nullcontext()
         return self.model.hooks(fwd_hooks=[(self.hook_name, lambda _, hook: activation)])
+
+    @property
+    def _cap(self) -> float:
+        """What logits are softly capped at; 0 for no cap."""
+        return max(0.0, self.model.cfg.output_logits_soft_cap)
+
+    def _final_norm(self, residual: Tensor) -> Tensor:
+        return self.model.ln_final(residual) if hasattr(self.model, "ln_final") else residual
 
     def _residual(self, prefix: Prefix) -> Tensor:
         assert prefix.residual is not None  # as in every prefix of this backend
@@ -170,10 +196,7 @@ class FromHookBackend(FullRunBackend):
         if not self._trims_last_block:
             block(residual, past_kv_cache_entry=entry)
         elif residual.shape[1]:
-            normalised = block.block.ln1(residual)
-            # of the queries, one position's is the least that can be asked for
-            _, keys, values = block.block.attn.calculate_qkv_matrices(normalised[:, :1], normalised, normalised)
-            entry.append(keys, values)
+            entry.append(*block.keys_values(residual))
 
     def _at_hook(self, block: LeanBlock, entry: TransformerLensKeyValueCacheEntry, residual: Tensor) -> Tensor:
         if self._residual_is_activation:

@@ -32,7 +32,7 @@ class FullRunBackend:
         self.model_kwargs = model_kwargs or {}
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
         """Where the model takes its tokens."""
         return input_device(self.model)
 
@@ -50,7 +50,7 @@ class FullRunBackend:
 
     def prefix(self, tokens: Int[Tensor, "batch pos"]) -> Prefix:
         """Runs the model on tokens up to the hook, and keeps the activation there."""
-        tokens = tokens.to(self._device)
+        tokens = tokens.to(self.device)
         seen: list[Tensor] = []
 
         def leave(activation: Tensor, hook: Any) -> None:
@@ -63,15 +63,28 @@ class FullRunBackend:
 
     def logits(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos vocab"]:
         """The model's logits with another activation at the hook, or its own where that is ``None``."""
+        return self.unembedded(self.before_unembedding(prefix, activation))
+
+    def before_unembedding(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos d_output"]:
+        """What those logits are computed from, each position's by itself, by ``unembedded``: here the logits themselves."""
         return self._run(prefix.tokens, None if activation is None else putting(activation))
+
+    def unembedded(self, outputs: Float[Tensor, "*batch d_output"]) -> Float[Tensor, "*batch vocab"]:
+        """Logits of some positions from what ``before_unembedding`` gives for them."""
+        return outputs
+
+    def at(self, tokens: Int[Tensor, "batch pos"], position: Int[Tensor, "batch"]) -> Float[Tensor, "batch 1 ..."]:
+        """The activation at the hook at one position of each sequence."""
+        activation = self.prefix(tokens).activation
+        return activation[torch.arange(len(activation), device=activation.device), position.to(activation.device)][:, None]
 
     def past(self, tokens: Int[Tensor, "rows past"]) -> Past:
         """Remembers beginnings that many rows share."""
-        return Past(tokens.to(self._device))
+        return Past(tokens.to(self.device))
 
     def last(self, past: Past, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows 1 ..."]:
         """The activation at the hook on the last token of rows, given what is remembered of their beginnings and all that follows."""
-        return self.prefix(torch.cat([past.tokens, tokens.to(self._device)], 1)).activation[:, -1:]
+        return self.prefix(torch.cat([past.tokens, tokens.to(self.device)], 1)).activation[:, -1:]
 
     def onwards(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."], start: int) -> Onwards:
         """Remembers what many changes from one position on share: the run before it, with some activation at the hook."""

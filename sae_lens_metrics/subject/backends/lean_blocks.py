@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
@@ -59,12 +59,42 @@ class LeanBlock:
             past_kv_cache_entry: Keys and values of earlier positions, to which those of these are added.
         """
         block = self.block
-        if not self._usual or residual.dtype != block.attn.W_O.dtype or self._is_hooked():
+        if not self._is_lean(residual):
             return block(residual, past_kv_cache_entry=past_kv_cache_entry)
-        attended = residual + _attention(block.attn, _normalised(block.ln1, residual), past_kv_cache_entry)
+        return self._with_mlp(residual, residual + _attention(block.attn, _normalised(block.ln1, residual), past_kv_cache_entry))
+
+    def at(self, residual: Float[Tensor, "rows pos d_model"], position: Int[Tensor, "rows"]) -> Float[Tensor, "rows 1 d_model"]:
+        """The residual stream after the layer at one position of each row: queries and the MLP are computed for these only.
+
+        Args:
+            residual: The residual stream before it.
+            position: The position in each row.
+        """
+        block, rows = self.block, torch.arange(len(residual), device=residual.device)
+        if not self._is_lean(residual):
+            return block(residual)[rows, position][:, None]
+        here = residual[rows, position][:, None]
+        attended = here + _attention_at(block.attn, _normalised(block.ln1, residual), rows, position)
+        return self._with_mlp(here, attended)
+
+    def keys_values(self, residual: Float[Tensor, "rows pos d_model"]) -> tuple[Tensor, Tensor]:
+        """Keys and values of the layer for its input, before any turning by position.
+
+        Args:
+            residual: The residual stream before the layer.
+        """
+        normalised = self.block.ln1(residual)
+        # of the queries, one position's is the least that can be asked for
+        return _queries_keys_values(self.block.attn, normalised[:, :1], normalised)[1:]
+
+    def _with_mlp(self, residual: Tensor, attended: Tensor) -> Tensor:
+        block = self.block
         if block.cfg.attn_only:
             return attended
         return attended + _mlp(block.mlp, _normalised(block.ln2, residual if block.cfg.parallel_attn_mlp else attended))
+
+    def _is_lean(self, residual: Tensor) -> bool:
+        return self._usual and residual.dtype == self.block.attn.W_O.dtype and not self._is_hooked()
 
     def _is_hooked(self) -> bool:
         return any(module._forward_hooks or module._forward_pre_hooks for module in self._modules)
@@ -92,18 +122,56 @@ def _normalised(norm: Any, x: Float[Tensor, "rows pos d_model"]) -> Float[Tensor
 def _attention(
     attn: Any, x: Float[Tensor, "rows pos d_model"], past: TransformerLensKeyValueCacheEntry | None
 ) -> Float[Tensor, "rows pos d_model"]:
-    q, k, v = attn.calculate_qkv_matrices(x, x, x)
+    q, k, v = _queries_keys_values(attn, x, x)
     earlier = 0 if past is None else past.past_keys.shape[1]
     if past is not None:
         k, v = past.append(k, v)
     if attn.cfg.positional_embedding_type == "rotary":
         q, k = attn.apply_rotary(q, earlier, None), attn.apply_rotary(k, 0, None)
+    return _attended(attn, q, k, v, _mask(q.shape[1], earlier, q.device), is_causal=not earlier and q.shape[1] > 1)
+
+
+def _queries_keys_values(
+    attn: Any, asking: Float[Tensor, "rows new d_model"], x: Float[Tensor, "rows pos d_model"]
+) -> tuple[Float[Tensor, "rows new heads d_head"], Float[Tensor, "rows pos heads d_head"], Float[Tensor, "rows pos heads d_head"]]:
+    plain = type(attn) is Attention and not attn.cfg.use_qk_norm and attn.W_Q.device == x.device
+    if not plain or any(hook._forward_hooks for hook in (attn.hook_q, attn.hook_k, attn.hook_v)):
+        return attn.calculate_qkv_matrices(asking, x, x)
+    return _heads(asking, attn.W_Q, attn.b_Q), _heads(x, attn.W_K, attn.b_K), _heads(x, attn.W_V, attn.b_V)
+
+
+def _heads(
+    x: Float[Tensor, "rows pos d_model"], weight: Float[Tensor, "heads d_model d_head"], bias: Float[Tensor, "heads d_head"]
+) -> Float[Tensor, "rows pos heads d_head"]:
+    return linear(x, weight.transpose(0, 1).flatten(1).T, bias.flatten()).view(*x.shape[:-1], *bias.shape)
+
+
+def _attention_at(
+    attn: Any, x: Float[Tensor, "rows pos d_model"], rows: Int[Tensor, "rows"], position: Int[Tensor, "rows"]
+) -> Float[Tensor, "rows 1 d_model"]:
+    if attn.cfg.positional_embedding_type == "rotary":  # which turns each position in its own way
+        q, k, v = _queries_keys_values(attn, x, x)
+        q, k = attn.apply_rotary(q, 0, None)[rows, position][:, None], attn.apply_rotary(k, 0, None)
+    else:
+        q, k, v = _queries_keys_values(attn, x[rows, position][:, None], x)
+    sees = torch.arange(x.shape[1], device=x.device) <= position[:, None]
+    return _attended(attn, q, k, v, sees[:, None, None], is_causal=False)
+
+
+def _attended(
+    attn: Any,
+    q: Float[Tensor, "rows new heads d_head"],
+    k: Float[Tensor, "rows all key_heads d_head"],
+    v: Float[Tensor, "rows all key_heads d_head"],
+    mask: Bool[Tensor, "..."] | None,
+    *,
+    is_causal: bool,
+) -> Float[Tensor, "rows new d_model"]:
     repeats = q.shape[2] // k.shape[2]
     if repeats > 1:
         k, v = k.repeat_interleave(repeats, 2), v.repeat_interleave(repeats, 2)
-    mask = _mask(q.shape[1], earlier, q.device)
     heads = (each.transpose(1, 2) for each in (q, k, v))
-    z = scaled_dot_product_attention(*heads, attn_mask=mask, is_causal=not earlier and q.shape[1] > 1, scale=1 / attn.attn_scale)
+    z = scaled_dot_product_attention(*heads, attn_mask=mask, is_causal=is_causal, scale=1 / attn.attn_scale)
     return linear(z.transpose(1, 2).flatten(2), attn.W_O.flatten(0, 1).T, attn.b_O)
 
 

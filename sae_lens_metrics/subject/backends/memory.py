@@ -1,8 +1,10 @@
 """What a run of the model leaves for the next one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -24,6 +26,21 @@ class Prefix:
     """The residual stream from which a backend goes on, if it can."""
     read: Float[Tensor, "batch pos ..."] | None = field(default=None, repr=False)
     """Activation at the hook that is read, where that is another one, as of a transcoder."""
+
+    def rows(self, part: slice) -> "Prefix":
+        """Some of the sequences, without what is read."""
+        return Prefix(self.tokens[part], self.activation[part], None if self.residual is None else self.residual[part])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Prefix"]) -> "Prefix":
+        """Parts of a batch, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        tokens, activation = (torch.cat([getattr(part, name) for part in parts]) for name in ("tokens", "activation"))
+        residuals = [part.residual for part in parts if part.residual is not None and part.residual is not part.activation]
+        if not residuals:  # it is the activation itself, or there is none
+            return cls(tokens, activation, None if parts[0].residual is None else activation)
+        return cls(tokens, activation, torch.cat(residuals))
 
 
 @dataclass(frozen=True)

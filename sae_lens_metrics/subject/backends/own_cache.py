@@ -142,7 +142,7 @@ class OwnCacheBackend(FullRunBackend):
         weight = getattr(self._head, "weight", None)
         if not isinstance(self._head, torch.nn.Linear) or weight is None or weight.is_meta or not weight.is_floating_point():
             return False
-        tokens = torch.arange(4, device=self._device)[None] % weight.shape[0]
+        tokens = torch.arange(4, device=self.device)[None] % weight.shape[0]
         seen: list[Tensor] = []
 
         def stretch(module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

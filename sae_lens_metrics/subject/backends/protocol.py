@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import Module
@@ -20,6 +21,8 @@ class Abilities:
     """It runs the whole model for every question: it needs no check, it is what others are checked against."""
     concurrent: bool = False
     """Several threads may ask at once."""
+    unembeds: bool = False
+    """``before_unembedding`` ends where it says; otherwise it gives the logits themselves."""
     remembers_past: bool = False
     """``last`` goes on from what ``past`` remembers, rather than from the beginning."""
     remembers_onwards: bool = False
@@ -29,14 +32,20 @@ class Abilities:
 class Backend(Protocol):
     """Runs a model up to a hook, and onwards from it with another activation in place.
 
-    ``prefix`` and ``logits`` are about whole sequences, ``past`` and ``last`` about many short rows that begin alike, ``onwards``,
-    ``outputs`` and ``logit_differences`` about many changes from one position on. Activations have the model's own shape and dtype.
+    ``prefix``, ``logits``, ``before_unembedding`` and ``unembedded`` are about whole sequences, ``at`` about one position of each,
+    ``past`` and ``last`` about many short rows that begin alike, ``onwards``, ``outputs`` and ``logit_differences`` about many changes
+    from one position on. Activations have the model's own shape and dtype.
     """
 
     model: Any
     hook_name: str
     model_kwargs: dict[str, Any]
     abilities: Abilities
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model takes its tokens."""
+        ...
 
     def on(self, model: Any) -> "Backend":
         """The same for another model of the same layers."""
@@ -56,6 +65,18 @@ class Backend(Protocol):
 
     def logits(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos vocab"]:
         """The model's logits with another activation at the hook, or its own where that is ``None``."""
+        ...
+
+    def before_unembedding(self, prefix: Prefix, activation: Float[Tensor, "batch pos ..."] | None) -> Float[Tensor, "batch pos d_output"]:
+        """What those logits are computed from, each position's by itself, by ``unembedded``."""
+        ...
+
+    def unembedded(self, outputs: Float[Tensor, "*batch d_output"]) -> Float[Tensor, "*batch vocab"]:
+        """Logits of some positions from what ``before_unembedding`` gives for them."""
+        ...
+
+    def at(self, tokens: Int[Tensor, "batch pos"], position: Int[Tensor, "batch"]) -> Float[Tensor, "batch 1 ..."]:
+        """The activation at the hook at one position of each sequence."""
         ...
 
     def past(self, tokens: Int[Tensor, "rows past"]) -> Past:

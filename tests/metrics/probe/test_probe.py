@@ -208,7 +208,8 @@ def test_a_text_without_a_token_to_probe_is_left_out_and_its_task_is_not(model, 
     assert "texts are left out that have no token after the first: 2 of own" in result.notes
     given_tasks(monkeypatch, [dataclasses.replace(whole, name="own", family="own")])  # as if they had never been there
     (alone,) = probed(subject).tables["tasks"]
-    assert alone | {"left_out": 2} == first
+    # texts of other tasks in a batch move a number by rounding
+    assert alone | {"left_out": 2} == {key: pytest.approx(value) if isinstance(value, float) else value for key, value in first.items()}
     with_bos = probed(subject_of(model))
     assert not any("left out" in note for note in with_bos.notes)
 
@@ -245,16 +246,17 @@ def test_two_saes_are_probed_on_the_same_splits_whatever_their_size_and_the_othe
     with torch.random.fork_rng(devices=[]):
         wider = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=D_IN, d_sae=2 * D_SAE, k=8))
     wider.cfg.metadata = training_sae("topk").cfg.metadata
-    assert about_inside_string(["inside_string"], training_sae("topk")) == about_inside_string(TASKS, wider)
+    alone, together = about_inside_string(["inside_string"], training_sae("topk")), about_inside_string(TASKS, wider)
+    assert alone == (pytest.approx(together[0]), together[1])
 
 
 def halves_seen(model, monkeypatch, task):
     """The texts of the two halves, as the model was run on them."""
     seen = []
 
-    def spy(subject, tokens, *args, **kwargs):
-        seen.append(tokens)
-        return text_activations(subject, tokens, *args, **kwargs)
+    def spy(subject, parts, *args, **kwargs):
+        seen.extend(parts)
+        return text_activations(subject, parts, *args, **kwargs)
 
     monkeypatch.setattr(probe_module, "text_activations", spy)
     given_tasks(monkeypatch, [task])
@@ -372,7 +374,7 @@ def test_what_the_minimum_gives_by_luck(model):
     for name in names:
         task = generate_task(name, 200, 0)
         tokens = tokenize(subject, task.texts[:100], 64)
-        x = text_activations(subject, tokens, "last", batch_size=32, keep_bytes=0)
+        (x,) = text_activations(subject, [tokens], "last", batch_size=32, keep_bytes=0)
         of = probe_search.Dictionaries.of(subject, 1, probe_search.Memory(1.0)).random
         y = torch.randperm(100, generator=torch.Generator().manual_seed(len(name))) < 50
         random.append(best_probes(lambda wanted, of=of, x=x: x.columns(of, wanted), of.count, [y], at_once=64)[0].loss)
@@ -443,7 +445,9 @@ def test_pooling_equals_a_loop_over_texts(normalize, pooling, affine, keep_bytes
     subject = subject if affine else without_affine_encoder(subject)
     texts = [f"{i} " + "word " * (i + 1) * 4 + "end" for i in range(12)]
     tokens = tokenize(subject, texts, 24)
-    activations = text_activations(subject, tokens, pooling, batch_size=5, keep_bytes=keep_bytes)
+    first, second = text_activations(subject, [tokens[:5], tokens], pooling, batch_size=5, keep_bytes=keep_bytes)
+    assert (first.n, second.n) == (5, 12)
+    activations = second
     one_vector = pooling == "last" or (pooling == "mean" and affine)
     assert activations.kept == (one_vector or keep_bytes > 0)
     dictionaries = probe_search.Dictionaries.of(subject, 3, probe_search.Memory(1.0))
@@ -466,12 +470,14 @@ def test_the_model_runs_once_on_each_text(model, monkeypatch):
     rows = []
     original = Site.prefix
     monkeypatch.setattr(Site, "prefix", lambda self, tokens: rows.append(len(tokens)) or original(self, tokens))
+    at = Site.activations_at
+    monkeypatch.setattr(Site, "activations_at", lambda self, tokens, position: rows.append(len(tokens)) or at(self, tokens, position))
     for pooling in POOLINGS:
         rows.clear()
         probed(subject, pooling=pooling, examples=40, batch_size=16)
         assert sum(rows) == 2 * 40
-        assert 2 * 3 <= len(rows) <= 2 * 4  # two tasks, whose halves of about 20 take one or two batches
-        assert max(rows) == 16
+        assert 80 / 16 <= len(rows) <= 2 * 2 * 5
+        assert max(rows) <= 16
     rows.clear()
     probed(subject, pooling="max", examples=40, memory_gb=0.002)
     assert sum(rows) > 2 * 40  # the activations of all tokens do not fit
