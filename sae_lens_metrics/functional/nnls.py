@@ -189,20 +189,25 @@ def _solve_passive(
     if bool(passive.all()):
         return _solve(gram, correlation, ridge)
     if k <= _NARROW:
-        part = gram * (passive[:, :, None] & passive[:, None, :])
-        part.diagonal(dim1=1, dim2=2).fill_(1)
-        return _solve(part, correlation * passive, ridge)
+        return _solve(_masked(gram.clone(), passive), correlation * passive, ridge)
     columns, filled = pack_nonzero(passive)
     if columns.shape[1] == 0:
         return torch.zeros_like(correlation), torch.ones_like(correlation[:, 0])
     inside = columns.clamp(max=k - 1)
+    small = inside.to(torch.int32)
+    start = torch.arange(0, b * k * k, k * k, dtype=torch.int32, device=gram.device)[:, None]
+    offset = (start + small * k)[:, :, None] + small[:, None, :]
     # One-dimensional index_select is several times faster than gather and than indexing with two index tensors.
-    offset = torch.arange(0, b * k * k, k * k, device=gram.device)[:, None, None] + inside[:, :, None] * k + inside[:, None, :]
-    part = gram.reshape(-1).index_select(0, offset.view(-1)).view(offset.shape)
-    part *= filled[:, :, None] & filled[:, None, :]
-    part.diagonal(dim1=1, dim2=2).fill_(1)
+    part = _masked(gram.reshape(-1).index_select(0, offset.view(-1)).view(offset.shape), filled)
     z, pivot = _solve(part, correlation.gather(1, inside) * filled, ridge)
     return correlation.new_zeros(b, k + 1).scatter_(1, columns, z)[:, :k], pivot
+
+
+def _masked(gram: Float[Tensor, "b k k"], kept: Bool[Tensor, "b k"]) -> Float[Tensor, "b k k"]:
+    """Makes unit rows and columns of all but some, in place."""
+    factor = kept.to(gram.dtype)  # in the same type, products are several times faster
+    gram.mul_(factor[:, :, None]).mul_(factor[:, None, :]).diagonal(dim1=1, dim2=2).fill_(1)
+    return gram
 
 
 def _solve(

@@ -83,7 +83,7 @@ def refine_activations(
         indices, values = pack_support(feature_acts, run)
         check_finite("feature_acts", values)  # all others are zero
         refined = _refine(x, decoder, indices, values, _Options(solver, max_iterations, table_bytes), run)
-        return unpack_support(indices, values, refined, feature_acts.shape[1], run)
+        return unpack_support(indices, refined, feature_acts.shape[1], run)
 
 
 @torch.no_grad()

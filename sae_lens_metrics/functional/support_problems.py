@@ -136,6 +136,7 @@ def normal_equations(rows: Tensor, table: Tensor | None, chunk: Chunk) -> tuple[
 
 def _look_up(table: Tensor, indices: Tensor) -> Tensor:
     """Gram matrices from the lower triangle of the table."""
+    indices = indices.to(torch.int32 if table.numel() < 2**31 else torch.int64)  # half of the memory to go through
     i, j = indices[:, :, None], indices[:, None, :]
     position = torch.maximum(i, j).mul_(len(table)).add_(torch.minimum(i, j))
     # One-dimensional index_select is several times faster than take and than indexing with two index tensors.

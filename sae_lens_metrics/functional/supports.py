@@ -36,14 +36,13 @@ def pack_support(feature_acts: Tensor, run: Map) -> tuple[Tensor, Tensor]:
     return indices, values
 
 
-def unpack_support(indices: Tensor, values: Tensor, refined: Tensor, d_sae: int, run: Map) -> Tensor:
-    """The dense form of refined activations; `values` tells which slots are used."""
+def unpack_support(indices: Tensor, refined: Tensor, d_sae: int, run: Map) -> Tensor:
+    """The dense form of refined activations, which are 0 in unused slots."""
     result = refined.new_empty(len(refined), d_sae)
 
-    def fill(into: Tensor, indices: Tensor, values: Tensor, refined: Tensor) -> None:
-        row, slot = values.nonzero(as_tuple=True)
-        into.zero_().view(-1)[row * d_sae + indices[row, slot]] = refined[row, slot]
+    def fill(into: Tensor, indices: Tensor, refined: Tensor) -> None:
+        into.zero_().scatter_add_(1, indices, refined)  # adds nothing for unused slots, whatever their index
 
-    for _ in run(fill, result.split(_SLAB), indices.split(_SLAB), values.split(_SLAB), refined.split(_SLAB)):
+    for _ in run(fill, result.split(_SLAB), indices.split(_SLAB), refined.split(_SLAB)):
         pass
     return result

@@ -37,9 +37,12 @@ class CommonConfig:
     split: str = "train"
     """Split of `dataset`."""
     memory_gb: float = 2.0
-    """Memory in GiB for what a metric holds at once, beyond the model, the SAE and the text. Less takes longer, and moves no number."""
+    """Memory in GiB for what a metric holds at once, beyond the model, the SAE and the text. Less takes longer, and moves no number.
+    In training a quarter of it is taken besides, for runs of the model up to the hook, which all evaluations have in common."""
     max_overhead: float = 0.05
     """In training: the share of wall-clock time that metrics may take, the last evaluation not counted."""
+    evaluate_at_start: bool = False
+    """In training: evaluate before the first step, too: where every curve begins."""
     checkpoints: bool = False
     """In training: evaluate at each checkpoint that SAELens writes, too, whatever time it takes."""
     all_numbers: bool = False

@@ -14,6 +14,7 @@ from sae_lens_metrics.integrations.saelens import ActivationScaler, InterruptedE
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results import Report
 from sae_lens_metrics.subject.inference_sae import inference_sae
+from sae_lens_metrics.subject.shared_prefixes import SharedPrefixes
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 from sae_lens_metrics.training.isolation import isolated
@@ -22,6 +23,9 @@ from sae_lens_metrics.views.wandb.log import loggable
 __all__ = ["TrainingReports"]
 
 logger = logging.getLogger("sae_lens_metrics")
+
+_KEPT = 1 / 4
+"""Of ``memory_gb``, for runs of the model at each hook, which no training changes."""
 
 
 class TrainingReports:
@@ -40,11 +44,16 @@ class TrainingReports:
         if config.controls:
             raise ConfigError("controls are not evaluated in training: leave out controls, and evaluate what was trained with --controls")
         self.model, self.config, self._options = model, config, dict(options)
+        self._runs: dict[tuple[str, str], SharedPrefixes] = {}
         self._warned: set[str] = set()
 
     def subject(self, sae: TrainingSAE[Any], scaler: ActivationScaler | None) -> Subject:
-        """The inference SAE that SAELens would save now, on the model."""
-        return Subject(self.model, inference_sae(sae, scaler), **self._options)
+        """The inference SAE that SAELens would save now, on the model, whose runs up to its hook are those of the last evaluation."""
+        subject = Subject(self.model, inference_sae(sae, scaler), **self._options)
+        hooks = subject.site.place.input.hook_name, subject.site.place.output.hook_name
+        if hooks not in self._runs:
+            self._runs[hooks] = SharedPrefixes(self.config.memory_gb * 2**30 * _KEPT)
+        return subject.sharing(self._runs[hooks])
 
     def report(self, subject: Subject, corpus: Corpus) -> Report:
         """Computes everything; a metric that fails is a warning."""

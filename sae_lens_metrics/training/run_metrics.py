@@ -68,6 +68,8 @@ class RunMetrics:
             if self._config.checkpoints:
                 self._evaluate_at_checkpoints(trainer)
             self._announce(trainer)
+            if self._config.evaluate_at_start:
+                self._evaluate_now(0)
             trainer.fit = telling_the_signal(trainer.fit, self._make_checkpoint_folder)
             try:
                 with lines_in_a_log(trainer, self._runner.cfg.training_tokens):
@@ -150,10 +152,14 @@ class RunMetrics:
         def save_and_evaluate(checkpoint_name: str, *args: Any, **kwargs: Any) -> None:
             save(checkpoint_name, *args, **kwargs)
             if not checkpoint_name.startswith("final_"):
-                logged = self._evaluate(*trained(trainer), trainer.data_provider, steps=trainer.n_training_steps + 1, final=False)
-                self._reports.attempt("logging metrics", partial(self._log_to_wandb, logged, trainer.n_training_steps))
+                self._evaluate_now(trainer.n_training_steps + 1, logged_at=trainer.n_training_steps)
 
         trainer.save_checkpoint = save_and_evaluate
+
+    def _evaluate_now(self, steps: int, *, logged_at: int | None = None) -> None:
+        """Evaluates, whatever it takes, where SAELens would not log it."""
+        logged = self._evaluate(*trained(self.trainer), self.trainer.data_provider, steps=steps, final=False)
+        self._reports.attempt("logging metrics", partial(self._log_to_wandb, logged, steps if logged_at is None else logged_at))
 
     def _begin_record(self) -> None:
         try:

@@ -42,6 +42,7 @@ def file_of(subject, corpus, config, tmp_path):
         {"max_overhead": 0.5},
         {"batch_size": 1},
         {"all_numbers": True},
+        {"evaluate_at_start": True},
         {"n2g": N2GConfig(folder="somewhere", shown=0)},
         {"probe": ProbeConfig(examples=20)},  # of a metric that is not asked for
         {"ablation": AblationConfig(tokens=3)},

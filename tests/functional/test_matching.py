@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow import slow_but
 
+from sae_lens_metrics.functional import matching, pattern_runs
 from sae_lens_metrics.functional.matching import Matcher, MatchLimits
 from sae_lens_metrics.functional.ngrams import NGram, Patterns
-from sae_lens_metrics.functional.trie_walks import Walker
 
 VARIANTS = ("released", "strict")
 VALUE, START = "value", "start"
@@ -253,14 +253,14 @@ def test_wildcards_everywhere_stay_within_the_bound(variant, monkeypatch):
     ngrams = {latent: [NGram((None,), False, float(latent)), NGram((None, None), False, float(-latent))] for latent in range(latents)}
     matcher = Matcher(Patterns.from_ngrams(ngrams), variant=variant, limits=MatchLimits(candidates=10_000))
     sizes = []
-    patterns_at = Walker.patterns_at
+    numbers = pattern_runs.numbers
 
-    def watched(self, hits):
-        candidates = patterns_at(self, hits)
-        sizes.append(len(candidates.entry))
-        return candidates
+    def watched(first, size):
+        sizes.append(int(size.sum()))
+        return numbers(first, size)
 
-    monkeypatch.setattr(Walker, "patterns_at", watched)
+    monkeypatch.setattr(pattern_runs, "numbers", watched)
+    monkeypatch.setattr(matching, "numbers", watched)
     result = matcher.match(tokens, torch.zeros_like(tokens, dtype=torch.bool))
     assert max(sizes) < 10_000 + 2 * latents
     assert sum(sizes) >= len(result.value) == latents * tokens.numel()

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 
@@ -15,12 +16,16 @@ from sae_lens_metrics.metrics.probe.search import Dictionaries, Memory, Split, p
 from sae_lens_metrics.metrics.probe.tabulation import probe_result
 from sae_lens_metrics.metrics.probe.tasks import ProbeTask, load_tasks
 from sae_lens_metrics.metrics.probe.tasks.task import TaskError
-from sae_lens_metrics.metrics.probe.text_activations import TextActivations, one_vector_each, text_activations, tokenize
+from sae_lens_metrics.metrics.probe.text_activations import TextActivations, one_vector_each, text_activations
+from sae_lens_metrics.metrics.probe.text_forms import TextForm
 from sae_lens_metrics.metrics.probe.text_groups import text_groups
 from sae_lens_metrics.results import MetricResult, Row
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["probe"]
+
+_KEPT = 32
+"""Tasks whose tokens are kept: a task of 2,000 texts takes some 4 MB."""
 
 
 def probe(context: MetricContext) -> MetricResult:
@@ -72,10 +77,11 @@ def probe(context: MetricContext) -> MetricResult:
     dictionaries = Dictionaries.of(subject, seed, memory)
     rows: list[Row] = []
     influences: list[GroupedInfluences] = []
+    form = TextForm.of(subject, options.max_tokens)
     missing, ready = dict(loaded.missing), list[_ReadyTask]()
     for task in loaded.tasks:
         try:
-            ready.append(_ready(subject, task, config, seed))
+            ready.append(_ready(task, form, seed))
         except TaskError as error:
             if options.strict:
                 raise
@@ -111,11 +117,12 @@ class _ReadyTask:
     """The texts of the half that is fitted on, and of the other."""
 
 
-def _ready(subject: Subject, task: ProbeTask, config: MetricsConfig, seed: int) -> _ReadyTask:
+@lru_cache(maxsize=_KEPT)  # for the next SAE of the model, and the next evaluation of a training run
+def _ready(task: ProbeTask, form: TextForm, seed: int) -> _ReadyTask:
     # a generator for each task, so that its split depends neither on the SAE's size nor on the other tasks
     generator = torch.Generator().manual_seed(seed ^ zlib.crc32(task.name.encode()))
     asked = len(task.texts)
-    task, tokens = _with_tokens_to_probe(task, tokenize(subject, task.texts, config.probe.max_tokens))
+    task, tokens = _with_tokens_to_probe(task, form.tokens(task.texts))
     try:
         split = Split.of(task, generator)
     except ProbeInputError as error:

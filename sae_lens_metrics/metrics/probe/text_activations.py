@@ -1,6 +1,5 @@
 """From texts to what a probe reads of each: a model is run on them once, and every candidate is pooled over their tokens."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,11 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.progress import progress
 from sae_lens_metrics.subject.subject import Subject
 
-__all__ = ["BLOCK", "Batch", "Dictionary", "Pooling", "TextActivations", "one_vector_each", "text_activations", "tokenize"]
+__all__ = ["BLOCK", "Batch", "Dictionary", "Pooling", "TextActivations", "one_vector_each", "text_activations"]
 
 BLOCK = 1024
 """Candidates whose values on single tokens are in memory at once."""
@@ -131,7 +129,7 @@ def text_activations(
 
     Args:
         subject: The model and SAE.
-        parts: Parts of the texts, as ``tokenize`` gives them.
+        parts: Parts of the texts, as ``TextForm`` gives them.
         pooling: Which tokens of a text count, and how.
         batch_size: Texts that the model runs at once at most, if there is a limit.
         keep_bytes: Memory for the activations of all tokens, if they are needed.
@@ -221,20 +219,3 @@ def _padded(subject: Subject, tokens: Sequence[Sequence[int]], texts: list[int])
 def _batch(subject: Subject, texts: list[int], x: Float[Tensor, "batch pos d_in"], counted: Bool[Tensor, "batch pos"]) -> Batch:
     given = subject.dictionary.encoder_input(x)
     return Batch(torch.tensor(texts, device=x.device), subject.dictionary.normalised(x), x if given is None else given, counted)
-
-
-def tokenize(subject: Subject, texts: Sequence[str], max_tokens: int | None) -> list[list[int]]:
-    """Token ids of each text, with BOS in front where the SAE's model expects it; a longer text loses its beginning, never BOS.
-
-    The limits are ``max_tokens``, the SAE's context and the model's.
-
-    Raises:
-        SubjectError: If the model has no tokenizer.
-    """
-    tokenizer = subject.language.tokenizer
-    if tokenizer is None:
-        raise SubjectError("probes read text, but the model has no tokenizer: load the model with one")
-    bos = [] if subject.language.bos_token is None else [subject.language.bos_token]
-    limits = (max_tokens, subject.language.context_size, subject.language.longest_context)
-    room = max(1, min((limit for limit in limits if limit), default=sys.maxsize) - len(bos))
-    return [bos + ids[-room:] for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]

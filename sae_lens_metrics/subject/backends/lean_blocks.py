@@ -1,5 +1,6 @@
 """A HookedTransformer's layer without what is only there for hooks, from the same weights."""
 
+import math
 from typing import Any
 
 import torch
@@ -185,4 +186,12 @@ def _mlp(mlp: Any, x: Float[Tensor, "rows pos d_model"]) -> Float[Tensor, "rows 
         return mlp(x)
     inside = linear(x, mlp.W_in.T, mlp.b_in)
     named = getattr(mlp.act_fn, "__name__", None)
-    return linear(gelu(inside, approximate="tanh") if named in _TANH_GELUS else mlp.act_fn(inside), mlp.W_out.T, mlp.b_out)
+    return linear(_tanh_gelu(inside) if named in _TANH_GELUS else mlp.act_fn(inside), mlp.W_out.T, mlp.b_out)
+
+
+def _tanh_gelu(x: Float[Tensor, "rows pos d_mlp"]) -> Float[Tensor, "rows pos d_mlp"]:
+    """GELU(x) ≈ x σ(√(8/π) (x + 0.044715 x³)), the form with tanh written with a sigmoid, which CPUs do in about 2/3 of the time."""
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        return gelu(x, approximate="tanh")
+    scale = math.sqrt(8 / math.pi)
+    return (x * x).mul_(0.044715 * scale).add_(scale).mul_(x).sigmoid_().mul_(x)

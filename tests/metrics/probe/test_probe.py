@@ -27,7 +27,8 @@ from sae_lens_metrics.metrics.probe.compute import probe
 from sae_lens_metrics.metrics.probe.spec import SPEC, ProbeConfig
 from sae_lens_metrics.metrics.probe.tasks import LoadedTasks, ProbeTask, generate_task
 from sae_lens_metrics.metrics.probe.tasks.task import TaskError
-from sae_lens_metrics.metrics.probe.text_activations import TextActivations, text_activations, tokenize
+from sae_lens_metrics.metrics.probe.text_activations import TextActivations, text_activations
+from sae_lens_metrics.metrics.probe.text_forms import TextForm
 from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.subject.site import Site
 
@@ -262,7 +263,7 @@ def halves_seen(model, monkeypatch, task):
     given_tasks(monkeypatch, [task])
     subject = subject_of(model)
     probed(subject)
-    whole = tokenize(subject, task.texts, 64)
+    whole = TextForm.of(subject, 64).tokens(task.texts)
     assert len(seen) == 2
     return [[whole.index(tokens) for tokens in half] for half in seen]
 
@@ -373,7 +374,7 @@ def test_what_the_minimum_gives_by_luck(model):
     random = []
     for name in names:
         task = generate_task(name, 200, 0)
-        tokens = tokenize(subject, task.texts[:100], 64)
+        tokens = TextForm.of(subject, 64).tokens(task.texts[:100])
         (x,) = text_activations(subject, [tokens], "last", batch_size=32, keep_bytes=0)
         of = probe_search.Dictionaries.of(subject, 1, probe_search.Memory(1.0)).random
         y = torch.randperm(100, generator=torch.Generator().manual_seed(len(name))) < 50
@@ -444,7 +445,7 @@ def test_pooling_equals_a_loop_over_texts(normalize, pooling, affine, keep_bytes
     subject = subject_of(model, "standard", normalize=normalize)
     subject = subject if affine else without_affine_encoder(subject)
     texts = [f"{i} " + "word " * (i + 1) * 4 + "end" for i in range(12)]
-    tokens = tokenize(subject, texts, 24)
+    tokens = TextForm.of(subject, 24).tokens(texts)
     first, second = text_activations(subject, [tokens[:5], tokens], pooling, batch_size=5, keep_bytes=keep_bytes)
     assert (first.n, second.n) == (5, 12)
     activations = second
@@ -485,12 +486,12 @@ def test_the_model_runs_once_on_each_text(model, monkeypatch):
 
 def test_texts_are_cut_to_what_the_model_and_the_sae_take(model):
     text = "word " * 4000
-    assert len(tokenize(subject_of(model), [text], 24)[0]) == 24
-    assert len(tokenize(subject_of(model, context_size=16), [text], 24)[0]) == 16
+    assert len(TextForm.of(subject_of(model), 24).tokens([text])[0]) == 24
+    assert len(TextForm.of(subject_of(model, context_size=16), 24).tokens([text])[0]) == 16
     sae = training_sae("topk")
     sae.cfg.metadata.context_size = None
-    assert len(tokenize(Subject(model, sae), [text], 10**6)[0]) == model.cfg.n_ctx
-    without = tokenize(Subject(model, sae, prepend_bos=False), [text], 24)[0]
+    assert len(TextForm.of(Subject(model, sae), 10**6).tokens([text])[0]) == model.cfg.n_ctx
+    without = TextForm.of(Subject(model, sae, prepend_bos=False), 24).tokens([text])[0]
     assert len(without) == 24
     assert without[0] != model.tokenizer.bos_token_id
 
