@@ -2,8 +2,9 @@
 
     python tests/benchmarks/cluster.py [--saes 24] [--workers 1 2] [--tokens 65536]
 
-Each worker has one core; the machine must have as many that do nothing else. Times hold the start of Ray and of the workers, in which each
-imports torch, which is told apart: "at work" is from the first SAE that is begun to the end.
+Each worker has one core; seconds mean something on a machine that has as many which do nothing else. They hold the start of Ray and of the
+workers, in which each imports torch; "at work" is from the first SAE that is begun to the end. Of a busy machine, the core seconds of the
+busiest worker tell how long it would have taken on free cores, from its start on.
 """
 
 # ruff: noqa: E402, T201 - a script prints, and looks for helpers of the tests
@@ -41,21 +42,22 @@ def make(folder, saes):
 
 
 def peaks():
-    """Peak resident memory of this process and of the workers, in MB."""
+    """Peak resident memory, in MB, of this process and of the workers, and the seconds of a core that they took."""
     found = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
             named = (place / "cmdline").read_bytes()
             peak = next(int(line.split()[1]) for line in (place / "status").read_text().splitlines() if line.startswith("VmHWM"))
+            ticks = sum(map(int, (place / "stat").read_text().rpartition(")")[2].split()[11:13]))
         except (OSError, StopIteration):
             continue
         if place.name == str(os.getpid()) or b"_Actor" in named:
-            found[place.name] = peak / 1000
+            found[place.name] = peak / 1000, ticks / os.sysconf("SC_CLK_TCK")
     return found
 
 
 def timed(folder, output, config, workers):
-    """Seconds in all, seconds at work, and the peaks."""
+    """Seconds in all, seconds at work, the peaks, and core seconds of the busiest worker."""
     begun, most, ended = [], {}, threading.Event()
 
     def watch():
@@ -74,8 +76,8 @@ def timed(folder, output, config, workers):
     ended.set()
     watcher.join()
     assert not found.errors, found.errors
-    own = most.pop(str(os.getpid()))
-    return end - started, end - begun[0], own, max(most.values())
+    own, _ = most.pop(str(os.getpid()))
+    return end - started, end - begun[0], own, max(peak for peak, _ in most.values()), max(seconds for _, seconds in most.values())
 
 
 def main():
@@ -92,11 +94,10 @@ def main():
             make(folder, saes)
             data = {"tokens": options.tokens, "shrinkage": ShrinkageConfig(tokens=options.tokens), "dataset": str(folder / "texts.jsonl")}
             for workers in options.workers:
-                took, worked, driver, worker = timed(folder, folder / str(workers), MetricsConfig(names=["shrinkage"], **data), workers)
-                print(
-                    f"{saes} SAEs, {workers} workers: {took:.1f} s, at work {worked:.1f} s; driver {driver:.0f} MB, worker {worker:.0f} MB",
-                    flush=True,
-                )
+                config = MetricsConfig(names=["shrinkage"], **data)
+                took, worked, driver, worker, busiest = timed(folder, folder / str(workers), config, workers)
+                print(f"{saes} SAEs, {workers} workers: {took:.1f} s, at work {worked:.1f} s, core seconds {busiest:.1f}; ", end="")
+                print(f"driver {driver:.0f} MB, worker {worker:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
