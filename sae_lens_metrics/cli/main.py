@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "SAELens's training command, with metrics",
     "compare": "which numbers of several results differ by more than noise",
     "audit": "how noisy the numbers are from seed to seed, and what they can tell apart",
+    "bench": "how fast this machine evaluates, and what presets take on it",
     "report": "results as a page to read: figures, latents, examples",
     "dashboard": "a W&B workspace for runs with metrics",
     "tasks": "the tasks that probes can be given",

@@ -2,7 +2,6 @@
 
 import copy
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ from sae_lens import SAE
 from sae_lens_metrics.comparison.controls import control_warnings, judged
 from sae_lens_metrics.errors import UnsupportedSAEError
 from sae_lens_metrics.evaluation.run import EvaluationRun
+from sae_lens_metrics.evaluation.seeds import generator_of
 from sae_lens_metrics.integrations.progress import stage
 from sae_lens_metrics.metrics.controls import CONTROLS
 from sae_lens_metrics.metrics.registry import metric_spec
@@ -83,7 +83,7 @@ def _activations(run: EvaluationRun) -> Activations:
 
 
 def _generator(name: str, run: EvaluationRun) -> torch.Generator:
-    return torch.Generator().manual_seed(run.config.seed * 2**32 + zlib.crc32(f"control {name}".encode()))
+    return generator_of(run.config.seed, f"control {name}")
 
 
 def _slim(metric: str, result: MetricResult) -> MetricResult:

@@ -7,7 +7,7 @@ from sae_lens_metrics.metrics.registry import metric_spec
 from sae_lens_metrics.metrics.spec import Scale
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["costs_in_words", "expected_seconds"]
+__all__ = ["costs_in_words", "expected_passes", "expected_seconds"]
 
 
 def expected_seconds(config: MetricsConfig, corpus: Corpus, d_sae: int, sanity: float) -> dict[str, float]:
@@ -25,15 +25,31 @@ def expected_seconds(config: MetricsConfig, corpus: Corpus, d_sae: int, sanity: 
         ConfigError: If a metric, or what its settings name, is unknown.
     """
     tokens, context = corpus.tokens.numel(), corpus.tokens.shape[1]
-    seconds: dict[str, float] = {}
-    for spec in map(metric_spec, config.names):
-        settings = config.settings.get(spec.name)
-        units = spec.count_units(settings) if spec.count_units is not None else 0
-        passes = 0.0 if spec.cost is None else spec.cost(settings, Scale(tokens, context, d_sae, units), config.settings)
-        seconds[spec.name] = sanity * passes
+    passes = expected_passes(config, tokens=tokens, context=context, d_sae=d_sae)
+    seconds = {name: sanity * each for name, each in passes.items()}
     if config.controls:
         seconds["controls"] = sum(_of_control(config.for_control(name), seconds, sanity) for name in config.controls)
     return seconds
+
+
+def expected_passes(config: MetricsConfig, *, tokens: int, context: int, d_sae: int) -> dict[str, float]:
+    """The work of each metric of a configuration, in sanity lines on the same text, as its spec tells it; 0 for one that says nothing.
+
+    Args:
+        config: What to compute.
+        tokens: Tokens of the text.
+        context: Tokens of a sequence.
+        d_sae: Latents.
+
+    Raises:
+        ConfigError: If a metric, or what its settings name, is unknown.
+    """
+    passes: dict[str, float] = {}
+    for spec in map(metric_spec, config.names):
+        settings = config.settings.get(spec.name)
+        units = spec.count_units(settings) if spec.count_units is not None else 0
+        passes[spec.name] = 0.0 if spec.cost is None else spec.cost(settings, Scale(tokens, context, d_sae, units), config.settings)
+    return passes
 
 
 def _of_control(config: MetricsConfig, seconds: Mapping[str, float], sanity: float) -> float:

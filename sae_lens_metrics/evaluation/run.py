@@ -2,7 +2,6 @@
 
 import logging
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -10,10 +9,12 @@ from typing import Any
 
 import torch
 
-from sae_lens_metrics.errors import MetricCheckError
+from sae_lens_metrics.errors import MetricCheckError, SubjectError
 from sae_lens_metrics.evaluation.clock import time_in_words
 from sae_lens_metrics.evaluation.costs import costs_in_words, expected_seconds
+from sae_lens_metrics.evaluation.memory_needs import memory_faults
 from sae_lens_metrics.evaluation.provenance import provenance
+from sae_lens_metrics.evaluation.seeds import generator_of
 from sae_lens_metrics.integrations.progress import stage
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.context import MetricContext
@@ -59,7 +60,7 @@ class EvaluationRun:
             name: The metric.
             generator: Where its random numbers come from; default its own.
         """
-        own = torch.Generator().manual_seed(self.config.seed * 2**32 + zlib.crc32(name.encode())) if generator is None else generator
+        own = generator_of(self.config.seed, name) if generator is None else generator
         return MetricContext(name, self.subject, self.corpus, self.config, own, self._shared)
 
     def compute(self, name: str) -> MetricResult:
@@ -97,14 +98,19 @@ class EvaluationRun:
             on_error: Told of a metric that failed; the others go on, and the report holds the error. By default the error is raised.
 
         Raises:
-            SubjectError: If the activations cannot be evaluated.
+            SubjectError: If the activations cannot be evaluated, or the SAE's device cannot hold what is needed.
         """
+        too_much = memory_faults(self.subject, self.corpus, self.config)
+        if too_much and (on_error is None or SANITY in too_much):
+            raise SubjectError(next(iter(too_much.values())))
         checked, started = self.sanity, time.perf_counter()
         self._announce(checked.seconds)
         results: dict[str, MetricResult] = {}
         errors: dict[str, str] = {}
         for place, name in enumerate(self.config.names, start=1):
             try:
+                if name in too_much:
+                    raise SubjectError(too_much[name])
                 with stage(f"metric {place} of {len(self.config.names)}"):
                     results[name] = self.compute(name)
             except Exception as error:

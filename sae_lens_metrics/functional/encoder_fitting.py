@@ -127,5 +127,12 @@ def _linear_map(x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> Floa
 
 def _largest(latents: Float[Tensor, "batch d_sae"], kept: int) -> Float[Tensor, "batch d_sae"]:
     """The largest of all, and zeros."""
-    least = latents.detach().flatten().topk(max(1, min(kept, latents.numel())), sorted=False).values.min()
+    values, kept = latents.detach().flatten(), max(1, min(kept, latents.numel()))
+    if values.device.type == "cpu":
+        below = len(values) - kept
+        values = values.clone()  # which latents are no copy of
+        values.numpy().partition(below)  # several times as fast as torch's own selection
+        least = values[below]
+    else:
+        least = values.topk(kept, sorted=False).values.min()
     return latents * (latents >= least)

@@ -1,20 +1,26 @@
 """Damped Newton-Raphson for many one-dimensional logistic regressions at once (Gao et al. 2024, arXiv 2406.04093, section 4.2)."""
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from sae_lens_metrics.errors import MetricsError
 from sae_lens_metrics.functional.statistics import widest_float
 
-__all__ = ["Fits", "Options", "ProbeInputError", "fit_sorted", "view_like"]
+__all__ = ["Fits", "Options", "ProbeInputError", "fit_sorted", "tile_elements", "view_like"]
 
 _SEPARATED_LOGIT = 14.0  # log(1 + e^-14) is 8e-7 nats: what a finite weight leaves over the infimum
 _FIRST_REACH = 16.0  # float32 still sees the curvature of an example that is wrong by 16
 _REACH = 1e6
+_FULL = 0.75  # of the latents at hand still going on: with fewer, the others are left behind, which takes a copy of all values
+_FOLDS = 4  # halvings of rows: the 16 of which one logarithm is taken are below 2^16 together
+_TILE_ELEMENTS = {"cpu": 2**17}
+"""Activations that are gone through again and again while they are in a processor's cache; elsewhere a class at a time."""
 
 
 class ProbeInputError(MetricsError):
@@ -28,7 +34,7 @@ class Options(NamedTuple):
     max_iterations: int
 
     buffers: Float[Tensor, "2 size"]
-    """Memory to compute in; touching fresh memory costs more than computing."""
+    """Memory to compute in, of ``tile_elements`` each; touching fresh memory costs more than computing."""
 
 
 class Fits(NamedTuple):
@@ -151,12 +157,10 @@ def _overlapping_fit(z: Tensor, n_positive: int, extremes: _Extremes, options: O
     # Subtracting a number near the decision boundary is exact there, where digits matter, whatever the offset and the outliers.
     overlap = torch.maximum(extremes.positive_min, extremes.negative_min), torch.minimum(extremes.positive_max, extremes.negative_max)
     centre = overlap[0] / 2 + overlap[1] / 2
-    x = z.sub_(centre)
-    x[:n_positive].div_(spread)
-    x[n_positive:].div_(-spread)
+    x, moments = z, _standardise(z, n_positive, centre, spread, options.buffers[0])
     ends = (torch.stack([smallest, largest]) - centre) / spread
 
-    state = _start(x, ends.to(wide), n_positive, options.buffers[0])
+    state = _start(x, ends.to(wide), n_positive, moments)
     point, converged = _minimise(state, n_positive, options)
     share = n_positive / len(x)
     entropy = -share * math.log(share) - (1 - share) * math.log(1 - share)
@@ -166,13 +170,21 @@ def _overlapping_fit(z: Tensor, n_positive: int, extremes: _Extremes, options: O
     return Fits(weight, point[1] - weight * centre, loss, converged, unbounded, unbounded.clone())
 
 
-def _start(x: Tensor, ends: Tensor, n_positive: int, buffer: Tensor) -> _Newton:
+def _standardise(x: Tensor, n_positive: int, centre: Tensor, spread: Tensor, buffer: Tensor) -> Tensor:
+    """Brings activations to the form of `_Newton.x`, in place; returns the sums of these and of their squares, by class [2, 2, latents]."""
+    moments = torch.zeros(2, 2, x.shape[1], dtype=widest_float(x.device), device=x.device)
+    for negative, tile in _tiles(x, n_positive):
+        tile.sub_(centre).div_(-spread if negative else spread)
+        moments[negative, 0] += tile.sum(0)
+        moments[negative, 1] += torch.mul(tile, tile, out=view_like(tile, buffer)).sum(0)
+    return moments
+
+
+def _start(x: Tensor, ends: Tensor, n_positive: int, moments: Tensor) -> _Newton:
     """From slope 0 (where the loss is the labels' entropy) towards the linear-discriminant solution, exact for Gaussian classes."""
-    wide = ends.dtype
     n, n_negative = len(x), len(x) - n_positive
-    positive_mean = x[:n_positive].sum(0).to(wide) / n_positive
-    negative_mean = -x[n_positive:].sum(0).to(wide) / n_negative
-    square = torch.mul(x, x, out=view_like(x, buffer)).sum(0).to(wide) / n
+    positive_mean, negative_mean = moments[0, 0] / n_positive, -moments[1, 0] / n_negative
+    square = moments[:, 1].sum(0) / n
     within = square - positive_mean.square() * (n_positive / n) - negative_mean.square() * (n_negative / n)
     difference = positive_mean - negative_mean
     slope = difference / torch.maximum(within, 1e-6 * square)
@@ -184,20 +196,23 @@ def _start(x: Tensor, ends: Tensor, n_positive: int, buffer: Tensor) -> _Newton:
 
 
 def _minimise(state: _Newton, n_positive: int, options: Options) -> tuple[Tensor, Tensor]:
-    """Slope and intercept [2, latents] at the minimum, and where it was reached."""
+    """Slope and intercept [2, latents] at the minimum, and where it was reached; a device is waited for once an iteration."""
     solution = state.point.clone()
-    index = torch.arange(state.x.shape[1], device=state.x.device)
-    converged = torch.zeros_like(index, dtype=torch.bool)
+    converged = torch.zeros(solution.shape[1], dtype=torch.bool, device=solution.device)
+    index = torch.arange(len(converged), device=solution.device)
+    found, done = state.point, converged
     for _ in range(options.max_iterations):
         state, finished = _iterate(state, n_positive, options)
-        if finished.any():
-            solution[:, index[finished]] = (state.point + state.step)[:, finished]
-            converged[index[finished]] = True
-            going_on = (~finished).nonzero()[:, 0]
-            if not len(going_on):
+        found = torch.where(done, found, torch.where(finished, state.point + state.step, state.point))
+        done = done | finished
+        left = len(done) - int(done.sum())
+        if left <= _FULL * len(done):
+            solution[:, index], converged[index] = found, done
+            if not left:
                 return solution, converged
-            state, index = state.select(going_on), index[going_on]
-    solution[:, index] = state.point
+            going_on = (~done).nonzero()[:, 0]
+            state, index, found, done = state.select(going_on), index[going_on], found[:, going_on], done[going_on]
+    solution[:, index], converged[index] = found, done
     return solution, converged
 
 
@@ -228,20 +243,48 @@ def _iterate(state: _Newton, n_positive: int, options: Options) -> tuple[_Newton
     return state._replace(point=point, step=step, descent=descent), finished
 
 
-def _wrong_by(x: Tensor, point: Tensor, n_positive: int, out: Tensor) -> Tensor:
-    """Minus the log-odds of each example's own label."""
-    slope, intercept = (-point).to(x.dtype)
-    torch.mul(x, slope, out=out)
-    out[:n_positive] += intercept
-    out[n_positive:] -= intercept
-    return out
+def tile_elements(examples: int, latents: int, device: torch.device) -> int:
+    """How many activations, of whole examples, are gone through at a time, at most."""
+    return min(examples * latents, max(_TILE_ELEMENTS.get(device.type, examples * latents), latents))
+
+
+def _tiles(x: Tensor, n_positive: int) -> Iterator[tuple[int, Tensor]]:
+    """Some examples of one class at a time, and whether they are negative ones (1) or not (0)."""
+    rows = max(1, tile_elements(len(x), x.shape[1], x.device) // max(1, x.shape[1]))
+    for negative, members in enumerate((x[:n_positive], x[n_positive:])):
+        for tile in members.split(rows):
+            yield negative, tile
+
+
+def _wrong_by(tile: Tensor, negative: int, point: Tensor, out: Tensor) -> Tensor:
+    """Minus the log-odds of each example's own label, from minus slope and intercept."""
+    return torch.addcmul(-point[1] if negative else point[1], tile, point[0], out=out)
 
 
 def _loss(x: Tensor, point: Tensor, n_positive: int, buffers: Tensor) -> Tensor:
-    """The mean cross-entropy, softplus(u) = max(u, 0) + log(1 + exp(-|u|)) of what each example is wrong by."""
-    wrong_by = _wrong_by(x, point, n_positive, view_like(x, buffers[0]))
-    linear = torch.clamp(wrong_by, min=0, out=view_like(x, buffers[1])).sum(0)
-    return (linear + wrong_by.abs_().neg_().exp_().log1p_().sum(0)).to(point.dtype) / len(x)
+    """The mean cross-entropy, softplus(u) of what each example is wrong by."""
+    loss, minus = torch.zeros_like(point[0]), (-point).to(x.dtype)
+    for negative, tile in _tiles(x, n_positive):
+        wrong_by = _wrong_by(tile, negative, minus, view_like(tile, buffers[0]))
+        loss += _softplus_sum(wrong_by, buffers[1]) if x.device.type == "cpu" else softplus(wrong_by).sum(0)
+    return loss / len(x)
+
+
+def _softplus_sum(u: Tensor, buffer: Tensor) -> Tensor:
+    """The sum over rows of max(u, 0) + log(1 + t) with t = exp(-|u|), with a logarithm for every few rows; u is overwritten.
+
+    By (1 + s)(1 + t) = 1 + (s + t + s t) two logarithms are one, and small terms keep their digits. A logarithm takes a processor longer
+    than all else here.
+    """
+    total = torch.clamp(u, min=0, out=view_like(u, buffer)).sum(0)
+    t = u.abs_().neg_().exp_()
+    for _ in range(_FOLDS):
+        half = len(t) // 2
+        if len(t) % 2:
+            total += t[-1].log1p()
+        t, other = t[:half], t[half : 2 * half]
+        t += other.addcmul_(other, t)
+    return total + t.log1p_().sum(0)
 
 
 def view_like(x: Tensor, buffer: Tensor) -> Tensor:
@@ -251,16 +294,21 @@ def view_like(x: Tensor, buffer: Tensor) -> Tensor:
 
 def _derivatives(x: Tensor, point: Tensor, n_positive: int, buffers: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient [2, latents] and Hessian [3, latents] (its diagonal, then what is off it) of the mean loss, by passes in place."""
-    error, weight = (view_like(x, buffer) for buffer in buffers)
-    # The probability given to the wrong label keeps its relative precision as it vanishes, unlike the probability of the label 1.
-    torch.sigmoid(_wrong_by(x, point, n_positive, error), out=error)
-    torch.addcmul(error, error, error, value=-1, out=weight)
-    sums = [error[n_positive:].sum(0) - error[:n_positive].sum(0), weight.sum(0)]
-    sums.append(error.mul_(x).sum(0))
-    torch.mul(weight, x, out=error)
-    sums += [error[:n_positive].sum(0) - error[n_positive:].sum(0), error.mul_(x).sum(0)]
-    intercept, h_intercept, slope, h_cross, h_slope = torch.stack(sums).to(point.dtype) / len(x)
-    return torch.stack([-slope, intercept]), torch.stack([h_slope, h_intercept, h_cross])
+    sums, minus = point.new_zeros(2, 5, x.shape[1]), (-point).to(x.dtype)  # of positive examples, and of negative ones
+    part = x.new_empty(5, x.shape[1])
+    for negative, tile in _tiles(x, n_positive):
+        both = buffers[:, : tile.numel()].view(2, *tile.shape)
+        error, weight = both
+        _wrong_by(tile, negative, minus, error)
+        # The probability given to the wrong label keeps its relative precision as it vanishes, unlike the probability of the label 1.
+        torch.addcmul(error.sigmoid_(), error, error, value=-1, out=weight)
+        torch.sum(both, 1, out=part[:2])
+        torch.sum(both.mul_(tile), 1, out=part[2:4])
+        torch.sum(weight.mul_(tile), 0, out=part[4])
+        sums[negative] += part
+    # x has the opposite sign for negative examples
+    gradient = torch.stack([-(sums[0, 2] + sums[1, 2]), sums[1, 0] - sums[0, 0]])
+    return gradient / len(x), torch.stack([sums[0, 4] + sums[1, 4], sums[0, 1] + sums[1, 1], sums[0, 3] - sums[1, 3]]) / len(x)
 
 
 def _newton_step(gradient: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -13,25 +13,45 @@ _SUFFICIENT = 1e-4  # of the decrease that the slope promises: the usual choice 
 _HALVINGS = 30
 _FORCING = 0.3  # of the gradient, where conjugate gradients end: exact directions far from the minimum are wasted
 _MAX_DIRECTIONS = 50
+_LOOKS_EVERY = {"cpu": 1}
+"""After how many directions it is looked whether they are enough, for which other devices would be waited for."""
+_LOOKS_EVERY_ELSEWHERE = 4
 
 
 class _Problem(NamedTuple):
     """Fits that share their examples; the last of the variables is the constant 1, of which nothing is penalised."""
 
     x: Float[Tensor, "n variables"]
-    sign: Float[Tensor, "n 1"]
-    """1 for positive examples, -1 for the others."""
+    """Examples, negated for negative ones: an example is right by x @ weights."""
     used: Float[Tensor, "n fits"]
     """1 for the examples of a fit, 0 for those that it leaves out."""
     ridge: Float[Tensor, "variables fits"]
     """The penalty of each variable."""
+    largest: Float[Tensor, "variables fits"]
+    """The largest that the Hessian's diagonal can be."""
 
-    def loss(self, at: Float[Tensor, "variables fits"], logits: Float[Tensor, "n fits"]) -> Float[Tensor, "fits"]:
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, used: Tensor, penalties: Tensor) -> "_Problem":
+        """That of ``fit_ridge_logistic``."""
+        x = torch.cat([x, x.new_ones(len(x), 1)], 1) * (2 * y.to(x.dtype)[:, None] - 1)
+        used = used.to(x.dtype)
+        ridge = torch.cat([penalties.expand(x.shape[1] - 1, -1), torch.zeros_like(penalties)[None]]).to(x)
+        return cls(x, used, ridge, x.square().T @ used / 4 + ridge)
+
+    def loss(self, at: Float[Tensor, "variables fits"], right_by: Float[Tensor, "n fits"]) -> Float[Tensor, "fits"]:
         """The sum of cross-entropies and penalties."""
-        return (self.used * softplus(-self.sign * logits)).sum(0) + (self.ridge * at.square()).sum(0) / 2
+        return softplus(-right_by).mul_(self.used).sum(0) + (self.ridge * at.square()).sum(0) / 2
 
-    def select(self, fits: Bool[Tensor, "fits"]) -> "_Problem":
-        return self._replace(used=self.used[:, fits], ridge=self.ridge[:, fits])
+    def select(self, fits: Int[Tensor, "some"]) -> "_Problem":
+        return self._replace(used=self.used[:, fits], ridge=self.ridge[:, fits], largest=self.largest[:, fits])
+
+
+class _Point(NamedTuple):
+    """Where the fits are."""
+
+    at: Float[Tensor, "variables fits"]
+    right_by: Float[Tensor, "n fits"]
+    """The log-odds of each example's own label there."""
 
 
 def log_odds(x: Float[Tensor, "n d"], weights: Float[Tensor, "d_plus_1 fits"]) -> Float[Tensor, "n fits"]:
@@ -66,44 +86,48 @@ def fit_ridge_logistic(
     Returns:
         The weights, and in the last row the biases.
     """
-    ridge = torch.cat([penalties.expand(x.shape[1], -1), torch.zeros_like(penalties)[None]])
-    problem = _Problem(torch.cat([x, x.new_ones(len(x), 1)], 1), 2 * y.to(x.dtype)[:, None] - 1, used.to(x.dtype), ridge.to(x))
-    found = torch.zeros_like(problem.ridge)
-    active = torch.ones_like(penalties, dtype=torch.bool)
+    problem = _Problem.of(x, y, used, penalties)
+    found, index = torch.zeros_like(problem.ridge), torch.arange(len(penalties), device=x.device)
+    point = _Point(found.clone(), torch.zeros_like(problem.used))
     for _ in range(max_iterations):
-        found[:, active], decrement = _newton_step(problem.select(active), found[:, active])
-        active[active.clone()] = decrement > 2 * tolerance * problem.used[:, active].sum(0)
-        if not active.any():
+        point, decrement = _newton_step(problem, point)
+        found[:, index] = point.at
+        going_on = (decrement > 2 * tolerance * problem.used.sum(0)).nonzero()[:, 0]
+        if not len(going_on):
             break
+        if len(going_on) < len(index):
+            problem, index = problem.select(going_on), index[going_on]
+            point = _Point(point.at[:, going_on], point.right_by[:, going_on])
     return found
 
 
-def _newton_step(problem: _Problem, at: Tensor) -> tuple[Tensor, Tensor]:
+def _newton_step(problem: _Problem, point: _Point) -> tuple[_Point, Tensor]:
     """The next point of each fit, and the squared Newton decrement: twice what the quadratic model promised."""
-    x, logits = problem.x, problem.x @ at
-    wrong = torch.sigmoid(-problem.sign * logits)
-    gradient = problem.ridge * at - x.T @ (problem.used * problem.sign * wrong)
-    step = _conjugate_gradients(problem, problem.used * wrong * (1 - wrong), -gradient)
+    wrong = torch.sigmoid(-point.right_by)
+    used = problem.used * wrong
+    gradient = problem.ridge * point.at - problem.x.T @ used
+    step = _conjugate_gradients(problem, torch.addcmul(used, used, wrong, value=-1), -gradient)
     decrement = -(gradient * step).sum(0)
-    return at + _step_size(problem, at, step, decrement) * step, decrement
+    return _stepped(problem, point, step, decrement), decrement
 
 
 def _conjugate_gradients(problem: _Problem, curvature: Float[Tensor, "n fits"], target: Tensor) -> Float[Tensor, "variables fits"]:
     """Solves Hessian · step = target for each fit, preconditioned by the largest that the Hessian's diagonal can be."""
     x, ridge = problem.x, problem.ridge
-    largest = x.square().T @ problem.used / 4 + ridge
-    step, residual = torch.zeros_like(target), target
-    direction = scaled = residual / largest
+    step, residual = torch.zeros_like(target), target.clone()
+    direction = scaled = residual / problem.largest
     size = first = (residual * scaled).sum(0)
-    for _ in range(_MAX_DIRECTIONS):
-        image = x.T @ (curvature * (x @ direction)) + ridge * direction
+    every = _LOOKS_EVERY.get(x.device.type, _LOOKS_EVERY_ELSEWHERE)
+    for number in range(1, _MAX_DIRECTIONS + 1):
+        image = torch.addcmul(x.T @ (x @ direction).mul_(curvature), ridge, direction)
         length = _over(size, (direction * image).sum(0))
-        step, residual = step + length * direction, residual - length * image
-        scaled = residual / largest
+        step.addcmul_(direction, length)
+        residual.addcmul_(image, length, value=-1)
+        scaled = residual / problem.largest
         before, size = size, (residual * scaled).sum(0)
-        if (size <= _FORCING**2 * first).all():
+        if number % every == 0 and bool((size <= _FORCING**2 * first).all()):
             break
-        direction = scaled + _over(size, before) * direction
+        direction = torch.addcmul(scaled, direction, _over(size, before))
     return step
 
 
@@ -112,15 +136,15 @@ def _over(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator > 0, numerator / denominator, 0)
 
 
-def _step_size(problem: _Problem, at: Tensor, step: Tensor, decrement: Tensor) -> Float[Tensor, "fits"]:
-    """1, halved until the loss falls by a part of what the slope promises; next to 0 where rounding hides any fall."""
+def _stepped(problem: _Problem, point: _Point, step: Tensor, decrement: Tensor) -> _Point:
+    """The whole step, halved until the loss falls by a part of what the slope promises; next to none where rounding hides any fall."""
     size = torch.ones_like(decrement)
-    before = problem.loss(at, problem.x @ at)
-    logits, moved = problem.x @ at, problem.x @ step
+    before, moved = problem.loss(*point), problem.x @ step
+    there = _Point(point.at + step, point.right_by + moved)
     for _ in range(_HALVINGS):
-        loss = problem.loss(at + size * step, logits + size * moved)
-        falls = loss <= before - _SUFFICIENT * size * decrement
+        falls = problem.loss(*there) <= before - _SUFFICIENT * size * decrement
         if falls.all():
             break
         size = torch.where(falls, size, size / 2)
-    return size
+        there = _Point(torch.addcmul(point.at, step, size), torch.addcmul(point.right_by, moved, size))
+    return there

@@ -2,6 +2,7 @@
 
 from transformer_lens import (
     HookedTransformer,  # a model whose layers can be run one by one
+    HookedTransformerConfig,  # the shape of one
     TransformerLensKeyValueCacheEntry,  # the keys and values of one of them
     loading_from_pretrained,  # a Hugging Face folder as a HookedTransformer, which its loader takes by name only
 )
@@ -17,6 +18,7 @@ __all__ = [
     "Attention",
     "GroupedQueryAttention",
     "HookedTransformer",
+    "HookedTransformerConfig",
     "LayerNorm",
     "LayerNormPre",
     "TransformerBridge",

@@ -31,6 +31,7 @@ from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.file_faults import config_remarks, explain_failure, weights_fault
 from sae_lens_metrics.loading.models import ModelChoice, ModelSpec, default_device, load_spec, nearest, refuse_nan
 from sae_lens_metrics.results.in_words import encodable
+from sae_lens_metrics.subject.half_weights import hold_in_half
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["SAEInfo", "check_name", "load_pretrained", "load_subject", "read_info"]
@@ -85,7 +86,7 @@ def load_pretrained(
         device_map: How to spread the model over devices, as transformers takes it, such as ``"auto"``.
         model_from_pretrained_kwargs: More arguments of the model's loading, besides those in the SAE's metadata.
         device: Where to put both; default a GPU if there is one. With a device map, where to put the SAE.
-        dtype: The SAE's dtype.
+        dtype: What the SAE computes in. In float32, large weights that bfloat16 or float16 hold exactly take no more memory than there.
         special_tokens: Tokens that do not count besides the tokenizer's own, if not as in the SAE's metadata.
         **options: Passed to ``Subject``: ``hook_name``, ``context_size``, ``prepend_bos``, ``model_kwargs``.
 
@@ -113,8 +114,11 @@ def load_subject(
 ) -> Subject:
     """What ``load_pretrained`` does, for callers who have read the SAE's configuration themselves, and may have the model at hand."""
     device = default_device(device)
-    sae = _from_disk(release, device, dtype) if sae_id is None else _from_hub(release, sae_id, device, dtype)
+    at_first = "cpu" if dtype == "float32" else device  # where what need not be float32 is found, before it takes memory elsewhere
+    sae = _from_disk(release, at_first, dtype) if sae_id is None else _from_hub(release, sae_id, at_first, dtype)
     refuse_nan(sae, "the SAE")
+    if dtype == "float32":
+        sae = hold_in_half(sae, device)
     if special_tokens is not None:
         sae.cfg.metadata.exclude_special_tokens = list(special_tokens)
     if sae_id is not None:

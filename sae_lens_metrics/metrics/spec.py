@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.controls import CONTROLS
 from sae_lens_metrics.metrics.figure_specs import FigureSpec
+from sae_lens_metrics.metrics.memory_scale import MemoryScale
 from sae_lens_metrics.results import Expectation
 
 __all__ = [
@@ -166,6 +167,9 @@ class MetricSpec:
     """Metrics whose settings its numbers depend on too, as it uses what they compute."""
     cost: Callable[[Any, Scale, Mapping[str, Any]], float] | None = None
     """Its work in passes of the model over the corpus, given its settings, the scale, and the settings of all metrics by name."""
+    memory: Callable[[Any, MemoryScale, Mapping[str, Any]], float] | None = None
+    """Bytes that it holds at most on the SAE's device, beside the model and the SAE, given its settings, the scale, and the settings of
+    all metrics by name."""
     count_units: Callable[[Any], int] | None = None
     """How many units (``Scale.units``) its settings name, such as probe tasks; raises ``ConfigError`` if one is not there."""
     files: Callable[[Any], list[Path]] | None = None

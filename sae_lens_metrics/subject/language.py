@@ -11,6 +11,8 @@ from sae_lens_metrics.integrations.saelens import get_special_token_ids
 
 __all__ = ["Language"]
 
+_LAYERS = 32
+
 
 class Language:
     """The tokens of a model, and the form of the sequences that its SAE was trained on.
@@ -56,6 +58,11 @@ class Language:
     def longest_context(self) -> int | None:
         """Tokens that the model takes at most, or ``None`` if it does not say."""
         return self._said("n_ctx", "max_position_embeddings", "n_positions")
+
+    @property
+    def layers(self) -> int:
+        """Layers of the model; as many as larger ones have if it does not say."""
+        return self._said("n_layers", "num_hidden_layers", "n_layer") or _LAYERS
 
     @property
     def bos_token(self) -> int | None:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.integrations.offloading import weights
-from sae_lens_metrics.subject.backends import Past, Prefix, each_part, rows_of, tokens_at_once
+from sae_lens_metrics.subject.backends import Past, Prefix, each_part, rows_of, tokens_at_once, tokens_of_a_run
 from sae_lens_metrics.subject.capabilities import SiteCapabilities
 from sae_lens_metrics.subject.changes import Changes
 from sae_lens_metrics.subject.language import Language
@@ -162,6 +162,10 @@ class Site:
             ceiling: Sequences at most, if there is a limit.
         """
         return rows_of(tokens_at_once(self.model, self.capabilities.whole.device), length, ceiling)
+
+    def tokens_of_a_run(self) -> int:
+        """Tokens that one run of the model is best given: of a thread, on a CPU."""
+        return tokens_of_a_run(self.model, self.capabilities.whole.device)
 
     def model_hash(self) -> str:
         """SHA-256 of a sample of the model's weights: of each, up to 256 values at equal distances, its name, shape and dtype."""

@@ -73,6 +73,7 @@ def test_saelenss_own_flags_are_listed(capsys):
         ),
         (["train", "--help"], ["--metrics.preset", "--metrics.max-overhead", "--help-saelens"]),
         (["demo", "--help"], ["--quick", "--output", "--tasks", "no network"]),
+        (["bench", "--help"], ["--device", "--output", "no network", "share"]),
         (["tasks", "--help"], ["--show", "--task-file", "offline", "POSITIVE"]),
     ],
 )

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT, effect_norms, effect_sparsity, lower_median, sparsity, tokens_affected
+from sae_lens_metrics.functional.effect_sparsity import DENSE_EFFECT, effect_norms, effect_sparsity, sparsity, tokens_affected
 
 
 def oracle(differences):
@@ -95,11 +95,6 @@ def test_chunks_of_tokens_add_up_and_the_input_stays_as_it_was():
 def test_precisions(dtype):
     differences = torch.randn(2, 16, 501, generator=torch.Generator().manual_seed(3)).to(dtype)
     torch.testing.assert_close(effect_sparsity(differences), effect_sparsity(differences.double()), rtol=1e-6, atol=0)
-
-
-def test_the_median_is_torchs():
-    values = torch.randn(7, 40)
-    assert torch.equal(lower_median(values.clone()), values.median(-1).values)
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 0, 4), (2, 3, 0)])

@@ -12,6 +12,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sae_lens_metrics.functional.probing import LogisticFit, ProbeInputError, accuracy, auc, fit_logistic_1d, label_entropy, logistic_loss
 
@@ -215,6 +217,53 @@ def test_chunks_do_not_matter():
     z, y = activations("sparse")
     whole = fit_logistic_1d(z, y)
     torch.testing.assert_close(fit_logistic_1d(z, y, chunk_elements=5 * len(y)).loss, whole.loss, atol=5e-7, rtol=0)
+
+
+@pytest.mark.parametrize("elements", [1, 60, 1000])
+@pytest.mark.parametrize("kind", ["gaussian", "sparse"])
+def test_tiles_do_not_matter(kind, elements, monkeypatch):
+    z, y = activations(kind)
+    whole = fit_logistic_1d(z, y)
+    monkeypatch.setattr("sae_lens_metrics.functional.logistic._TILE_ELEMENTS", {"cpu": elements})  # from an example at a time on
+    tiled = fit_logistic_1d(z, y)
+    torch.testing.assert_close(tiled.loss, whole.loss, atol=5e-7, rtol=0)
+    assert torch.equal(tiled.converged, whole.converged)
+
+
+@pytest.mark.parametrize("examples", [2, 3, 31, 500])
+def test_small_losses_keep_their_digits(examples):
+    # of one latent: all but the two examples that overlap are far on their own side, where a loss is next to nothing
+    z = torch.cat([torch.linspace(-40, -20, examples), torch.tensor([0.5, -0.5]), torch.linspace(20, 40, examples)])[:, None]
+    y = torch.arange(len(z)) > examples
+    found, single = fit_logistic_1d(z.double(), y), fit_logistic_1d(z, y)
+    logits = z.double()[:, 0] * found.weight + found.bias
+    losses = np.logaddexp(0, np.where(y, -logits, logits))
+    assert float(found.loss) == pytest.approx(losses.mean(), rel=1e-12)
+    assert float(single.loss) == pytest.approx(losses.mean(), rel=1e-5)
+
+
+class Waits(TorchDispatchMode):
+    """Counts what a device would be waited for, and evaluations of the gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.n, self.sigmoids = 0, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        by_mask = name in ("index", "index_put_") and any(each.dtype == torch.bool for each in tree_leaves(args[1]) if each is not None)
+        self.n += name in ("_local_scalar_dense", "nonzero") or by_mask
+        self.sigmoids += name == "sigmoid_"
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_device_is_waited_for_about_once_an_iteration():
+    z, y = activations("skewed")
+    with Waits() as waits:
+        fit_logistic_1d(z.repeat(1, 4), y, chunk_elements=4 * z.numel())
+    iterations = waits.sigmoids // 2  # one for each class
+    assert iterations >= 4
+    assert waits.n <= 2 * iterations + 10  # one each, one where latents are left behind, and the checks of what is given
 
 
 def test_arguments_are_left_alone_and_layouts_do_not_matter():

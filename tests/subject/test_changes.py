@@ -414,6 +414,17 @@ def test_no_changes_have_no_effects(model, tokens):
     assert len(effects.sparsity) == 0
 
 
+def test_effects_that_are_not_finite_are_refused(model, tokens):
+    subject = Subject(model, training_sae("topk"))
+    onwards = subject.site.changes.onwards(subject.site.prefix(tokens[:2, :12]), 5)
+    changed = torch.full((2, 1, subject.d_in), torch.nan)
+    with (
+        Ablations(subject, subject.site.changes, MUCH) as effects_of,
+        pytest.raises(ValueError, match="NaN or infinity"),
+    ):
+        effects_of(onwards, torch.arange(2), lambda part: changed[part])
+
+
 class Peak(TorchDispatchMode):
     """The most bytes that tensors made inside take at once."""
 

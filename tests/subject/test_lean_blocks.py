@@ -57,6 +57,27 @@ def test_a_lean_layer_gives_what_the_layer_gives(kind, calls):
     assert bool(calls) == (kind in LEAN)
 
 
+@pytest.mark.parametrize("kind", LEAN)
+@pytest.mark.parametrize("changed", [0, 1, 2])
+@torch.no_grad()
+def test_what_is_not_changed_is_not_projected_again(kind, changed, monkeypatch):
+    model = small_transformer(kind)
+    block, whole = model.blocks[1], residuals(model, EARLIER + NEW)
+    lean, rows = LeanBlock(block), torch.tensor([2, 0, 0, 1, 2])
+    memory = entry(model)
+    lean(whole[:, :EARLIER], memory)
+    known = lean.project(whole[:, EARLIER:], memory)
+    before = [each.clone() for each in known]
+    runs = whole[rows]
+    runs[:, EARLIER : EARLIER + changed] = torch.randn(len(rows), changed, model.cfg.d_model, generator=torch.Generator().manual_seed(1))
+    expected = block(runs)[:, EARLIER:]
+    projected, project = [], lean.project
+    monkeypatch.setattr(lean, "project", lambda residual: projected.append(residual.shape[1]) or project(residual))
+    torch.testing.assert_close(lean.changed(runs[:, EARLIER:], known, rows, changed), expected, rtol=1e-5, atol=1e-5)
+    assert projected == ([changed] if changed else [])
+    assert all(map(torch.equal, known, before))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @torch.no_grad()
 def test_a_lean_layer_in_other_precisions(dtype, calls):

@@ -61,6 +61,7 @@ _WORK = (
     "evaluation.one_sae.evaluate_target",
     "evaluation.reseeding.reseed",
     "demo.run.run_demo",
+    "benchmark.bench.run_measurements",
     "training.attach.MetricsTrainingRunner",
     "views.page.write_saved",
     "views.wandb.workspace.save_dashboard",

@@ -8,17 +8,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sae_lens_metrics.functional.effect_sparsity import EffectNorms, effect_norms, lower_median, sparsity, tokens_affected
+from sae_lens_metrics.functional.block_topk import largest_by_blocks
+from sae_lens_metrics.functional.effect_sparsity import EffectNorms, effect_norms, sparsity, tokens_affected
+from sae_lens_metrics.functional.lower_median import lower_median
 from sae_lens_metrics.subject.backends import Onwards
 from sae_lens_metrics.subject.changes import Changes
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["Ablations", "Changed", "Effects", "joined"]
 
-_LOGITS_AT_ONCE = {"cpu": 2**23}
-"""Numbers: few enough for a processor's cache, enough to keep its arithmetic busy."""
+_LOGITS_AT_ONCE = {"cpu": 2**25}
+"""Numbers: enough positions for one reading of the unembedding, which is the larger part of a product with few of them."""
 _POSITIONS_AT_ONCE = {"cpu": 2**10}
 _ELSEWHERE = 2**28
+_BYTES_PER_LOGIT = {"cpu": 4}
+"""The number itself, and elsewhere what finding medians takes beside it."""
+_BYTES_PER_LOGIT_ELSEWHERE = 8
 
 
 Changed = Callable[[slice], Float[Tensor, "m c d_out"]]
@@ -75,10 +80,17 @@ class Ablations:
             rows: The sequence that each change is about, in increasing order.
             changed: The activations at the first c positions of a slice of the changes.
             shown: How many tokens to name for each change, of those raised and of those lowered; at most the vocabulary.
+
+        Raises:
+            ValueError: If a difference is not finite.
         """
         each = self._changes.bytes_per_change(onwards)
         together = max(1, int(self._memory / 4 / each))  # sequences whose unchanged outputs are held
-        return joined([self._effects(onwards, rows, changed, part, shown) for part in _runs(rows.cpu() // together)])
+        found = joined([self._effects(onwards, rows, changed, part, shown) for part in _runs(rows.cpu() // together)])
+        found = Effects(*(column.cpu() for column in found))  # here the device is waited for
+        if not bool(found.norm.isfinite().all()):
+            raise ValueError("logit differences hold NaN or infinity")
+        return found
 
     def _effects(self, onwards: Onwards, rows: Int[Tensor, "n"], changed: Changed, part: slice, shown: int) -> Effects:
         """The effects of the changes of a few sequences."""
@@ -108,7 +120,9 @@ class Ablations:
     ) -> Effects:
         """Forms logit differences of some changes, or of some tokens of one, at a time."""
         n, length = outputs.shape[:2]
-        room = min(_LOGITS_AT_ONCE.get(outputs.device.type, _ELSEWHERE), int(self._memory / 2 / 4)) // self._vocabulary
+        kind = outputs.device.type
+        room = int(self._memory / 2 / _BYTES_PER_LOGIT.get(kind, _BYTES_PER_LOGIT_ELSEWHERE))
+        room = min(_LOGITS_AT_ONCE.get(kind, _ELSEWHERE), room) // self._vocabulary
         named = 3 if shown else 0  # the sum over tokens, and two copies of it
         step = max(1, room // (length + named))
         positions = length if step > 1 else max(1, min(length, room - named))
@@ -118,18 +132,18 @@ class Ablations:
         self, outputs: Float[Tensor, "n pos d_output"], unchanged: Float[Tensor, "n pos d_output"], step: int, shown: int
     ) -> Effects:
         norms: list[EffectNorms] = []
-        total, vocabulary = torch.zeros(()), 0
-        for i in range(0, outputs.shape[1], step):
+        total: Tensor | None = None
+        vocabulary = 0
+        n, length = outputs.shape[:2]
+        for i in range(0, length, step):
             differences = self._changes.logit_differences(outputs[:, i : i + step], unchanged[:, i : i + step])
             vocabulary = differences.shape[-1]
             if shown:
-                total = total.to(differences.device) + differences.sum(1)
+                total = differences.sum(1) if total is None else total + differences.sum(1)
             norms.append(effect_norms(differences, overwrite=True))
-        whole = EffectNorms(*(torch.cat(column, -1).cpu() for column in zip(*norms, strict=True)))
-        most = (
-            _most_changed(total, shown) if shown else (torch.zeros(len(outputs), 2, 0, dtype=torch.long), torch.zeros(len(outputs), 2, 0))
-        )
+        whole = EffectNorms(*(torch.cat(column, -1) for column in zip(*norms, strict=True)))
         size = whole.squares.sum(-1).sqrt()
+        most = (outputs.new_zeros(n, 2, 0, dtype=torch.long), outputs.new_zeros(n, 2, 0)) if total is None else _most_changed(total, shown)
         return Effects(sparsity(whole, vocabulary), size, tokens_affected(whole), *most)
 
 
@@ -141,9 +155,10 @@ def _runs(groups: Int[Tensor, "n"]) -> list[slice]:
 
 def _most_changed(total: Float[Tensor, "n vocab"], shown: int) -> tuple[Int[Tensor, "n 2 shown"], Float[Tensor, "n 2 shown"]]:
     """The tokens with the largest and the smallest sums, and those sums around their median."""
-    extremes = [total.topk(min(shown, total.shape[1]), dim=1, largest=largest) for largest in (True, False)]
-    by = torch.stack([extreme.values for extreme in extremes], 1) - lower_median(total)[:, None, None]
-    return torch.stack([extreme.indices for extreme in extremes], 1).cpu(), by.cpu()
+    shown = min(shown, total.shape[1])
+    raised, lowered = largest_by_blocks(total, shown), largest_by_blocks(-total, shown)
+    by = torch.stack([raised[0], -lowered[0]], 1) - lower_median(total)[:, None, None]
+    return torch.stack([raised[1], lowered[1]], 1), by
 
 
 def joined(parts: list[Effects]) -> Effects:

@@ -82,7 +82,7 @@ class SequenceGroup:
 
     def _latents(self, generators: list[torch.Generator]) -> SequenceChanges:
         """All active latents, or a random sample of those of each sequence."""
-        active = [latents.nonzero()[:, 0].cpu() for latents in self._z]
+        active = self._z.nonzero()[:, 1].cpu().split(self.active.tolist())  # not sequence by sequence, as each time a device is waited for
         each = [
             latents[torch.randperm(len(latents), generator=generator)[: self._config.latents]]
             for latents, generator in zip(active, generators, strict=True)

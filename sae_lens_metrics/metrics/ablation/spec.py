@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.metrics.ablation.memory import ablation_memory
 from sae_lens_metrics.metrics.figure_specs import DistributionFigure, NumbersFigure
 from sae_lens_metrics.metrics.spec import LatentColumn, MetricSpec, Number, Scale, moves_nothing, moves_sample
 
@@ -115,6 +116,7 @@ SPEC = MetricSpec(
         "paper": {"sequences": 8_192, "positions": 32},
     },
     cost=_cost,
+    memory=ablation_memory,
     given=("model", "hook"),
     version=2,
     controls={"permuted_decoder": "beaten", "frozen_decoder": "beaten", "random": "beaten"},

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.metrics.explanation.memory import explanation_memory
 from sae_lens_metrics.metrics.figure_specs import LadderFigure
 from sae_lens_metrics.metrics.spec import Given, MetricSpec, Number, Scale
 
@@ -128,6 +129,7 @@ SPEC = MetricSpec(
     needs=("n2g",),
     version=2,
     cost=_cost,
+    memory=explanation_memory,
     given=_SHARES,
     cut_by="n2g.context",
     controls={"permuted_decoder": "beaten", "frozen_decoder": "beaten", "random": "beaten"},

@@ -8,12 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.functional.ngram_questions import Rows
+from sae_lens_metrics.metrics.memory_scale import positions_that_fit
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["ShortRuns"]
 
-_POSITIONS = {"cpu": 4096, "cuda": 2**17}
-"""Token positions that are run at once: enough to keep the arithmetic busy, few enough for its caches."""
 _TOGETHER = 8
 """Positions at most whose masked rows are run together; more would run too much that is known."""
 
@@ -41,7 +40,7 @@ class ShortRuns:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._stack = ExitStack()
-        self._at_once = _POSITIONS.get(subject.device.type, _POSITIONS["cpu"])
+        self._at_once = min(subject.site.tokens_of_a_run(), positions_that_fit(subject.d_in, subject.language.layers))
         self._rows_at_once = max(16, subject.dictionary.chunk // 4)
         self.positions = 0
 

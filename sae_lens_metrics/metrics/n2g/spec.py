@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.figure_specs import DistributionFigure, NumbersFigure
+from sae_lens_metrics.metrics.n2g.memory import n2g_memory
 from sae_lens_metrics.metrics.spec import LatentColumn, MetricSpec, Number, Scale, moves_nothing, moves_sample
 
 __all__ = ["SPEC", "N2GConfig"]
@@ -159,6 +160,7 @@ SPEC = MetricSpec(
     settings=N2GConfig,
     presets={"train": {"latents": 32, "tokens": 0, "max_length": 16}, "paper": {"tokens": 2_097_152}},
     cost=_cost,
+    memory=n2g_memory,
     given=("model", "context", "text_size"),
     cut_by="n2g.context",
     # latents are read, nothing is decoded

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.figure_specs import NumbersFigure, RowsFigure
+from sae_lens_metrics.metrics.probe.memory import probe_memory
 from sae_lens_metrics.metrics.spec import Better, MetricSpec, Number, Scale, Units, moves_nothing, names_units
 
 __all__ = ["SPEC", "ProbeConfig"]
@@ -173,6 +174,7 @@ SPEC = MetricSpec(
     settings=ProbeConfig,
     presets={"train": {"examples": 200, "max_tokens": 64}, "paper": {"tasks": ["all"], "examples": 8_000}},
     cost=_cost,
+    memory=probe_memory,
     given=(),
     count_units=_tasks,
     files=_files,

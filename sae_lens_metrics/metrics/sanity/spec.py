@@ -1,5 +1,6 @@
 """What the sanity line says about itself."""
 
+from sae_lens_metrics.metrics.sanity.memory import sanity_memory
 from sae_lens_metrics.metrics.spec import Given, MetricSpec, Number
 
 __all__ = ["L0", "SPEC"]
@@ -11,6 +12,7 @@ SPEC = MetricSpec(
     name="sanity",
     title="Sanity",
     summary="is the SAE what it claims to be (always computed)",
+    memory=sanity_memory,
     meaning="Is the SAE what it claims to be: how many latents fire, how well they reconstruct, and what that costs the model.",
     trust="Read it first: hubs hold SAEs that load with the wrong architecture or at the wrong hook.",
     headline="explained_variance",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sae_lens_metrics.metrics.figure_specs import DistributionFigure, NumbersFigure
+from sae_lens_metrics.metrics.shrinkage.memory import shrinkage_memory
 from sae_lens_metrics.metrics.spec import Given, MetricSpec, Number, Scale, moves_sample
 
 __all__ = ["SPEC", "ShrinkageConfig"]
@@ -114,6 +115,7 @@ SPEC = MetricSpec(
     settings=ShrinkageConfig,
     presets={"train": {"tokens": 2_048}, "paper": {"tokens": 262_144}},
     cost=_cost,
+    memory=shrinkage_memory,
     given=(),
     version=2,
     # whether values are too small says nothing about whether the right latents are active, so others need not be worse

@@ -10,7 +10,14 @@ from typing import Any
 from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.integrations.saelens import extract_layer_from_tlens_hook_name
 from sae_lens_metrics.integrations.transformer_lens import HookedTransformer
-from sae_lens_metrics.subject.backends.at_once import concurrently, each_part, rows_of, tokens_at_once, unembedded_at_once
+from sae_lens_metrics.subject.backends.at_once import (
+    concurrently,
+    each_part,
+    rows_of,
+    tokens_at_once,
+    tokens_of_a_run,
+    unembedded_at_once,
+)
 from sae_lens_metrics.subject.backends.from_hook import FromHookBackend
 from sae_lens_metrics.subject.backends.full_run import FullRunBackend, evaluating
 from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix
@@ -32,6 +39,7 @@ __all__ = [
     "make_backend",
     "rows_of",
     "tokens_at_once",
+    "tokens_of_a_run",
     "unembedded_at_once",
 ]
 

@@ -12,7 +12,7 @@ from sae_lens_metrics.functional.threads import Map, chunk_threads
 from sae_lens_metrics.subject.backends.full_run import evaluating, widest_layer
 from sae_lens_metrics.subject.backends.protocol import Backend
 
-__all__ = ["concurrently", "each_part", "rows_of", "tokens_at_once", "unembedded_at_once"]
+__all__ = ["concurrently", "each_part", "rows_of", "tokens_at_once", "tokens_of_a_run", "unembedded_at_once"]
 
 Answer = TypeVar("Answer")
 
@@ -29,11 +29,11 @@ _FEWEST = 128
 """Tokens that are unembedded at once at least, as all weights of the unembedding are read each time."""
 
 
-def tokens_at_once(model: Any, device: torch.device) -> int:
-    """Tokens of a batch of text, which is what a model is asked about in one question.
+def tokens_of_a_run(model: Any, device: torch.device) -> int:
+    """Tokens that one run of a model is best given: of a thread, on a CPU.
 
     A GPU waits for the start of each operation, however little that has to do, so it gets as many tokens as fit: a power of two, so
-    that the number is the same in the next run. A CPU gets two parts for each of its threads.
+    that the number is the same in the next run.
 
     Args:
         model: The model.
@@ -42,7 +42,18 @@ def tokens_at_once(model: Any, device: torch.device) -> int:
     if device.type == "cuda":
         fitting = max(1, int(_free(device) * _SHARE / (4 * widest_layer(model))))
         return min(_MOST["cuda"], max(_OF_A_THREAD, 2 ** (fitting.bit_length() - 1)))
-    return min(_MOST["cpu"], 2 * _OF_A_THREAD * torch.get_num_threads()) if device.type == "cpu" else _ELSEWHERE
+    return 2 * _OF_A_THREAD if device.type == "cpu" else _ELSEWHERE
+
+
+def tokens_at_once(model: Any, device: torch.device) -> int:
+    """Tokens of a batch of text: those of a run, for each thread of a CPU.
+
+    Args:
+        model: The model.
+        device: Where it runs.
+    """
+    of_a_run = tokens_of_a_run(model, device)
+    return min(_MOST["cpu"], of_a_run * torch.get_num_threads()) if device.type == "cpu" else of_a_run
 
 
 def unembedded_at_once(device: torch.device, vocabulary: int | None) -> int:

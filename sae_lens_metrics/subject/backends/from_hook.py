@@ -1,7 +1,7 @@
 """Runs of a HookedTransformer that leave out the layers that do not matter."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -12,12 +12,21 @@ from sae_lens_metrics.integrations.saelens import extract_layer_from_tlens_hook_
 from sae_lens_metrics.integrations.transformer_lens import HookedTransformer, TransformerLensKeyValueCacheEntry
 from sae_lens_metrics.integrations.widening import computes_in
 from sae_lens_metrics.subject.backends.full_run import FullRunBackend, evaluating, last_seen, widest_layer
-from sae_lens_metrics.subject.backends.lean_blocks import LeanBlock
-from sae_lens_metrics.subject.backends.memory import Onwards, Past, Prefix
+from sae_lens_metrics.subject.backends.lean_blocks import LeanBlock, Projections
+from sae_lens_metrics.subject.backends.memory import KeysValues, Onwards, Past, Prefix
 from sae_lens_metrics.subject.backends.protocol import Abilities
 from sae_lens_metrics.subject.backends.unembedding import unembedded_differences
 
 __all__ = ["FromHookBackend"]
+
+
+class _Memory(NamedTuple):
+    """What runs onwards from a hook share."""
+
+    keys_values: KeysValues
+    """Of each layer after the hook, on the positions before the first changed one."""
+    first: Projections | None
+    """Of the first of these layers, on the other positions too: where nothing is changed, nothing there is changed either."""
 
 
 class FromHookBackend(FullRunBackend):
@@ -141,7 +150,13 @@ class FromHookBackend(FullRunBackend):
                 for block, entry in zip(blocks[:-1], entries[:-1], strict=True):
                     residual = block(residual, past_kv_cache_entry=entry)
                 self._remember(blocks[-1], entries[-1], residual)
-        return Onwards(prefix, activation, start, tuple((entry.past_keys, entry.past_values) for entry in entries))
+        known = [(entry.past_keys, entry.past_values) for entry in entries]
+        first = None
+        if blocks and self._residual_is_activation and blocks[0].is_lean(activation):
+            with evaluating(self.model), torch.no_grad():
+                first = blocks[0].project(activation[:, start:], entries[0])
+            known[0] = (first.keys[:, :start], first.values[:, :start])
+        return Onwards(prefix, activation, start, _Memory(tuple(known), first))
 
     def outputs(
         self, onwards: Onwards, rows: Int[Tensor, "n"], change: Float[Tensor, "n c ..."] | None
@@ -151,7 +166,12 @@ class FromHookBackend(FullRunBackend):
         blocks = self._blocks[self._layer :]
         with evaluating(self.model), torch.no_grad(), self._in_place(activation):
             residual = activation if self._residual_is_activation else self._residual(onwards.prefix)[rows, onwards.start :]
-            for block, (keys, values) in zip(blocks, onwards.memory, strict=True):
+            remembered = list(zip(blocks, onwards.memory.keys_values, strict=True))
+            positions = 0 if change is None else change.shape[1]
+            if onwards.memory.first is not None and positions < onwards.length and blocks[0].is_lean(residual):
+                residual = blocks[0].changed(residual, onwards.memory.first, rows, positions)
+                remembered = remembered[1:]
+            for block, (keys, values) in remembered:
                 residual = block(residual, past_kv_cache_entry=TransformerLensKeyValueCacheEntry(keys[rows], values[rows]))
             return self._final_norm(residual)
 
@@ -163,7 +183,7 @@ class FromHookBackend(FullRunBackend):
 
     def bytes_per_output(self, onwards: Onwards, vocabulary: int) -> int:
         """Memory that ``outputs`` takes for each run while it computes, roughly, in bytes."""
-        kept = sum(keys[0].numel() + values[0].numel() for keys, values in onwards.memory[:1])  # of one layer at a time
+        kept = sum(keys[0].numel() + values[0].numel() for keys, values in onwards.memory.keys_values[:1])  # of one layer at a time
         return 4 * (2 * kept + onwards.length * widest_layer(self.model))
 
     def _in_place(self, activation: Tensor) -> AbstractContextManager[Any]:

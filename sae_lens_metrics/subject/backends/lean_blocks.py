@@ -1,7 +1,7 @@
 """A HookedTransformer's layer without what is only there for hooks, from the same weights."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,7 +17,7 @@ from sae_lens_metrics.integrations.transformer_lens import (
     TransformerLensKeyValueCacheEntry,
 )
 
-__all__ = ["LeanBlock"]
+__all__ = ["LeanBlock", "Projections"]
 
 _UNLIKE = (
     "load_in_4bit",
@@ -33,6 +33,28 @@ _UNLIKE = (
 """Settings of models whose layers compute more, or something else, than is written here."""
 _TANH_GELUS = ("gelu_fast", "gelu_new")
 """Names of functions that spell out in several steps what PyTorch does in one."""
+
+
+class Projections(NamedTuple):
+    """What attention makes of each position by itself, before positions see each other."""
+
+    queries: Float[Tensor, "rows pos heads d_head"]
+    keys: Float[Tensor, "rows all heads d_head"]
+    """Of earlier positions too."""
+    values: Float[Tensor, "rows all heads d_head"]
+
+    @property
+    def earlier(self) -> int:
+        """Positions that have no queries."""
+        return self.keys.shape[1] - self.queries.shape[1]
+
+    def taken(self, rows: Int[Tensor, "n"], changed: "Projections | None") -> "Projections":
+        """Those of some rows, which may be taken more than once, with other ones at the first positions that have queries."""
+        taken = Projections(*(each[rows] for each in self))
+        if changed is not None:
+            for each, new, first in zip(taken, changed, (0, self.earlier, self.earlier), strict=True):
+                each[:, first : first + new.shape[1]] = new
+        return taken
 
 
 class LeanBlock:
@@ -60,9 +82,35 @@ class LeanBlock:
             past_kv_cache_entry: Keys and values of earlier positions, to which those of these are added.
         """
         block = self.block
-        if not self._is_lean(residual):
+        if not self.is_lean(residual):
             return block(residual, past_kv_cache_entry=past_kv_cache_entry)
-        return self._with_mlp(residual, residual + _attention(block.attn, _normalised(block.ln1, residual), past_kv_cache_entry))
+        return self._after(residual, self.project(residual, past_kv_cache_entry))
+
+    def is_lean(self, residual: Float[Tensor, "rows pos d_model"]) -> bool:
+        """Whether the layer would be run in this way on a residual stream of this type, and now."""
+        return self._usual and residual.dtype == self.block.attn.W_O.dtype and not self._is_hooked()
+
+    def project(
+        self, residual: Float[Tensor, "rows pos d_model"], past_kv_cache_entry: TransformerLensKeyValueCacheEntry | None = None
+    ) -> Projections:
+        """Queries, keys and values from the residual stream before the layer, as a lean layer has them; arguments as when it is run."""
+        x = _normalised(self.block.ln1, residual)
+        queries, keys, values = _queries_keys_values(self.block.attn, x, x)
+        return Projections(queries, *(keys, values) if past_kv_cache_entry is None else past_kv_cache_entry.append(keys, values))
+
+    def changed(
+        self, residual: Float[Tensor, "n pos d_model"], known: Projections, rows: Int[Tensor, "n"], positions: int
+    ) -> Float[Tensor, "n pos d_model"]:
+        """The residual stream after the layer, where it differs before it from what is known at the first positions only.
+
+        Args:
+            residual: The residual stream before the layer.
+            known: What ``project`` gave for some rows.
+            rows: Which of these each run is about.
+            positions: How many positions differ.
+        """
+        new = self.project(residual[:, :positions]) if positions else None
+        return self._after(residual, known.taken(rows, new))
 
     def at(self, residual: Float[Tensor, "rows pos d_model"], position: Int[Tensor, "rows"]) -> Float[Tensor, "rows 1 d_model"]:
         """The residual stream after the layer at one position of each row: queries and the MLP are computed for these only.
@@ -72,7 +120,7 @@ class LeanBlock:
             position: The position in each row.
         """
         block, rows = self.block, torch.arange(len(residual), device=residual.device)
-        if not self._is_lean(residual):
+        if not self.is_lean(residual):
             return block(residual)[rows, position][:, None]
         here = residual[rows, position][:, None]
         attended = here + _attention_at(block.attn, _normalised(block.ln1, residual), rows, position)
@@ -88,14 +136,14 @@ class LeanBlock:
         # of the queries, one position's is the least that can be asked for
         return _queries_keys_values(self.block.attn, normalised[:, :1], normalised)[1:]
 
+    def _after(self, residual: Float[Tensor, "rows pos d_model"], projections: Projections) -> Float[Tensor, "rows pos d_model"]:
+        return self._with_mlp(residual, residual + _attention(self.block.attn, projections))
+
     def _with_mlp(self, residual: Tensor, attended: Tensor) -> Tensor:
         block = self.block
         if block.cfg.attn_only:
             return attended
         return attended + _mlp(block.mlp, _normalised(block.ln2, residual if block.cfg.parallel_attn_mlp else attended))
-
-    def _is_lean(self, residual: Tensor) -> bool:
-        return self._usual and residual.dtype == self.block.attn.W_O.dtype and not self._is_hooked()
 
     def _is_hooked(self) -> bool:
         return any(module._forward_hooks or module._forward_pre_hooks for module in self._modules)
@@ -120,13 +168,8 @@ def _normalised(norm: Any, x: Float[Tensor, "rows pos d_model"]) -> Float[Tensor
     return layer_norm(x, x.shape[-1:], eps=norm.eps) if type(norm) is LayerNormPre else norm(x)
 
 
-def _attention(
-    attn: Any, x: Float[Tensor, "rows pos d_model"], past: TransformerLensKeyValueCacheEntry | None
-) -> Float[Tensor, "rows pos d_model"]:
-    q, k, v = _queries_keys_values(attn, x, x)
-    earlier = 0 if past is None else past.past_keys.shape[1]
-    if past is not None:
-        k, v = past.append(k, v)
+def _attention(attn: Any, projections: Projections) -> Float[Tensor, "rows pos d_model"]:
+    (q, k, v), earlier = projections, projections.earlier
     if attn.cfg.positional_embedding_type == "rotary":
         q, k = attn.apply_rotary(q, earlier, None), attn.apply_rotary(k, 0, None)
     return _attended(attn, q, k, v, _mask(q.shape[1], earlier, q.device), is_causal=not earlier and q.shape[1] > 1)

@@ -310,7 +310,7 @@ def test_threads_change_nothing(model, text, built):
 
 def test_rows_in_small_blocks_are_answered_alike(model, text, monkeypatch):
     whole = explain(subject_of(model), text, settings(latents=20, examples=8))
-    monkeypatch.setattr("sae_lens_metrics.metrics.n2g.short_runs._POSITIONS", {"cpu": 10})
+    monkeypatch.setattr("sae_lens_metrics.subject.backends.at_once._OF_A_THREAD", 5)
     monkeypatch.setattr("sae_lens_metrics.functional.ngram_building.QUESTIONS", 7)
     monkeypatch.setattr("sae_lens_metrics.functional.nonzeros.AT_ONCE", 5)
     monkeypatch.setattr("sae_lens_metrics.metrics.n2g.building._EXAMPLES_AT_ONCE", 3)

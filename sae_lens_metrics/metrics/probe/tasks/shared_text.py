@@ -24,12 +24,13 @@ class Passages:
         """Whether each excerpt shares no passage with one of another document, or of none; if so, they are added."""
         new: dict[str, int | None] = {}
         for text, document in excerpts:
-            for passage in {text[start : start + SHARED] for start in range(len(text) - SHARED + 1)}:
-                if document is None and (passage in new or passage in self._owner):
+            passages = {text[start : start + SHARED] for start in range(len(text) - SHARED + 1)}
+            for known in (self._owner, new):
+                shared = passages & known.keys()  # all at once, as there are millions
+                if shared and (document is None or any(known[passage] != document for passage in shared)):
                     return False
-                if new.setdefault(passage, self._owner.get(passage, document)) != document:
-                    return False
-        self._owner |= new
+            new.update(dict.fromkeys(passages, document))
+        self._owner.update(new)
         return True
 
 
