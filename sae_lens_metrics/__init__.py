@@ -7,9 +7,11 @@ if TYPE_CHECKING:
     from sae_lens_metrics.comparison.comparison import compare_reports
     from sae_lens_metrics.evaluation.auditing import audit
     from sae_lens_metrics.evaluation.check_metric import check_metric
+    from sae_lens_metrics.evaluation.clusters import RayCluster
     from sae_lens_metrics.evaluation.evaluate import evaluate
     from sae_lens_metrics.evaluation.order import Overrides
     from sae_lens_metrics.evaluation.run_evals import run_evals
+    from sae_lens_metrics.evaluation.shards import Shard
     from sae_lens_metrics.evaluation.sweep import sweep
     from sae_lens_metrics.functional.ngram_building import build_explanation
     from sae_lens_metrics.loading.pretrained import load_pretrained
@@ -63,7 +65,9 @@ __all__ = [
     "Number",
     "Overrides",
     "ProbeConfig",
+    "RayCluster",
     "Report",
+    "Shard",
     "ShrinkageConfig",
     "Subject",
     "attach_metrics",
@@ -94,9 +98,11 @@ _HOMES = {
     "comparison.comparison": ("compare_reports",),
     "evaluation.auditing": ("audit",),
     "evaluation.check_metric": ("check_metric",),
+    "evaluation.clusters": ("RayCluster",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.order": ("Overrides",),
     "evaluation.run_evals": ("run_evals",),
+    "evaluation.shards": ("Shard",),
     "evaluation.sweep": ("sweep",),
     "functional.ngram_building": ("build_explanation",),
     "loading.pretrained": ("load_pretrained",),

@@ -4,6 +4,7 @@ The hub is a loopback server, and 768 channels and 100 million tokens of GPT-2 b
 """
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -105,7 +106,7 @@ def test_the_other_ways_to_train(run):
 @pytest.mark.slow
 def test_a_pretrained_sae(run):
     compared = "import shutil; [shutil.copy('report.json', f'sae-metrics/{name}.json') for name in 'AB']"
-    first, (evaluate, compare) = smaller(PYTHON), blocks("bash", EVALUATION)
+    first, (evaluate, _, _, compare) = smaller(PYTHON), blocks("bash", EVALUATION)
     assert evaluate.startswith(EVALUATE)
     folder, process = run(
         *(first, *blocks("python", EVALUATION), *blocks("python", VIEWS)),
@@ -120,6 +121,51 @@ def test_a_pretrained_sae(run):
     for page in ("report.html", "page.html", "comparison.html"):
         assert (folder / page).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert json.loads(process.stdout[process.stdout.rindex("\n{") :])["section"]
+
+
+SBATCH = """#!/usr/bin/env bash
+# what sbatch does with an array of two tasks, one after the other
+set -e
+[ "$1" = --wait ] && shift
+grep -q '^#SBATCH --array=0-7$' "$1"
+for task in 0 1; do
+    SLURM_ARRAY_TASK_ID=$task SLURM_ARRAY_TASK_MIN=0 SLURM_ARRAY_TASK_MAX=1 SLURM_ARRAY_TASK_COUNT=2 bash "$@"
+done
+"""
+
+
+@pytest.mark.slow
+def test_many_saes_on_slurm_and_on_ray(tmp_path):
+    """As a shell runs it, in a clone. Slurm is played; Ray is not, and finds that all is there but for one result."""
+    _, slurm, ray, _ = blocks("bash", EVALUATION)
+    for name, program in {"sbatch": SBATCH, "sae-lens-metrics": f'#!/bin/sh\nexec {sys.executable} -m sae_lens_metrics "$@"\n'}.items():
+        (tmp_path / name).write_text(program)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"A text of {i} words. " * 40}) + "\n" for i in range(60)))
+    little = "--metrics shrinkage --tokens 512 --shrinkage.tokens 256 --device cpu"
+    sizes = {"'.*'": r"'blocks\.[67]\..*'", "--dataset NeelNanda/pile-10k": f"--dataset texts.jsonl {little}"}
+    sizes["--cluster ray"] = "--cluster ray --workers 1"
+    assert all(old in slurm + ray for old in sizes)
+    first = "rm sae-metrics/*blocks.7.*.json"
+    script = "\n".join(["set -e", slurm, "ls sae-metrics/*.json", first, ray, "ls sae-metrics/*.json"])
+    for old, new in sizes.items():
+        script = script.replace(old, new)
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
+    with LoopbackHub({"gpt2": gpt2_folder(tmp_path / "gpt2"), REPOSITORY: sae_repository((6, 7))}) as server:
+        process = subprocess.run(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            env=inherited | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": server.url},
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.count(".hook_resid_pre_") == 4
+    assert "shard 2/2: 1 of 2 SAEs" in process.stderr
+    assert "1 worker on Ray" in process.stderr
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_ci_runs_the_test_command_as_printed():

@@ -13,6 +13,8 @@ from sae_lens_metrics.cli.overrides import add_overrides
 from sae_lens_metrics.cli.statuses import DONE, SOME_FAILED
 from sae_lens_metrics.cli.targets import add_targets, named_targets, require_targets
 from sae_lens_metrics.errors import ConfigError
+from sae_lens_metrics.evaluation.clusters import RayCluster
+from sae_lens_metrics.evaluation.shards import Shard
 from sae_lens_metrics.integrations.terminal import complain, say
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.controls import CONTROLS
@@ -26,6 +28,8 @@ __all__ = ["evaluate_options", "run_evaluate"]
 
 _WRITTEN = ("summary.csv", "errors.json", "report.html")
 """What is written besides the result files, whose names no other file has."""
+_ROWS = 500
+"""SAEs up to which a table of them is printed: nobody reads more there, and all their reports would have to be in memory."""
 _DESCRIPTION = (
     "Evaluates SAEs: from the hub (RELEASE SAE_ID, as in SAE.from_pretrained; either may be a regular expression, as in SAELens's "
     "own evaluations), or in folders. Prints a table and writes one JSON file for each, which sae_lens_metrics.Report.load reads. "
@@ -35,6 +39,16 @@ _DESCRIPTION = (
 _CONTROLS = (
     "evaluate SAEs that are bad on purpose, too, and say on which metrics an SAE is no better: "
     f"some of {', '.join(CONTROLS)} (default with the flag: all); each takes about as long as the SAE's own metrics"
+)
+
+_SHARD = (
+    "evaluate this part of the SAEs only, such as 1/8: together all parts are all SAEs, and those of one model and hook stay together; "
+    "auto: which part follows from the task of a Slurm job array. Without, any number of the same commands share the work in a folder"
+)
+
+_CLUSTER = (
+    "evaluate many SAEs on the Ray cluster at the address in RAY_ADDRESS, or on all GPUs or CPU cores of this machine; takes the extra "
+    "sae-lens-metrics[cluster]"
 )
 
 
@@ -61,7 +75,7 @@ def run_evaluate(arguments: Sequence[str]) -> int:
     targets = list(overrides)
     if options.compare and len(targets) < 2:
         raise ConfigError(f"--compare takes two SAEs at least, but {targets[0].name} is the only one: name another, or leave it out")
-    if len(targets) == 1:
+    if len(targets) == 1 and options.shard is None and options.cluster is None:
         return _evaluate_one(targets[0], config, output, overrides[targets[0]], options)
     return _evaluate_many(overrides, config, output, options)
 
@@ -88,7 +102,18 @@ def evaluate_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, Metr
     options = parser.read(metrics.rest)
     controls = _controls(parser, options.controls)  # first of all, as the flag may have taken the only target for a name
     require_targets(parser, options)
+    options.shard = None if options.shard is None else Shard.parse(options.shard)
+    options.cluster = _cluster(parser, options)
     return options, replace(metrics.config(options), controls=controls)
+
+
+def _cluster(parser: SettingsParser, options: argparse.Namespace) -> RayCluster | None:
+    if options.cluster is not None:
+        return RayCluster(options.workers, options.gpus_per_worker)
+    for flag, given in {"--workers": options.workers, "--gpus-per-worker": options.gpus_per_worker}.items():
+        if given is not None:
+            parser.error(f"{flag} is about the workers of a cluster: give --cluster ray, too")
+    return None
 
 
 def _controls(parser: SettingsParser, given: str | None) -> list[str]:
@@ -101,6 +126,12 @@ def _controls(parser: SettingsParser, given: str | None) -> list[str]:
 
 
 def _add_output(parser: SettingsParser) -> None:
+    parser.add_argument("--shard", metavar="I/N", help=_SHARD)
+    parser.add_argument("--cluster", choices=("ray",), help=_CLUSTER)
+    parser.add_argument("--workers", type=int, metavar="N", help="workers on the cluster, at most (default: as many as there is room for)")
+    parser.add_argument(
+        "--gpus-per-worker", type=float, metavar="N", help="GPUs of each of them (default: 1 if the cluster has any; else a CPU core each)"
+    )
     parser.add_argument(
         "--compare", action="store_true", help="say which numbers of several SAEs differ from the first one's, as compare does"
     )
@@ -115,7 +146,7 @@ def _add_output(parser: SettingsParser) -> None:
 
 
 def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrides: "Overrides", options: argparse.Namespace) -> int:
-    from sae_lens_metrics.evaluation.sweep import evaluate_target
+    from sae_lens_metrics.evaluation.one_sae import evaluate_target
     from sae_lens_metrics.evaluation.sweep_in_wandb import log_or_warn
     from sae_lens_metrics.views.terminal import print_reports
 
@@ -134,27 +165,31 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
 
 
 def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, output: Path, options: argparse.Namespace) -> int:
-    from sae_lens_metrics.evaluation.sweep import SUMMARY, sweep
+    from sae_lens_metrics.evaluation.sweep import sweep
+    from sae_lens_metrics.evaluation.sweep_summary import SUMMARY
     from sae_lens_metrics.views.terminal import print_sweep
 
     targets = list(overrides)
     labels = given_names(options.names, [target.name for target in targets])  # a mistake is found before hours of work
-    found = sweep(targets, config, output, overrides=overrides, overwrite=options.overwrite, wandb_project=options.wandb_project)
-    print_sweep(labels, found.reports, found.errors)
+    known = {"overrides": overrides, "overwrite": options.overwrite, "wandb_project": options.wandb_project}
+    found = sweep(targets, config, output, **known, shard=options.shard, cluster=options.cluster)
+    if 0 < len(found.names) <= _ROWS:
+        print_sweep({name: labels[name] for name in found.names}, found.reports, found.errors)
     say(f"{len(found.files)} results and {SUMMARY} are in {output}")
     files = {target: found.files[target.name] for target in targets if target.name in found.files}
     _save_as(options.format, files, output)
     if found.errors:
         failed = ", ".join(name for name in found.names if name in found.errors)
-        complain(f"sae-lens-metrics: {len(found.errors)} of {len(targets)} failed, start again to try them again: {failed}")
-    page = {labels[name]: path for name, path in found.files.items()} if options.report else {}
+        complain(f"sae-lens-metrics: {len(found.errors)} of {len(found.names)} failed, start again to try them again: {failed}")
+    page = {labels[name]: path for name, path in {**found.files, **found.folder.files()}.items()} if options.report else {}
     if options.compare and len(files) > 1:
         from sae_lens_metrics.cli.compare import run_compare
 
         names = ["--names", ",".join(labels[target.name] for target in files)] if options.names else []
         run_compare([*map(str, files.values()), *names, *(["--report", str(output / "report.html")] if page else ["--no-report"])])
     elif page:
-        _offer_page(page, output / "report.html")
+        with found.folder.alone("page"):
+            _offer_page(page, output / "report.html")
     return SOME_FAILED if found.errors else DONE
 
 

@@ -14,6 +14,7 @@ __all__ = ["run_report"]
 
 _DESCRIPTION = """Writes results as one HTML page: numbers with what they mean, figures, every latent with its explanation and examples, and
 the configuration. The page opens from disk and requests nothing from anywhere, so that it can be kept, sent and published as it is.
+In a folder of evaluate, summary.csv and errors.json are renewed, too, from what all its processes have written.
 
   sae-lens-metrics report sae-metrics/A.json sae-metrics/B.json
   sae-lens-metrics report sae-lens-metrics-demo --output demo.html        all results and training histories in a folder"""
@@ -32,6 +33,8 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
     """
     options = _parser().read(arguments)
 
+    from sae_lens_metrics.evaluation.sweep_folder import SweepFolder
+    from sae_lens_metrics.evaluation.sweep_summary import SweepSummary
     from sae_lens_metrics.views.page import read_inputs, write_saved
     from sae_lens_metrics.views.page.inputs import files_at
 
@@ -41,6 +44,8 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
     if not options.folder:
         require_page(output, folder=" for a file in it, or --folder for a page of several files")
     reports, histories = read_inputs(options.results, options.names)
+    for found in filter(None, map(SweepFolder.found, map(Path, options.results))):
+        SweepSummary(found).renew()
     titled = {} if options.title is None else {"title": options.title}
     page = write_saved(reports, output, folder=options.folder, histories=histories, **titled)
     console = console or Console()

@@ -26,6 +26,10 @@ class Clock:
             left = f", {time_in_words(self._seconds / self._evaluated * (self._jobs - self._begun + 1))} left"
         logger.info("%d of %d%s: %s", self._begun, self._jobs, left, name)
 
+    def pass_over(self) -> None:
+        """Counts an SAE that another process has dealt with."""
+        self._begun += 1
+
     def count(self, evaluated: bool) -> None:
         """Counts the time of an SAE that was evaluated; one whose result was there says nothing about the others."""
         if evaluated:

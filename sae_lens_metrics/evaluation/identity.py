@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,13 @@ from sae_lens_metrics.evaluation.provenance import packages
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.registry import metric_spec
 from sae_lens_metrics.results import Report
+from sae_lens_metrics.results.sae_names import file_stem
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
 __all__ = ["finished", "identity", "result_path"]
 
 logger = logging.getLogger("sae_lens_metrics")
-
-_LONGEST = 150
-"""Characters of a name in a file's name, most of which systems limit to 255 bytes."""
 
 
 def identity(subject: Subject, corpus: Corpus, config: MetricsConfig) -> dict[str, Any]:
@@ -57,7 +54,7 @@ def result_path(output: Path, name: str, depends_on: dict[str, Any]) -> Path:
         depends_on: What ``identity`` gave.
     """
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:10]
-    return output / f"{_slug(name)}_{digest}.json"
+    return output / f"{file_stem(name)}_{digest}.json"
 
 
 def finished(path: Path) -> Report | None:
@@ -87,10 +84,6 @@ def _kept_aside(path: Path) -> Path:
     free = next(each for each in aside if not os.path.lexists(each))
     path.rename(free)
     return free
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", name)[-_LONGEST:].strip("._") or "sae"
 
 
 def _contents(path: Path) -> str:

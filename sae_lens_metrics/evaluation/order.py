@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sae_lens_metrics.errors import MetricsError, SubjectError
+from sae_lens_metrics.loading.downloads import is_passing
 from sae_lens_metrics.loading.models import ModelChoice, ModelSpec
 from sae_lens_metrics.loading.pretrained import SAEInfo, load_subject, read_info
 from sae_lens_metrics.loading.targets import Target
@@ -108,11 +109,20 @@ class Job:
         return Place(model, overrides.device, f"{hooks} {dict(overrides.model_kwargs)}")
 
 
-def plan(targets: Sequence[Target], overrides: Overrides | Mapping[Target, Overrides]) -> list[Job]:
-    """The SAEs in an order that keeps those of one model together, and those at one of its hooks; otherwise as they were given."""
+def plan(targets: Sequence[Target], overrides: Overrides | Mapping[Target, Overrides], *, certain: bool = False) -> list[Job]:
+    """The SAEs in an order that keeps those of one model together, and those at one of its hooks; otherwise as they were given.
+
+    Args:
+        targets: The SAEs.
+        overrides: What is known better than by the SAEs' metadata; the same for all, or by target.
+        certain: Whether the order must be the same in every process: a configuration that may be read at another moment is an error.
+
+    Raises:
+        SubjectError: If the order must be certain, and the connection fails.
+    """
     logger.info("reading the configurations of %d SAEs", len(targets))
     each = dict.fromkeys(targets, overrides) if isinstance(overrides, Overrides) else overrides
-    jobs = [Job(target, _info(target), each.get(target, Overrides())) for target in targets]
+    jobs = [Job(target, _info(target, certain), each.get(target, Overrides())) for target in targets]
     places = [job.place for job in jobs]
     models = list(dict.fromkeys((place.model, place.device) for place in places if place))
     known = list(dict.fromkeys(place for place in places if place))
@@ -124,8 +134,10 @@ def plan(targets: Sequence[Target], overrides: Overrides | Mapping[Target, Overr
     return [jobs[i] for i in sorted(range(len(jobs)), key=order)]
 
 
-def _info(target: Target) -> SAEInfo:
+def _info(target: Target, certain: bool) -> SAEInfo:
     try:
         return read_info(target.release, target.sae_id)
-    except MetricsError:  # this one will fail in its turn, which is recorded then
+    except MetricsError as error:  # this one will fail in its turn, which is recorded then
+        if certain and is_passing(error):
+            raise
         return SAEInfo(None)

@@ -12,9 +12,12 @@ from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation.clock import Clock, time_in_words
 from sae_lens_metrics.evaluation.costs import expected_seconds
 from sae_lens_metrics.evaluation.identity import finished
+from sae_lens_metrics.evaluation.one_sae import prepare
 from sae_lens_metrics.evaluation.order import Job, Overrides, plan
 from sae_lens_metrics.evaluation.shared_loads import SharedLoads
-from sae_lens_metrics.evaluation.sweep import Sweep, prepare, require_dataset, sweep_jobs
+from sae_lens_metrics.evaluation.sweep import Sweep, renewed, require_dataset
+from sae_lens_metrics.evaluation.sweep_folder import SweepFolder, task_keys
+from sae_lens_metrics.evaluation.sweep_worker import SweepWorker
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.loading.targets import Target
 from sae_lens_metrics.metrics.config import MetricsConfig
@@ -94,7 +97,7 @@ def reseed(
     turns = _turns(config, Path(output), seeds, disjoint=disjoint)
     require_dataset(config)
     jobs = plan(targets, overrides or Overrides())
-    found = Reseeded({seed: Sweep([target.name for target in targets]) for seed in turns}, disjoint)
+    found = Reseeded({seed: _begun(turn, targets, jobs) for seed, turn in turns.items()}, disjoint)
     first = turns[seeds[0]]
     shared, clock = SharedLoads(first.config, jobs, first.part), Clock(len(jobs) * len(turns))
     _announce(jobs, len(turns), shared, first.output)
@@ -103,7 +106,8 @@ def reseed(
         for seed, turn in turns.items():
             logger.info("seed %d", seed)
             shared.reconfigure(turn.config, turn.part)
-            kept = sweep_jobs(those, shared, found.sweeps[seed], turn.output, clock, overwrite=overwrite)
+            with renewed(found.sweeps[seed]):
+                kept = SweepWorker(shared, found.sweeps[seed], clock, overwrite).work(those)
             found.texts.setdefault(seed, {}).update(shared.texts())
             if not kept:
                 return found
@@ -117,6 +121,13 @@ class _Turn:
     config: MetricsConfig
     part: Part | None
     output: Path
+
+
+def _begun(turn: _Turn, targets: Sequence[Target], jobs: Sequence[Job]) -> Sweep:
+    keys = task_keys(jobs, turn.config, turn.part)
+    folder = SweepFolder(turn.output, {target.name: keys[target.name] for target in targets})
+    folder.begin()
+    return Sweep([target.name for target in targets], folder)
 
 
 def _turns(config: MetricsConfig, output: Path, seeds: Sequence[int], *, disjoint: bool) -> dict[int, _Turn]:

@@ -1,10 +1,11 @@
 """A sweep's results in W&B: a run for each SAE, and one for all checkpoints of a training run, which are its steps."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from sae_lens_metrics.evaluation.found import Sweep
 from sae_lens_metrics.evaluation.order import Job
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.results import Report
@@ -43,17 +44,24 @@ class SweepInWandb:
             return
         log_or_warn(self._project, name, report, path)
 
-    def finish(self, reports: Mapping[str, Report]) -> None:
-        """Logs the curves of training runs of which some checkpoint is new.
+    def finish(self, found: Sweep) -> None:
+        """Logs the curves of training runs of which some checkpoint is new, each by one of the processes of a sweep, when it is whole.
 
         Args:
-            reports: All that the sweep has, by name.
+            found: What the sweep has found out.
         """
         if self._project is None:
             return
         for name, checkpoints in self._curves.items():
-            known = [reports[each] for each in checkpoints if each in reports]
-            if known and self._new.intersection(checkpoints):
+            records = {each: found.folder.read(each) for each in checkpoints if each not in found.reports and each not in found.errors}
+            if None in records.values():  # another process will evaluate it
+                continue
+            theirs = {each: record.report for each, record in records.items() if record is not None}
+            reports = [found.reports[each] if each in found.reports else theirs.get(each) for each in checkpoints]
+            known = [report for report in reports if report is not None]
+            made = [report.provenance.get("created") for report in known]
+            first = found.folder.first_to("W&B", self._project, name, checkpoints, made)
+            if known and self._new.intersection(checkpoints) and first:
                 with _warning(name), wandb_run(self._project, name=name, config=known[-1].provenance) as run:
                     if run is None:
                         continue

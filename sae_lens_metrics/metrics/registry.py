@@ -26,6 +26,7 @@ __all__ = [
     "readable_specs",
     "register_metric",
     "register_spec",
+    "registered_specs",
     "spec_of_result",
     "unregister_metric",
 ]
@@ -92,6 +93,11 @@ def unregister_metric(name: str) -> None:
     if name not in _registered:
         raise ConfigError(f"no metric {name!r} was registered at run time: there is nothing to forget")
     del _registered[name]
+
+
+def registered_specs() -> tuple[MetricSpec, ...]:
+    """The metrics that were made known at run time, which another process does not know by itself."""
+    return tuple(_registered.values())
 
 
 def built_in_metrics() -> tuple[str, ...]:

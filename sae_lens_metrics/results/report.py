@@ -217,8 +217,12 @@ class Report:
         Raises:
             OSError: If the folder cannot be written.
         """
+        return write_atomically(path, readable_json(self.storable()))
+
+    def storable(self) -> dict[str, Any]:
+        """The report as a result file can hold it: ``to_dict``, without numbers that are not finite."""
         data = self.to_dict()
-        return write_atomically(path, readable_json(data if shape_of(Report).fits(data) else mended(data)))
+        return data if shape_of(Report).fits(data) else mended(data)
 
     @classmethod
     def load(cls, path: str | Path) -> "Report":

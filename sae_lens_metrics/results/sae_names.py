@@ -1,13 +1,15 @@
-"""What SAEs are called where people read."""
+"""What SAEs are called where people read, and in names of files."""
 
 import re
 from collections.abc import Sequence
 
 from sae_lens_metrics.errors import ConfigError
 
-__all__ = ["ending", "given_names", "short_names"]
+__all__ = ["ending", "file_stem", "given_names", "short_names"]
 
 _LONGEST = 40
+_LONGEST_STEM = 150
+"""Characters of a name in a file's name, most of which systems limit to 255 bytes."""
 _IDENTITY = re.compile(r"_[0-9a-f]{10}$")
 """What the name of a result file ends in: it tells settings apart, and a reader nothing."""
 
@@ -67,3 +69,12 @@ def given_names(given: str | None, of: Sequence[str]) -> dict[str, str]:
     if len({*names}) < len(names) or not all(names):
         raise ConfigError(f"--names must give a different name to each SAE, not {given!r}")
     return dict(zip(of, names, strict=True))
+
+
+def file_stem(name: str) -> str:
+    """An SAE's name as part of a file's; two names may give the same.
+
+    Args:
+        name: What the SAE is called.
+    """
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", name)[-_LONGEST_STEM:].strip("._") or "sae"

@@ -535,7 +535,8 @@ def test_an_interrupt_ends_the_sweep(command, tmp_path, metric):
     metric("interrupted", interrupted)
     with pytest.raises(KeyboardInterrupt):
         main(command(metrics="interrupted"))
-    assert not list((tmp_path / "out").iterdir())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".sweep"]
+    assert not list((tmp_path / "out" / ".sweep").glob("*.lease"))
 
 
 def test_overwrite_evaluates_again(command, tmp_path):

@@ -58,7 +58,7 @@ _BEGINNINGS = {
 }
 _WORK = (
     "evaluation.sweep.sweep",
-    "evaluation.sweep.evaluate_target",
+    "evaluation.one_sae.evaluate_target",
     "evaluation.reseeding.reseed",
     "demo.run.run_demo",
     "benchmark.bench.run_measurements",
