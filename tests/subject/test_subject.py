@@ -13,6 +13,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 from sae_lens_metrics import Subject
 from sae_lens_metrics.errors import SubjectError, UnsupportedSAEError
 from sae_lens_metrics.subject.backends import FromHookBackend, FullRunBackend, at_once
+from sae_lens_metrics.subject.backends.lean_blocks import LeanBlock
 from sae_lens_metrics.subject.inference_sae import inference_sae
 
 HOOKS = ["hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z"]
@@ -229,6 +230,11 @@ def test_one_position_of_each_sequence_is_as_in_the_whole(hook_name, model, toke
     position = torch.tensor([0, 3, 63, 17, 62, 1, 30, 5])
     whole = subject.site.activations(subject.site.prefix(tokens[:8]))
     torch.testing.assert_close(subject.site.activations_at(tokens[:8], position), whole[torch.arange(8), position], rtol=1e-4, atol=1e-4)
+
+
+def test_one_position_that_is_not_as_in_the_whole_is_seen(model, monkeypatch):
+    monkeypatch.setattr(LeanBlock, "at", lambda self, residual, position: residual[:, :1])
+    assert type(Subject(model, training_sae("standard")).site.capabilities.reading) is FullRunBackend
 
 
 def test_special_tokens_and_positions_outside_the_slice_do_not_count(model, tokens):
