@@ -838,6 +838,7 @@ MEASURE = """
     from sae_lens_metrics import Corpus, Subject
     from sae_lens_metrics.demo.shipped import load_tiny_lm
     from sae_lens_metrics.text.standard_library import standard_library_documents
+    from sae_lens_metrics.subject.backends import at_once
     from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
     from simulated import cut_ngrams, explanations_of
     from resident import bytes_now, peak_bytes
@@ -855,6 +856,7 @@ MEASURE = """
     simulation = Simulation(explained, subject)
     before, start = bytes_now(), time.perf_counter()
     # all of the text at once
+    at_once._OF_A_THREAD = at_once._MOST["cpu"] = corpus.tokens.numel()
     (batch,) = corpus.activations(subject, len(corpus), progress="")
     simulation.learn(batch)
     latents = simulation.simulate(batch)
