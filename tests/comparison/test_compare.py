@@ -111,7 +111,7 @@ def test_a_difference_in_every_unit_is_one_and_one_of_rounding_is_none():
 
 # --- how often it is wrong ---------------------------------------------------------------------------------------------------
 
-PAIRS, NUMBERS, UNITS, ALPHA = 1_500, 6, 20, 0.05
+PAIRS, NUMBERS, UNITS, ALPHA = 800, 6, 20, 0.05
 
 
 def simulated(rng, *, paired, shift=None, longest=40):
