@@ -10,6 +10,7 @@ from sae_lens_metrics.benchmark.shapes import GEMMA_2_2B, GPT2_SMALL, Shape
 from sae_lens_metrics.benchmark.tables import to_markdown
 from sae_lens_metrics.evaluation.memory_needs import gpus_needed, memory_needs
 from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.documentation import between
 from sae_lens_metrics.metrics.memory_scale import FLOAT, MemoryScale
 
 __all__ = ["README", "memory_rows", "sae_bytes", "update_readme", "with_memory"]
@@ -79,11 +80,7 @@ def with_memory(text: str) -> str:
     Raises:
         ValueError: If the marks are not there once each, one after the other.
     """
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end or _BEGIN in rest or _END in after:
-        raise ValueError(f"the README of subject/ must have {_BEGIN} and, after it, {_END}, once each")
-    return f"{before}{begin}\n\n{to_markdown(memory_rows())}\n\n{end}{after}"
+    return between(text, (_BEGIN, _END), to_markdown(memory_rows()), "the README of subject/")
 
 
 def update_readme() -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sae_lens_metrics.metrics.registry import SANITY, built_in_metrics, metric_spec
 from sae_lens_metrics.metrics.spec import MetricSpec, Number
 
-__all__ = ["documented_metrics", "numbers_table", "readme_of", "update_readmes", "with_numbers"]
+__all__ = ["between", "documented_metrics", "numbers_table", "readme_of", "update_readmes", "with_numbers"]
 
 _BEGIN, _END = "<!-- numbers: generated from spec.py -->", "<!-- /numbers -->"
 _BETTER = {"lower": "lower", "higher": "higher", "one": "near 1", None: ""}
@@ -37,11 +37,26 @@ def with_numbers(text: str, spec: MetricSpec) -> str:
     Raises:
         ValueError: If the marks are not there once each, one after the other.
     """
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end or _BEGIN in rest or _END in after:
-        raise ValueError(f"the README of {spec.name!r} must have {_BEGIN} and, after it, {_END}, once each")
-    return f"{before}{begin}\n\n{numbers_table(spec)}\n\n{end}{after}"
+    return between(text, (_BEGIN, _END), numbers_table(spec), f"the README of {spec.name!r}")
+
+
+def between(text: str, marks: tuple[str, str], table: str, readme: str) -> str:
+    """A README with a table between two marks; everything else stays as it is.
+
+    Args:
+        text: The README.
+        marks: What stands before the table, and what after it.
+        table: The table.
+        readme: What an error calls the README.
+
+    Raises:
+        ValueError: If the marks are not there once each, one after the other.
+    """
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    if not begin or not end or begin in rest or end in after:
+        raise ValueError(f"{readme} must have {marks[0]} and, after it, {marks[1]}, once each")
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
 
 
 def update_readmes() -> list[Path]:
