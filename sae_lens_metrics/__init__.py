@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sae_lens_metrics.metrics.registry import metric_names, metric_spec, register_metric, unregister_metric
     from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
     from sae_lens_metrics.metrics.spec import MetricSpec, Number
+    from sae_lens_metrics.ranks import Ranks
     from sae_lens_metrics.results import Estimate, FiringExample, LatentEffects, LatentExplanation, MetricResult, Report, summary
     from sae_lens_metrics.results.history import History, read_histories
     from sae_lens_metrics.subject.subject import Subject
@@ -65,6 +66,7 @@ __all__ = [
     "Number",
     "Overrides",
     "ProbeConfig",
+    "Ranks",
     "RayCluster",
     "Report",
     "Shard",
@@ -116,6 +118,7 @@ _HOMES = {
     "metrics.registry": ("metric_names", "metric_spec", "register_metric", "unregister_metric"),
     "metrics.shrinkage.spec": ("ShrinkageConfig",),
     "metrics.spec": ("MetricSpec", "Number"),
+    "ranks": ("Ranks",),
     "results": ("Estimate", "FiringExample", "LatentEffects", "LatentExplanation", "MetricResult", "Report", "summary"),
     "results.history": ("History", "read_histories"),
     "subject.subject": ("Subject",),

@@ -63,7 +63,7 @@ def _evaluated(name: str, run: EvaluationRun, text: Activations, on_error: Calla
     started = time.perf_counter()
     subject = _with_sae(run.subject, _MAKERS[name](run.subject.dictionary, text, _generator(name, run)))
     told = None if on_error is None else lambda metric, error: on_error(f"{metric} of the control {name}", error)
-    report = EvaluationRun(subject, run.corpus, run.config.for_control(name)).report(on_error=told)
+    report = EvaluationRun(subject, run.corpus, run.config.for_control(name), run.ranks).report(on_error=told)
     results = {metric: _slim(metric, result) for metric, result in report.results()}
     return Control(results, report.errors, sae=report.provenance["sae"], seconds=round(time.perf_counter() - started, 3))
 
