@@ -45,6 +45,10 @@ def report_with_controls(run: EvaluationRun, *, on_error: Callable[[str, Excepti
     Raises:
         SubjectError: If the activations cannot be evaluated.
     """
+    return run.ranks.together(lambda: _report(run, on_error))
+
+
+def _report(run: EvaluationRun, on_error: Callable[[str, Exception], None] | None) -> Report:
     report = run.report(on_error=on_error)
     if not run.config.controls:
         return report

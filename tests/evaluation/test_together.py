@@ -15,8 +15,10 @@ from tiny_release import TINY_LM
 
 from sae_lens_metrics import AblationConfig, Corpus, MetricResult, MetricsConfig, N2GConfig, ProbeConfig, Report, Subject, evaluate
 from sae_lens_metrics.cli.main import main
+from sae_lens_metrics.evaluation import controls
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans
 from sae_lens_metrics.metrics.registry import register_metric, unregister_metric
+from sae_lens_metrics.subject.control_saes import permuted_decoder
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
 LITTLE = MetricsConfig(
@@ -177,6 +179,22 @@ def test_a_metric_that_fails_in_one_process_fails_in_all_and_the_others_are_ther
     report = Report.load(*results(tmp_path).values())
     assert report.errors == {"fails_in_one": "ValueError: out of luck"}
     assert list(report.metrics) == ["knows_nothing", "shrinkage"]
+
+
+def test_what_fails_in_one_process_between_metrics_fails_in_all(folder, tmp_path, monkeypatch, capfd):
+    """Such as a GPU that has no room for a control."""
+
+    def none_in_one(dictionary, text, generator):
+        if int(os.environ["RANK"]):
+            raise MemoryError("no room")
+        return permuted_decoder(dictionary, text, generator)
+
+    monkeypatch.setitem(controls._MAKERS, "permuted_decoder", none_in_one)
+    asked = command(folder, tmp_path, "--controls", "permuted_decoder", "--no-report")
+    assert in_ranks(2, lambda ranks: main(asked)) == [3, 0]
+    errors = json.loads((tmp_path / "errors.json").read_text())
+    assert errors[str(folder / "saes" / "0")] == "MemoryError: no room"
+    assert results(tmp_path) == {}
 
 
 def test_explanations_are_kept_by_the_first_and_read_by_it_alone(topk, corpus, tmp_path):
