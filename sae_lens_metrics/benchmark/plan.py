@@ -69,9 +69,11 @@ class Planned:
         """Whether so many GPUs would hold it if latents, and the model, were divided between them."""
         return self.held(gpus) + self.model / gpus <= _GPU
 
-    def seconds(self, processes: int) -> dict[str, float]:
-        """How long each metric takes, divided between so many processes."""
-        return {name: seconds(work, H200, processes) for name, work in work_of(MetricsConfig(), self.shape).items()}
+    def seconds(self) -> list[dict[str, float] | None]:
+        """How long each metric takes on 1, 8 and 64 GPUs, at best if latents must be divided; ``None`` where nothing would do."""
+        work = work_of(MetricsConfig(), self.shape)
+        parts = [self.processes(gpus) or (gpus if self.fits_divided(gpus) else 0) for gpus in _GPUS]
+        return [{name: seconds(each, H200, part) for name, each in work.items()} if part else None for part in parts]
 
 
 def planned() -> list[Planned]:
@@ -99,21 +101,18 @@ def memory_rows() -> list[list[str]]:
 
 def time_rows() -> list[list[str]]:
     """A row for each SAE, below headings: how long each metric takes on 1, 8 and 64 GPUs; what is not built stands in brackets."""
-    metrics = list(work_of(MetricsConfig(), GPT2_SMALL))
-    rows = [
-        [_called(each.shape), *(" / ".join(_time(each, gpus, metric) for gpus in _GPUS) for metric in [*metrics, None])]
-        for each in planned()
-    ]
-    return [["width, latents", *metrics, "all"], *rows]
+    rows: list[list[str]] = []
+    metrics: list[str] = []
+    for each in planned():
+        times = [None if time is None else {**time, "all": sum(time.values())} for time in each.seconds()]
+        metrics = next(list(time) for time in times if time is not None)
+        built = [each.processes(gpus) > 0 for gpus in _GPUS]
+        rows.append([_called(each.shape), *(" / ".join(map(_time, [time and time[name] for time in times], built)) for name in metrics)])
+    return [["width, latents", *metrics], *rows]
 
 
-def _time(planned: Planned, gpus: int, metric: str | None) -> str:
-    processes = planned.processes(gpus)
-    if not processes and not planned.fits_divided(gpus):
-        return _NOT
-    times = planned.seconds(processes or gpus)
-    words = in_words(sum(times.values()) if metric is None else times[metric])
-    return words if processes else f"({words})"
+def _time(seconds: float | None, built: bool) -> str:
+    return _NOT if seconds is None else in_words(seconds) if built else f"({in_words(seconds)})"
 
 
 def _called(shape: Shape) -> str:
