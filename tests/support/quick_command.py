@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 CLIENT = """#!{python} -SE
 import json, os, socket, sys
@@ -26,16 +27,17 @@ def quick_command(folder, environment):
         folder: Where, for the path.
         environment: Of the process that imports, as some packages read theirs while they are imported.
     """
-    address, script = str(folder / ".socket"), folder / "sae-lens-metrics"
-    script.write_text(CLIENT.format(python=sys.executable, address=address))
-    script.chmod(0o755)
-    process = subprocess.Popen([sys.executable, __file__, address], env=environment, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout.readline() == "ready\n"
-        yield
-    finally:
-        process.kill()
-        process.communicate()
+    with TemporaryDirectory() as place:  # as a socket's address must be short
+        address, script = f"{place}/socket", folder / "sae-lens-metrics"
+        script.write_text(CLIENT.format(python=sys.executable, address=address))
+        script.chmod(0o755)
+        process = subprocess.Popen([sys.executable, __file__, address], env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def serve():

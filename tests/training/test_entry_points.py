@@ -239,7 +239,7 @@ def test_model_and_sae_on_different_devices(entry, model, dataset, tmp_path):
 
 
 def test_the_runners_configuration_opens_in_plain_saelens(model, dataset, tmp_path):
-    flag_of_one(tmp_path / "one", model, dataset, SHRINKAGE).run()
+    flag_of_one(tmp_path / "one", model, dataset, SHRINKAGE, training_tokens=BATCH).run()
     written = json.loads((tmp_path / "one" / "output" / "runner_cfg.json").read_text())
     plain = LanguageModelSAERunnerConfig.from_dict(copy.deepcopy(written))
     assert plain.hook_name == HOOK
