@@ -70,6 +70,7 @@ def _become(arguments, folder, environment, streams):
     try:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
+        sys.stdin, sys.stdout, sys.stderr = (open(number, mode, closefd=False) for number, mode in enumerate("rww"))  # noqa: SIM115
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
@@ -77,6 +78,8 @@ def _become(arguments, folder, environment, streams):
         program()
     except SystemExit as ended:
         status = ended.code or 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
