@@ -62,18 +62,22 @@ class Planned:
         return gpus_needed(needed=max(self.needs().values()), sae=self.sae, model=self.model, total=_GPU)
 
     def processes(self, gpus: int) -> int:
-        """How many processes so many GPUs hold; 0 where they hold none."""
-        return 0 if self.gpus is None else gpus // self.gpus
+        """Between how many processes so many GPUs would divide it; 0 where they hold none."""
+        if self.gpus is not None:
+            return gpus // self.gpus
+        return gpus if self.fits_divided(gpus) else 0
+
+    def is_built(self, processes: int) -> bool:
+        """Whether it can be done now: by one process, or by several that have a GPU each."""
+        return self.gpus is not None and (processes == 1 or self.gpus == 1)
 
     def fits_divided(self, gpus: int) -> bool:
         """Whether so many GPUs would hold it if latents, and the model, were divided between them."""
         return self.held(gpus) + self.model / gpus <= _GPU
 
-    def seconds(self) -> list[dict[str, float] | None]:
-        """How long each metric takes on 1, 8 and 64 GPUs, at best if latents must be divided; ``None`` where nothing would do."""
-        work = work_of(MetricsConfig(), self.shape)
-        parts = [self.processes(gpus) or (gpus if self.fits_divided(gpus) else 0) for gpus in _GPUS]
-        return [{name: seconds(each, H200, part) for name, each in work.items()} if part else None for part in parts]
+    def seconds(self, processes: int) -> dict[str, float]:
+        """How long each metric takes, divided between so many processes."""
+        return {name: seconds(each, H200, processes) for name, each in work_of(MetricsConfig(), self.shape).items()}
 
 
 def planned() -> list[Planned]:
@@ -100,19 +104,23 @@ def memory_rows() -> list[list[str]]:
 
 
 def time_rows() -> list[list[str]]:
-    """A row for each SAE, below headings: how long each metric takes on 1, 8 and 64 GPUs; what is not built stands in brackets."""
+    """A row for each SAE, below headings: how long each metric takes in one process, on 8, and on 64 GPUs."""
     rows: list[list[str]] = []
     metrics: list[str] = []
     for each in planned():
-        times = [None if time is None else {**time, "all": sum(time.values())} for time in each.seconds()]
-        metrics = next(list(time) for time in times if time is not None)
-        built = [each.processes(gpus) > 0 for gpus in _GPUS]
-        rows.append([_called(each.shape), *(" / ".join(map(_time, [time and time[name] for time in times], built)) for name in metrics)])
+        processes = [0 if each.gpus is None else 1, *map(each.processes, _GPUS[1:])]
+        times = [each.seconds(max(1, number)) for number in processes]
+        times = [{**time, "all": sum(time.values())} for time in times]
+        metrics = list(times[0])
+        cells = [[_time(time[name], number, each) for time, number in zip(times, processes, strict=True)] for name in metrics]
+        rows.append([_called(each.shape), *map(" / ".join, cells)])
     return [["width, latents", *metrics], *rows]
 
 
-def _time(seconds: float | None, built: bool) -> str:
-    return _NOT if seconds is None else in_words(seconds) if built else f"({in_words(seconds)})"
+def _time(seconds: float, processes: int, planned: Planned) -> str:
+    if not processes:
+        return _NOT
+    return in_words(seconds) if planned.is_built(processes) else f"({in_words(seconds)})"
 
 
 def _called(shape: Shape) -> str:

@@ -72,6 +72,9 @@ def test_what_fits_where():
     assert largest.gpus is None
     assert largest.sae == pytest.approx(824e9, rel=0.01)
     assert [largest.fits_divided(gpus) for gpus in (1, 8, 64)] == [False, False, True]
+    assert [[each.processes(gpus) for gpus in (1, 8, 64)] for each in fitting] == [[1, 8, 64]] * 3 + [[0, 4, 32], [0, 2, 21]]
+    assert [each.is_built(4) for each in planned()] == [True] * 3 + [False] * 3
+    assert [each.is_built(1) for each in planned()] == [True] * 5 + [False]
     assert all(each.held(64) < each.held(8) < each.held() for each in planned())
     # where latents are divided, no more is held of them than before, and the model's runs are as they were
     assert all(each.held(64) > each.sae / 64 for each in planned())
