@@ -101,7 +101,7 @@ def _evaluate(subjects: Mapping[str, Subject], options: DemoOptions) -> dict[str
 
 def _train_both(model: HookedTransformer, output: Path, options: DemoOptions) -> dict[str, History]:
     histories: dict[str, History] = {}
-    text, size = training_text(), TrainingSize(65_536 if options.quick else 640_000, evaluations=3)
+    text, size = training_text(), TrainingSize(100_000 if options.quick else 640_000, evaluations=3)
     for name, sae in demo_saes().items():
         say(f"Training {name} on {size.tokens:,} tokens, with metrics on.")
         histories[name] = train_sae(
