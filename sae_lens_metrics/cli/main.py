@@ -25,6 +25,7 @@ COMMANDS = {
     "audit": "how noisy the numbers are from seed to seed, and what they can tell apart",
     "bench": "how fast this machine evaluates, and what presets take on it",
     "report": "results as a page to read: figures, latents, examples",
+    "publish": "results on the Hugging Face hub: a data set, a page, an SAE's card",
     "dashboard": "a W&B workspace for runs with metrics",
     "tasks": "the tasks that probes can be given",
     "explain": "what a metric or a number means, and how far to trust it",
@@ -46,6 +47,7 @@ examples:
   sae-lens-metrics compare A.json B.json
   sae-lens-metrics train --metrics.preset train <flags of SAELens's training command>
   sae-lens-metrics dashboard --entity E --project P
+  sae-lens-metrics publish sae-metrics --to USER/NAME
   sae-lens-metrics explain shrinkage/ratio
 
 exit status:
