@@ -33,7 +33,7 @@ class PublishedFile:
     path: Path
     """Where it is on this machine."""
     name: str
-    """What to call it where its file's name is not enough: the data set, and its place there without the ending."""
+    """What to call it where its file's name is not enough: the data set, and its place there, without folder and ending of publish's."""
 
 
 def is_address(path: str | Path) -> bool:
@@ -73,7 +73,7 @@ def _published(address: str) -> tuple[PublishedFile, ...]:
     if not results:
         where = f"below {path!r} in " if path else "in "
         raise ResultError(f"there is no result file {where}the data set {name}: take one that sae-lens-metrics publish has made")
-    return tuple(PublishedFile(file, f"{name}/{each.removesuffix('.json')}") for each, file in results.items())
+    return tuple(PublishedFile(file, f"{name}/{each.removeprefix('results/').removesuffix('.json')}") for each, file in results.items())
 
 
 def _downloaded(name: str, revision: str | None, path: str) -> dict[str, Path]:

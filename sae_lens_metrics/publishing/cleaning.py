@@ -58,11 +58,11 @@ def cleaned_stem(stem: str, private: Private) -> str:
     """
     identity = found[1] if (found := _IDENTITY.search(stem)) else ""
     bare = stem.removesuffix(identity)
-    for place in private.places:
-        bare = bare.removeprefix(f"{file_stem(place)}_")
-    parts = bare.split("_")
-    if identity and len(parts) > 1 and (parts[0].lower() in _ROOTS or os.path.isdir(f"/{parts[0]}")):
-        bare = _last_part(parts)
+    place = next((each for each in private.places if bare.startswith(f"{file_stem(each)}_")), None)
+    if place is not None:
+        bare = _last_part(Path(place), bare.removeprefix(f"{file_stem(place)}_").split("_"))
+    elif identity and "_" in bare and _is_root(bare.split("_")[0]):
+        bare = _last_part(Path("/"), bare.split("_"))
     return file_stem(private.named(bare)) + identity
 
 
@@ -82,9 +82,18 @@ def cleaned_stems(files: Iterable[Path], private: Private) -> dict[Path, str]:
     return named
 
 
-def _last_part(parts: list[str]) -> str:
-    """What an absolute path ends in that became one word; of a path that is not on this machine, the last part of the word."""
-    folder, rest = Path("/"), parts
+def _is_root(part: str) -> bool:
+    return part.lower() in _ROOTS or os.path.isdir(f"/{part}")
+
+
+def _last_part(folder: Path, parts: list[str]) -> str:
+    """What a path ends in that became one word; of a path that is not on this machine, the last part of the word.
+
+    Args:
+        folder: Where it begins.
+        parts: The word, where it may have been taken apart.
+    """
+    rest = parts
     while not (folder / "_".join(rest)).exists():
         there = [n for n in range(len(rest) - 1, 0, -1) if (folder / "_".join(rest[:n])).is_dir()]
         if not there:

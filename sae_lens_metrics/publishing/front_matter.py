@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -89,8 +90,8 @@ def with_section(card: str, section: str) -> str:
 
 def _replaced(block: str, name: str, text: str, newline: str) -> str:
     """The settings with one entry in the place of the former one; comments and order stay."""
-    starts = [each.start() for each in _KEY.finditer(block)]
-    for start, stop in zip(starts, [*starts[1:], len(block)], strict=True):
+    starts = [*(each.start() for each in _KEY.finditer(block)), len(block)]
+    for start, stop in pairwise(starts):
         if block[start:].split(":", 1)[0].strip("'\"") == name:
             kept = re.search(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", block[start:stop], re.MULTILINE)  # comments above the next entry
             return block[:start] + text + (kept[0] if kept else "") + block[stop:]

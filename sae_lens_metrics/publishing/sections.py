@@ -108,8 +108,7 @@ def _side_by_side(reports: Mapping[str, Report]) -> str:
         for name, number in spec.shown().items():
             found = [each.get(spec.full(name)) for each in estimates]
             if name in names and any(each is not None and each.value is not None for each in found):
-                what = f"{number.label}{f', {number.unit}' if number.unit and number.unit != 'share' else ''}"
-                rows.append([f"`{_code(spec.full(name))}`", escaped(what), _BETTER[number.better], *map(_cell, found)])
+                rows.append([_code(spec.full(name)), escaped(number.label), _BETTER[number.better], *map(_cell, found)])
     return _table(["number", "what it is", "better", *map(escaped, reports)], rows)
 
 
@@ -119,7 +118,7 @@ def _overview(reports: Mapping[str, Report]) -> str:
     estimates = {name: dict(report.estimates()) for name, report in reports.items()}
     shown = [key for key in shown if any(key in each for each in estimates.values())]
     return _table(
-        ["SAE", *(f"`{_code(key)}`" for key in shown), "warnings"],
+        ["SAE", *map(_code, shown), "warnings"],
         [[escaped(name), *(_cell(each.get(key)) for key in shown), str(len(reports[name].warnings))] for name, each in estimates.items()],
     )
 
@@ -190,8 +189,9 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _code(text: str) -> str:
-    return printable(encodable(text)).replace("`", "'").replace("|", "/")
+def _code(name: str) -> str:
+    """The full name of a number as code, if it is one that a metric can have."""
+    return f"`{name}`" if re.fullmatch(r"[\w./-]+", name) else escaped(name)
 
 
 def _many(count: int, what: str) -> str:
