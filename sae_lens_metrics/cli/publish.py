@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sae_lens_metrics.cli.mistakes import CommandParser
 from sae_lens_metrics.errors import PublishError
 from sae_lens_metrics.integrations.terminal import say
+from sae_lens_metrics.results.in_words import printable
 
 if TYPE_CHECKING:
     from sae_lens_metrics.publishing import Address
@@ -85,7 +86,7 @@ def _agreed(user: str) -> bool:
     if not sys.stdin.isatty():
         raise PublishError("nothing was sent, as there is no terminal to ask on: look at the list, then give --yes")
     try:
-        return input(f"send this as {user}? [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"send this as {printable(user)}? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
 

@@ -1,5 +1,6 @@
 """Numbers as ``model-index`` of a model card, which the hub shows beside it, and programs read."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,11 +43,17 @@ def _is_ours(result: Any) -> bool:
 def _result(sae: str, report: Report, url: str) -> dict[str, Any]:
     corpus = report.section("corpus")
     text = corpus.get("name") if isinstance(corpus.get("name"), str) else "text"
-    dataset = {"name": encodable(str(text)), "type": encodable(str(text))}
+    dataset = {"name": encodable(str(text)), "type": _identifier(str(text))}
     if isinstance(split := corpus.get("split"), str):
         dataset["split"] = encodable(split)
     task = {"type": "feature-extraction", "name": f"sparse autoencoder {encodable(sae)}"}
     return {"task": task, "dataset": dataset, "metrics": list(_metrics(report)), "source": {"name": SOURCE, "url": url}}
+
+
+def _identifier(text: str) -> str:
+    """A name as the hub takes one for a data set: NAME or OWNER/NAME."""
+    parts = [re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-") for part in text.split("/", 1)]
+    return "/".join(part for part in parts if part) or "text"
 
 
 def _metrics(report: Report) -> Iterator[dict[str, Any]]:

@@ -36,8 +36,10 @@ def send(api: HfApi, shipment: Shipment, *, private: bool) -> str:
     address = there.address
     try:
         if not there.exists:
-            sdk = {"space_sdk": "static"} if address.kind == "space" else {}
-            with_retries(lambda: api.create_repo(address.name, repo_type=address.kind, private=private, exist_ok=True, **sdk), f"{address}")
+            sdk = "static" if address.kind == "space" else None
+            with_retries(
+                lambda: api.create_repo(address.name, repo_type=address.kind, private=private, exist_ok=True, space_sdk=sdk), f"{address}"
+            )
         for i, batch in enumerate(_batches(shipment.fresh)):
             # somebody else's change of a card that was shown must not be lost
             parent = there.commit if i == 0 and shipment.former_card is not None and len(shipment.files) == 1 else None

@@ -99,7 +99,7 @@ def with_private_parts(report):
         corpus=corpus,
         config=config,
         training={"run": f"{HOME}/runs/1", "sae": "a", "step": 1, "n_training_samples": 8, "final": True},
-        **{f"{HOME}/x": "on wombat7"},
+        **{f"{HOME}/x": "on wombat7", "model_sha256": "ef" * 32},
     )
     report.metrics["n2g"].notes.append(f"read {HOME}/a and {TOKEN}")
     report.metrics["n2g"].examples[0].tokens[0] = "s3cr3t-value-1"
