@@ -101,8 +101,9 @@ def _kept(name: str, revision: str | None, path: str) -> dict[str, Path]:
 
 
 def _below(path: str, files: Iterable[str]) -> list[str]:
-    """Those that are at a path or below it."""
-    return [each for each in files if not path or each == path or each.startswith(f"{path}/")]
+    """Those that are at a path or below it; nothing that would be outside of a data set's folder."""
+    inside = (each for each in files if not each.startswith("/") and not {"..", ""} & {*each.split("/")})
+    return [each for each in inside if not path or each == path or each.startswith(f"{path}/")]
 
 
 def _is_name(name: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 
@@ -21,6 +21,7 @@ Kind = Literal["dataset", "space", "model"]
 
 _PREFIXES: Mapping[Kind, str] = {"dataset": "datasets/", "space": "spaces/", "model": ""}
 _CALLED: Mapping[Kind, str] = {"dataset": "data set", "space": "Space", "model": "model repository"}
+_CARD = "README.md"
 _PIECE = 1 << 20
 _LARGEST_CARD = 4_000_000
 """Bytes of a README that is changed; the hub shows none that is larger."""
@@ -101,6 +102,8 @@ class Destination:
             return with_retries(lambda: cls._found(api, address), str(address))
         except RepositoryNotFoundError:
             return cls(address)
+        except PublishError:
+            raise
         except Exception as error:
             raise PublishError(in_words(error, f"{address} cannot be looked at")) from error
 
@@ -110,9 +113,10 @@ class Destination:
         files = list(api.list_repo_tree(address.name, repo_type=address.kind, revision=info.sha, recursive=True)) if info.sha else []
         there = [each for each in files if isinstance(each, RepoFile)]
         hashes = {each.path: each.lfs.sha256 if each.lfs is not None else each.blob_id for each in there}
-        card = None
-        if any(each.path == "README.md" and each.size <= _LARGEST_CARD for each in there):
-            card = _readme(api, address, info.sha)
+        sizes = {each.path: each.size for each in there}
+        if sizes.get(_CARD, 0) > _LARGEST_CARD:
+            raise PublishError(f"the README of {address} has {sizes[_CARD]:,} bytes, too many to change it: shorten it on the hub")
+        card = _readme(api, address, info.sha) if _CARD in sizes else None
         return cls(address, True, bool(info.private), info.sha, hashes, card)
 
     def has(self, path: str, file: Path) -> bool:
@@ -126,11 +130,8 @@ class Destination:
         return there is not None and there in (_sha256(file), _git_hash(file))
 
 
-def _readme(api: HfApi, address: Address, revision: str | None) -> str | None:
-    try:
-        path = api.hf_hub_download(address.name, "README.md", repo_type=address.kind, revision=revision)
-    except EntryNotFoundError:
-        return None
+def _readme(api: HfApi, address: Address, revision: str | None) -> str:
+    path = api.hf_hub_download(address.name, _CARD, repo_type=address.kind, revision=revision)
     with open(path, encoding="utf-8", newline="") as file:  # its ends of lines are the owner's
         return file.read()
 

@@ -75,7 +75,9 @@ class Private:
         return Private(self.places, tuple(each for each in self.words if each not in public), self.secrets)
 
     def cleaned(self, text: str) -> str:
-        """The text with paths as their last names, and without secrets and the names of user and machine.
+        """The text with paths as their last names, and without secrets and, in sentences, the names of user and machine.
+
+        A text without a space is the name or the value of something, which a user may be called like by chance: "max", or "standard".
 
         Args:
             text: A sentence, a name or a path.
@@ -86,10 +88,10 @@ class Private:
             text = text.replace(secret, _REMOVED)
         text = _SECRET.sub(_REMOVED, text)
         for place in self.places:
-            text = re.sub(rf"{re.escape(place)}(?:[/\\][^\s'\"`<>|*:]*)?", lambda found: _place_name(found[0], self.places), text)
+            text = re.sub(rf"{re.escape(place)}(?:[/\\][^\s'\"`<>|*:]*|(?![\w-]))", lambda found: _place_name(found[0], self.places), text)
         text = _QUOTED.sub(lambda found: f"{found[1]}{last_name(found[2])}{found[1]}", text)
         text = _PATH.sub(lambda found: _named(found[0]), _LOGIN.sub("", text))
-        return text if self._words is None else self._words.sub(_REMOVED, text)
+        return self._sentence_words.sub(_REMOVED, text) if " " in text else text
 
     def named(self, value: str) -> str:
         """What a data set, a model, a file or a folder is called: a name of the hub's as it is, a path by its last name.
@@ -97,7 +99,9 @@ class Private:
         Args:
             value: What was given for it.
         """
-        return self.cleaned(value if _is_of_the_hub(value) else last_name(value))
+        if _is_of_the_hub(value):
+            return value if "/" in value else self._name_words.sub(_REMOVED, self.cleaned(value))
+        return self._name_words.sub(_REMOVED, self.cleaned(last_name(value)))
 
     def without_secrets(self, text: str) -> str:
         """Text that is quoted, such as a data set's, without secrets and the home directory; all else in it is as it was written.
@@ -129,10 +133,16 @@ class Private:
         return re.compile("|".join(["/", r"\\", *map(re.escape, (*self.words, *self.secrets)), _SECRET.pattern]), re.IGNORECASE)
 
     @cached_property
-    def _words(self) -> "re.Pattern[str] | None":
-        return (
-            re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, self.words))})(?![A-Za-z0-9])", re.IGNORECASE) if self.words else None
-        )
+    def _sentence_words(self) -> "re.Pattern[str]":
+        return re.compile(rf"(?<![\w/.-])(?:{self._any_word})(?![\w/-]|\.\w)", re.IGNORECASE)
+
+    @cached_property
+    def _name_words(self) -> "re.Pattern[str]":
+        return re.compile(rf"(?<![A-Za-z0-9])(?:{self._any_word})(?![A-Za-z0-9])", re.IGNORECASE)
+
+    @property
+    def _any_word(self) -> str:
+        return "|".join(map(re.escape, sorted(self.words, key=len, reverse=True))) or r"(?!)"
 
 
 def last_name(path: str) -> str:

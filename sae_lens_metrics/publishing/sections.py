@@ -181,7 +181,11 @@ def _told(what: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _pairs(section: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in section.items() if value is not None and value not in ([], {}))
+    return ", ".join(f"{name} {_value(value)}" for name, value in section.items() if value is not None and value not in ([], {}))
+
+
+def _value(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

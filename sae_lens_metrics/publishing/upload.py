@@ -1,6 +1,7 @@
 """Sends files in commits of bounded size, so that an upload that ends in the middle goes on where it was."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi
@@ -37,13 +38,12 @@ def send(api: HfApi, shipment: Shipment, *, private: bool) -> str:
     try:
         if not there.exists:
             sdk = "static" if address.kind == "space" else None
-            with_retries(
-                lambda: api.create_repo(address.name, repo_type=address.kind, private=private, exist_ok=True, space_sdk=sdk), f"{address}"
-            )
+            make = partial(api.create_repo, address.name, repo_type=address.kind, private=private, exist_ok=True, space_sdk=sdk)
+            with_retries(make, f"{address}")
         for i, batch in enumerate(_batches(shipment.fresh)):
             # somebody else's change of a card that was shown must not be lost
             parent = there.commit if i == 0 and shipment.former_card is not None and len(shipment.files) == 1 else None
-            with_retries(lambda batch=batch, parent=parent: _commit(api, shipment, batch, parent), f"{address}")
+            with_retries(partial(_commit, api, shipment, batch, parent), f"{address}")
     except Exception as error:
         raise PublishError(in_words(error, f"sending to {address} failed")) from error
     return address.url(api.endpoint)

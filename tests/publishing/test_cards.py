@@ -6,6 +6,7 @@ from huggingface_hub import ModelCard
 from report_data import HOSTILE, hostile_report, make_report
 
 from sae_lens_metrics.errors import PublishError
+from sae_lens_metrics.publishing import Address
 from sae_lens_metrics.publishing.front_matter import BEGIN, END, settings_of, with_section, with_settings
 from sae_lens_metrics.publishing.model_index import model_index
 from sae_lens_metrics.publishing.sections import dataset_section, escaped, model_section
@@ -101,3 +102,9 @@ def test_whatever_is_in_a_report_is_text(text):
 
 def test_markdown_of_names():
     assert escaped("a*b_c|`d`<e>") == r"a\*b_c\|\`d\`&lt;e&gt;"
+
+
+@pytest.mark.parametrize("name", ["results", "a/b/c", "a--b/c", "", "alice/", "alice/x.git", "a b/c", "hf://datasets/a/b"])
+def test_names_that_no_repository_can_have(name):
+    with pytest.raises(PublishError, match=r"--to takes USER/NAME"):
+        Address.of("dataset", name, "--to")

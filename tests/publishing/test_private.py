@@ -34,6 +34,10 @@ TOKEN = "hf_" + "a1B2" * 8
             "see https://arxiv.org/abs/2406.04093, F1 and/or loss, 3 nats/token",
         ),
         ("quokkas", "quokkas"),
+        ("/home/quokka2/x.json", "x.json"),
+        ("quokka", "quokka"),
+        ("a quokka_length of 8", "a quokka_length of 8"),
+        ("on wombat7.", "on (removed)."),
         ("blocks.2.hook_resid_post of NeelNanda/pile-10k", "blocks.2.hook_resid_post of NeelNanda/pile-10k"),
     ],
 )
@@ -51,6 +55,8 @@ def test_text(text, expected):
         ("../models/mine", "mine"),
         (f"{HOME}/models/mine/", "mine"),
         ("in memory", "in memory"),
+        ("quokka/mine", "quokka/mine"),
+        ("quokka_run", "(removed)_run"),
     ],
 )
 def test_names(name, expected):

@@ -114,6 +114,12 @@ def published(tmp_path_factory):
             "no data set": ["compare", mine, "hf://datasets/bob/hidden", None],
         }
         ended = dict(zip(commands, run(commands.values(), folder, hub), strict=True))
+        offline = {
+            "from the cache": ["compare", mine, "hf://datasets/alice/results", "--no-report", None],
+            "not in the cache": ["compare", mine, "hf://datasets/alice/other", None],
+            "no login": ["publish", given, "--to", "alice/results", "--yes", None],
+        }
+        ended |= zip(offline, run(offline.values(), folder, hub, HF_HUB_OFFLINE="1", HF_TOKEN=""), strict=True)
         yield SimpleNamespace(folder=folder, given=given, hub=hub, asked=asked, before=before, **{"ended": ended})
 
 
@@ -218,6 +224,8 @@ def test_a_second_time_there_is_nothing_to_send(published):
         ("no revision", "there is no such revision: check what stands after the @"),
         ("no results", "there is no result file in the data set alice/notes: take one that sae-lens-metrics publish has made"),
         ("no data set", "there is no such repository, or it is not for this user: check the name"),
+        ("not in the cache", "HF_HUB_OFFLINE is set, and it is not in the hub's cache: unset it"),
+        ("no login", "nothing can be published: nobody is logged in to the hub: log in with: hf auth login"),
     ],
 )
 def test_refusals(name, sentence, published):
@@ -235,6 +243,7 @@ def test_published_results_are_compared(published):
     notes = [line for line in compared.said.splitlines() if line.startswith(("note:", "left out", "not compared"))]
     assert notes == []
     assert "no difference beyond noise" in compared.said
+    assert published.ended["from the cache"].status == 0
 
 
 def test_a_page_of_published_results(published):
