@@ -95,7 +95,8 @@ def _downloaded(name: str, revision: str | None, path: str) -> dict[str, Path]:
 
 def _kept(name: str, revision: str | None, path: str) -> dict[str, Path]:
     """The files that are in the hub's cache."""
-    folder = Path(snapshot_download(name, repo_type="dataset", revision=revision, local_files_only=True))
+    patterns = [f"{glob.escape(path)}/*.json", glob.escape(path)] if path else ["*.json"]  # all others need not be there
+    folder = Path(snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns, local_files_only=True))
     there = sorted(each.relative_to(folder).as_posix() for each in folder.rglob("*.json"))
     return {each: folder / each for each in _below(path, there)}
 
