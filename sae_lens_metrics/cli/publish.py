@@ -101,7 +101,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--to", metavar="USER/NAME", help="the data set; it is made where there is none")
     parser.add_argument("--space", metavar="USER/NAME", nargs="?", const="", help="the page as a static Space (default name: that of --to)")
     parser.add_argument("--card", metavar="USER/SAE", help="the repository of an SAE, whose card gets the table and the metrics")
-    parser.add_argument("--private", action="store_true", help="make new repositories private; those that are there stay as they are")
+    parser.add_argument("--private", action="store_true", help="make new repositories private, and refuse a public one")
     parser.add_argument("--yes", action="store_true", help="send without asking; the list is printed all the same")
     parser.add_argument("--no-text", dest="text", action="store_false", help="leave out what quotes text: examples and explanations")
     parser.add_argument("--names", metavar="NAME,NAME", help="what the SAEs are called (default: the shortest names that differ)")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-import huggingface_hub
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -55,7 +55,7 @@ def _reasons(chain: list[BaseException]) -> Iterator[str]:
 
 def _by_kind(status: int | None) -> Iterator[tuple[type[BaseException] | tuple[type[BaseException], ...], str]]:
     """Reasons that kinds of errors tell, given the server's status."""
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         kept_off = (OfflineModeIsEnabled, LocalEntryNotFoundError)
         yield kept_off, "HF_HUB_OFFLINE is set, and it is not in the hub's cache: unset it"
     yield LocalTokenNotFoundError, f"nobody is logged in to the hub: {_LOGIN}"

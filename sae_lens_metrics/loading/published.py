@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import huggingface_hub
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
@@ -64,7 +63,7 @@ def _published(address: str) -> tuple[PublishedFile, ...]:
         raise ResultError(f"{address!r} is no address of results on the hub: give {FORM}")
     name, revision, path = found["name"], found["revision"], (found["path"] or "").strip("/")
     try:
-        files = _kept(name, revision, path) if huggingface_hub.constants.HF_HUB_OFFLINE else _downloaded(name, revision, path)
+        files = _kept(name, revision, path) if constants.HF_HUB_OFFLINE else _downloaded(name, revision, path)
     except ResultError:
         raise
     except Exception as error:
