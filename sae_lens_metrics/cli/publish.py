@@ -51,6 +51,8 @@ def run_publish(arguments: Sequence[str]) -> None:
 
     addresses = _addresses(options)
     files = [file for each in options.results for file in files_at(each) if file.suffix != ".jsonl"]
+    if not files:
+        raise PublishError("only training histories are there, and they are not published: give result files, as evaluate writes them")
     api = HfApi(library_name="sae-lens-metrics")
     user, token = login(api)
     request = Request(list(dict.fromkeys(files)), **addresses, names=options.names, title=options.title, text=options.text)
