@@ -98,9 +98,8 @@ def published(tmp_path_factory):
     models = {"alice/sae": {"README.md": CARD.encode(), "cfg.json": b"{}"}}
     with UploadHub({TOKEN: "alice"}, private=["bob/hidden"], models=models, datasets={"alice/notes": notes, "bob/hidden": notes}) as hub:
         everywhere, compare, report = printed_commands(**{"sae-metrics": given, "MINE.json": mine})
-        (asked,) = run([["publish", given, "--to", "alice/results", "n\n"]], folder, hub)
-        before = list(hub.writes())
         commands = {
+            "asked": ["publish", given, "--to", "alice/refused", "n\n"],
             "published": [*everywhere, "y\n"],
             "again": [*everywhere, None],
             "no terminal": ["publish", given, "--to", "alice/results", "--names", "A,B", None],
@@ -120,14 +119,16 @@ def published(tmp_path_factory):
             "no login": ["publish", given, "--to", "alice/results", "--yes", None],
         }
         ended |= zip(offline, run(offline.values(), folder, hub, HF_HUB_OFFLINE="1", HF_TOKEN=""), strict=True)
-        yield SimpleNamespace(folder=folder, given=given, hub=hub, asked=asked, before=before, **{"ended": ended})
+        yield SimpleNamespace(folder=folder, given=given, hub=hub, ended=ended)
 
 
 def test_no_sends_nothing(published):
-    assert published.asked.status == 0
-    assert "send this as alice? [y/N]" in published.asked.said
-    assert published.asked.said.endswith("nothing was sent\n")
-    assert published.before == []
+    asked = published.ended["asked"]
+    assert asked.status == 0
+    assert "to the data set alice/refused (new, public)" in asked.said
+    assert "send this as alice? [y/N]" in asked.said
+    assert asked.said.endswith("nothing was sent\n")
+    assert b"refused" not in bytes_sent(published.hub)
 
 
 def test_the_list_says_what_goes_where(published):
