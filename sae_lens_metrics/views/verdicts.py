@@ -51,12 +51,13 @@ def print_reference(name: str, reference: Reference, console: Console | None = N
     console.print(plain(f"{name}: {reference.title} ({reference.source})", style="bold"))
     state = "confirmed" if reference.confirmed else "not yet run on these SAEs: what is expected is not confirmed"
     console.print(plain(f"bands set on {reference.set_on}; {state}"))
-    table = _table("figure", "published", "band", "from", "spread from")
     for sae in reference.saes:
-        table.add_row(plain(sae.name, style="bold"), "", "", plain(sae.target))
+        console.print(plain(f"\n{sae.name}: {sae.target}", style="bold"), soft_wrap=True)
+        table = _table("number", "published", "band", "where; what the spread is taken from")
         for each in (each for each in reference.figures if each.sae == sae.name):
-            table.add_row(*map(plain, (f"  {each.number}", _short(each.expected), _band(*each.band), each.where, each.why_spread)))
-    console.print(table)
+            where = f"{each.where}; {each.why_spread}" if each.why_spread else each.where
+            table.add_row(*map(plain, (each.number, _short(each.expected), _band(*each.band), where)))
+        console.print(table)
     for text in [*_unchecked(reference), *reference.notes]:
         console.print(plain(text))
 
@@ -89,9 +90,11 @@ def in_words(verdicts: Verdicts) -> str:
 
 def _table(first: str, *others: str) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(first, overflow="fold")
+    table.add_column(first, overflow="fold", min_width=24)
     for heading in others:
-        table.add_column(heading, justify="right" if heading in ("published", "here") else "left", overflow="fold")
+        table.add_column(
+            heading, justify="right" if heading in ("published", "here") else "left", overflow="fold", no_wrap=heading == "band"
+        )
     return table
 
 
