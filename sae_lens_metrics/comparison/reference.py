@@ -14,7 +14,7 @@ from sae_lens_metrics.errors import ConfigError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 __all__ = ["Figure", "Reference", "ReferenceSAE", "Unchecked", "load_reference", "reference_names"]
 
