@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "SAELens's training command, with metrics",
     "compare": "which numbers of several results differ by more than noise",
     "audit": "how noisy the numbers are from seed to seed, and what they can tell apart",
+    "reproduce": "published numbers computed anew, and whether they agree",
     "bench": "how fast this machine evaluates, and what presets take on it",
     "report": "results as a page to read: figures, latents, examples",
     "publish": "results on the Hugging Face hub: a data set, a page, an SAE's card",
