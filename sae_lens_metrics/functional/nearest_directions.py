@@ -1,0 +1,55 @@
+"""Which directions are nearest to which, by cosine, with a bounded part of all cosines at once."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from sae_lens_metrics.functional.block_topk import largest_by_blocks
+
+__all__ = ["Nearest", "nearest_directions"]
+
+
+class Nearest(NamedTuple):
+    """The directions nearest to each of some."""
+
+    cosine: Float[Tensor, "n k"]
+    """Cosines in falling order, from -1 to 1; 0 where either direction has length 0."""
+    index: Int[Tensor, "n k"]
+    """Which directions these are; of equally near ones any."""
+
+
+@torch.no_grad()
+def nearest_directions(
+    rows: Float[Tensor, "n d"], others: Float[Tensor, "m d"] | None = None, *, k: int = 1, at_once: int = 2**25
+) -> Nearest:
+    """The k directions with the largest cosine to each row.
+
+    A cosine does not depend on a direction's length, and so not on the unit of the latent that it belongs to.
+
+    Args:
+        rows: Directions of any length.
+        others: Directions to look among; default the rows themselves, of which none is its own neighbour.
+        k: How many; fewer come back where there are fewer to look among.
+        at_once: Cosines that are held at once, but for one row of them at least; there are n · m in all.
+    """
+    among = normalize(rows if others is None else others, dim=-1)
+    k = min(k, len(among) - (others is None))
+    if k < 1 or not len(rows):
+        return Nearest(rows.new_zeros(len(rows), 0), torch.zeros(len(rows), 0, dtype=torch.long, device=rows.device))
+    found = [largest_by_blocks(cosines, k) for cosines in _cosines(rows, among, others is None, max(1, at_once // len(among)))]
+    cosine, index = (torch.cat(column) for column in zip(*found, strict=True))
+    return Nearest(cosine.clamp(-1, 1), index)
+
+
+def _cosines(rows: Tensor, among: Tensor, themselves: bool, step: int) -> Iterator[Float[Tensor, "part m"]]:
+    """Cosines of some rows at a time with all others; those of rows with themselves are below all that there can be."""
+    for start in range(0, len(rows), step):
+        part = among[start : start + step] if themselves else normalize(rows[start : start + step], dim=-1)
+        cosines = part @ among.T
+        if themselves:
+            cosines.diagonal(start).fill_(-2.0)
+        yield cosines

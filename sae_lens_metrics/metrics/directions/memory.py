@@ -1,0 +1,25 @@
+"""What looking at decoder directions holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sae_lens_metrics.metrics.memory_scale import FLOAT, MemoryScale
+
+__all__ = ["AT_ONCE", "directions_memory"]
+
+AT_ONCE = 2**25
+"""Cosines, or logits, that are held at once."""
+_COPIES = 4
+"""Tensors of that size: the numbers, a copy in blocks, and what their largest are found by."""
+_SEEN = 4
+"""Tensors of all latents of some tokens: the latents, where they count, what they write, and what is added up."""
+_SUMS = 16
+"""Numbers that are added up for each latent."""
+
+
+def directions_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any]) -> float:
+    """Bytes: cosines and logits of some latents, decoder rows at length 1 and after the norm, latents of some tokens; and a second SAE."""
+    rows = FLOAT * scale.d_sae * scale.d_in
+    second = 4 * rows if settings.against else 0.0
+    seen = FLOAT * scale.d_sae * (_SEEN * scale.encoded + _SUMS)
+    return scale.batch + 3 * rows + second + max(FLOAT * _COPIES * AT_ONCE, scale.dense + seen)
