@@ -12,6 +12,7 @@ from sae_lens_metrics import Corpus, Subject, evaluate
 from sae_lens_metrics.cli.dashboard import run_dashboard
 from sae_lens_metrics.errors import ConfigError, MetricsError
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+from sae_lens_metrics.metrics.registry import built_in_metrics
 from sae_lens_metrics.views.wandb.log import loggable
 
 HERE = ["--entity", ENTITY, "--project", PROJECT]
@@ -70,7 +71,7 @@ def test_it_has_a_section_for_each_metric(specification):
 
 
 def test_every_panel_has_something_to_show(specification, model, tokens):
-    names = ["probe", "n2g", "explanation", "ablation", "shrinkage"]
+    names = [*built_in_metrics()]
     subject = Subject(model, training_sae("topk"))
     probes = ProbeConfig(tasks=["base64", "hexadecimal", "inside_string"], examples=40)  # two of one family
     report = evaluate(subject, Corpus.from_tokens(tokens), small_metrics(names=names, tokens=4096, probe=probes))
