@@ -1,7 +1,7 @@
 """Which latents fire on a token: an index over what results say about where latents fire, for the page and for the terminal."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,14 +131,19 @@ def _by_token(evidence: Iterable[Mapping[int, Shares]]) -> _Scores:
                 told[latent].append(shares)
     found: _Scores = defaultdict(dict)
     for latent, several in told.items():
-        mean: dict[str, float] = defaultdict(float)
-        for shares in several:
-            for text, share in shares.items():
-                mean[text] += share / len(several)
-        for text in sorted(mean, key=lambda text: (-mean[text], text))[:_MOST]:
-            if mean[text] >= _LEAST:
-                found[text][latent] = mean[text]
+        for text, share in _largest(several):
+            found[text][latent] = share
     return dict(found)
+
+
+def _largest(several: Sequence[Shares]) -> Iterator[tuple[str, float]]:
+    """The tokens with the largest mean shares."""
+    mean: dict[str, float] = defaultdict(float)
+    for shares in several:
+        for text, share in shares.items():
+            mean[text] += share / len(several)
+    ranked = sorted(mean.items(), key=lambda each: (-each[1], each[0]))
+    yield from ((text, share) for text, share in ranked[:_MOST] if share >= _LEAST)
 
 
 def _like(words: Iterable[str], query: str) -> list[str]:
@@ -159,6 +164,11 @@ def _summed(table: Mapping[str, Mapping[int, float]], words: Iterable[str]) -> I
         for latent, share in table.get(word, {}).items():
             total[latent] += share
     yield from ((latent, min(1.0, share)) for latent, share in total.items())
+
+
+def _in_turn(shares: Mapping[int, float]) -> list[int]:
+    """Latents and their shares in percent."""
+    return [number for latent in sorted(shares) for number in (latent, _percent(shares[latent]))]
 
 
 def _percent(share: float) -> int:

@@ -134,7 +134,7 @@ def test_matches_in_a_second_sae(second):
 
 def test_a_second_sae_of_another_place_is_refused(second):
     folder, _ = second(hook="blocks.0.hook_resid_post")
-    with pytest.raises(ConfigError, match="sits at blocks.0.hook_resid_post, expected an SAE at blocks.2"):
+    with pytest.raises(ConfigError, match=r"sits at blocks\.0\.hook_resid_post, expected an SAE at blocks\.2"):
         computed(subject_of(), against=folder)
     with pytest.raises(SubjectError, match="nowhere"):
         computed(subject_of(), against="nowhere")
