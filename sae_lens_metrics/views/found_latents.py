@@ -32,7 +32,7 @@ def found_latents(name: str, report: Report, query: str, most: int) -> Iterator[
     """
     found = firing_tokens(report).find(query)
     shown = f", the first {most}" if len(found) > most else ""
-    yield plain(f"{name}: {len(found)} latents for {printable(query)!r}{shown}")
+    yield plain(f"{name}: {len(found)} latents for {printable(repr(query))}{shown}")
     if not found:
         return
     told = {title: texts for title, texts in _told(report)}

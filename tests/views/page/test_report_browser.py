@@ -288,7 +288,7 @@ def test_a_latent_is_explained_in_the_order_of_use(reader, tmp_path):
         "Nearest latents by the decoder",
     ]
     assert "common" in tab.locator(".ngrams li").first.inner_text()
-    assert "×2" in tab.locator(".ngrams li").first.inner_text()
+    assert "\u00d72" in tab.locator(".ngrams li").first.inner_text()
     headings = tab.locator(".examples h3").all_inner_texts()
     assert headings[-2:] == ["Wrongly predicted (second half)", "Rightly predicted (second half)"]
     text = tab.inner_text("#main")
