@@ -108,7 +108,7 @@ def _final_norm(backend: OwnCacheBackend) -> Module:
     """The module whose output is what is unembedded, found by what passes it in a run of a few tokens.
 
     Raises:
-        SubjectError: If there is none that takes each position by itself.
+        SubjectError: If there is none.
     """
     tokens = torch.arange(_TINY, device=backend.device)[None]
     done: list[tuple[Module, Tensor, Tensor]] = []
@@ -125,12 +125,14 @@ def _final_norm(backend: OwnCacheBackend) -> Module:
         for handle in handles:
             handle.remove()
     for module, given, output in done:
-        if output.data_ptr() == seen[-1].data_ptr() and given.shape == output.shape and given.is_floating_point():
-            with torch.no_grad(), evaluating(module):
-                alone = torch.cat([module(given[:, i : i + 1]) for i in range(given.shape[1])], 1)
-            if torch.allclose(alone, output, rtol=1e-3, atol=1e-3 * float(output.abs().max())):
-                return module
+        if output.data_ptr() == seen[-1].data_ptr() != given.data_ptr() and given.shape == output.shape and _is_simple(module):
+            return module
     raise SubjectError(f"no final norm of a {type(backend.model).__name__} is known: no module puts out what is unembedded")
+
+
+def _is_simple(module: Module) -> bool:
+    """Whether its parts have none themselves, as of a norm, which may be wrapped; a block, which looks at other positions, is not so."""
+    return not any(True for part in module.children() for _ in part.children())
 
 
 class _EnteredError(Exception):

@@ -18,8 +18,9 @@ _SUMS = 16
 
 
 def directions_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any]) -> float:
-    """Bytes: cosines and logits of some latents, decoder rows at length 1 and after the norm, latents of some tokens; and a second SAE."""
+    """Bytes: cosines and logits of some latents, decoder rows at length 1 or after the norm, latents of some tokens; and a second SAE."""
     rows = FLOAT * scale.d_sae * scale.d_in
     second = 4 * rows if settings.against else 0.0
     seen = FLOAT * scale.d_sae * (_SEEN * scale.encoded + _SUMS)
-    return scale.batch + 3 * rows + second + max(FLOAT * _COPIES * AT_ONCE, scale.dense + seen)
+    working = min(AT_ONCE, scale.d_sae * max(scale.d_sae, scale.vocabulary))
+    return scale.batch + rows + second + max(FLOAT * _COPIES * working, scale.dense + seen)

@@ -61,8 +61,8 @@ def writing_of(subject: Subject, part: Corpus, *, shown: int, batch_size: int | 
     slope = readout.mean_slope(stream).to(subject.device)
     rows = subject.dictionary.decoder @ slope.T
     changes = vocabulary_changes(rows, readout.logits, readout.vocabulary, shown=shown, at_once=AT_ONCE)
-    scaled = (rows / changes.sd[:, None]).where(changes.sd[:, None] > 0, 0)
-    return Writing(changes, len(stream), readout, scaled, _usual(subject, readout, part).to(subject.device))
+    rows.div_(changes.sd.where(changes.sd > 0, torch.inf)[:, None])  # in place: there may be as many as the SAE's own
+    return Writing(changes, len(stream), readout, rows, _usual(subject, readout, part).to(subject.device))
 
 
 def next_tokens(subject: Subject, tokens: Int[Tensor, "batch pos"]) -> Int[Tensor, "batch pos"]:
