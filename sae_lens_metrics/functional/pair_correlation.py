@@ -8,6 +8,9 @@ from sae_lens_metrics.functional.statistics import widest_float
 
 __all__ = ["PairCorrelation"]
 
+_CONSTANT = 1e-6
+"""Variance over mean square up to which a variable is the same everywhere: no more can be told from squares in float32."""
+
 
 class PairCorrelation:
     """Collects what the correlation of each of n pairs takes: six sums a pair, however many observations there are.
@@ -31,7 +34,6 @@ class PairCorrelation:
         """Pearson's correlation of each pair, from -1 to 1; NaN where one of the variables is the same in all observations."""
         n = max(1, self._count)
         a, b, aa, bb, ab = self._sums / n
-        spread = ((aa - a * a).clamp_min(0) * (bb - b * b).clamp_min(0)).sqrt()
-        scale = (aa * bb).sqrt()
-        constant = spread <= 1e-9 * scale  # as far as differences of sums can tell
-        return ((ab - a * b) / spread).clamp(-1, 1).masked_fill(constant | (scale == 0), torch.nan)
+        spread_a, spread_b = aa - a * a, bb - b * b
+        constant = (spread_a <= _CONSTANT * aa) | (spread_b <= _CONSTANT * bb)
+        return ((ab - a * b) / (spread_a * spread_b).sqrt()).clamp(-1, 1).masked_fill(constant, torch.nan)

@@ -7,7 +7,8 @@ from sae_lens_metrics.functional.nearest_directions import Nearest
 from sae_lens_metrics.metrics.directions.firing import Fired
 from sae_lens_metrics.metrics.directions.second_sae import Match
 from sae_lens_metrics.metrics.directions.writing import Writing
-from sae_lens_metrics.results import LatentEffects, Row, Scalar, TokenChange
+from sae_lens_metrics.results import LatentEffects, Row, TokenChange
+from sae_lens_metrics.results.metric_result import Scalar
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.token_text import TokenText
 
