@@ -48,7 +48,7 @@ const explained = (() => {
   }
 
   /**
-   * N-grams with how often each of them predicts in some examples, those first that predict most often. The one that predicts on a token is
+   * N-grams with how often each of them predicts in some examples, those first that predict most often, and of these the largest. The one that predicts on a token is
    * known by the text that ends there and by what is predicted; where several would do, it is the longest.
    */
   function byUse(ngrams, examples) {
@@ -64,7 +64,7 @@ const explained = (() => {
         if (best >= 0) uses[best] += 1;
       });
     }
-    return ngrams.map((ngram, i) => ({ ...ngram, uses: uses[i] })).sort((a, b) => b.uses - a.uses);
+    return ngrams.map((ngram, i) => ({ ...ngram, uses: uses[i] })).sort((a, b) => b.uses - a.uses || Math.abs(b.value) - Math.abs(a.value));
   }
 
   /** Whether the tokens up to a place end with some texts, `null` being any. */

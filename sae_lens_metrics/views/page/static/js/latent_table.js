@@ -61,7 +61,7 @@ const latentTable = (() => {
         const key = fields.some((field) => field.key === name) ? `${metric}_${name}` : name;
         const plain = said.size === 0 && table[name].some((value) => typeof value === "number");
         const { label = plain ? name.replaceAll("_", " ") : "", title = "", log = false, percent = false, leading = false } = said.get(name) || {};
-        fields.push({ key, from: [metric, name], label, title, log, leading, show: percent ? format.percent : log || plain ? number : fixed });
+        fields.push({ key, from: [metric, name], label, title, log, leading, percent, show: percent ? format.percent : log || plain ? number : fixed });
       }
     }
     return fields;

@@ -6,7 +6,7 @@ const latentView = (() => {
     wrong: "Wrongly predicted (second half)",
     predicted: "Rightly predicted (second half)",
   };
-  const FIRST = 12; // n-grams that are shown at once
+  const FIRST = 8; // n-grams that are shown at once
   let wrap = false;
 
   async function render({ path }) {
@@ -71,7 +71,7 @@ const latentView = (() => {
     const onwards = said("{tokens} tokens from there on", report, "ablation");
     return [
       half.length ? `${half.join(" and ")} tokens of the second half` : null,
-      ablations === null ? null : `ablated at ${ablations} positions`,
+      ablations === null ? null : `ablated at ${ablations} ${ablations === "1" ? "position" : "positions"}`,
       touched === null ? null : `touches ${format.percent(touched)} of the ${onwards}`,
     ].filter(Boolean);
   }
@@ -171,9 +171,9 @@ const latentView = (() => {
       ...(table.explanations.latent.length ? [{ key: "fires", label: "What fires it", value: ({ latent }) => table.explanations.text(latent), cell: ({ latent }) => tokens.brief(table.explanations.of(latent)) }] : []),
       ...(writes ? [{ key: "writes", label: writes.column, value: ({ latent }) => writes.text(latent, "raised"), cell: ({ latent }) => tokens.written(writes.of(latent, "raised")) }] : []),
     ];
-    const against = report.provenance.config?.directions?.against;
+    const against = String(report.provenance.config?.directions?.against || "the second SAE").split("/").slice(-2).join("/");
     const match = columns.match?.[i];
-    const matched = Number.isInteger(match) ? h("p", { class: "about" }, h("span", {}, `Best match in ${format.cut(String(against || "the second SAE"), 80)}: latent ${match}, cosine ${format.number(columns.match_cosine?.[i], 3)}, correlation of activations ${format.number(columns.match_correlation?.[i], 3)}`)) : null;
+    const matched = Number.isInteger(match) ? h("p", { class: "about" }, h("span", {}, `Best match in ${format.cut(against, 80)}: latent ${match}, cosine ${format.number(columns.match_cosine?.[i], 3)}, correlation of activations ${format.number(columns.match_correlation?.[i], 3)}`)) : null;
     return [h("section", { class: "card" }, h("h2", {}, "Nearest latents by the decoder"), matched, tables.sortable(shown, rows, { label: "Nearest latents" }))];
   }
 

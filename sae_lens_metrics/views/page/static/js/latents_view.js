@@ -168,9 +168,9 @@ const latentsView = (() => {
     const described = [
       { key: "latent", label: "Latent", numeric: true },
       ...(state.found ? [{ key: "found", label: "On it", numeric: true, title: "share of its activation that is on the token, by its n-grams and examples; “behind”: of its n-grams that have it before the last token" }] : []),
-      ...table.fields.map((field) => ({ ...field, numeric: true })),
-      ...(table.explanations.latent.length ? [{ key: "explanation", label: "Explanation" }] : []),
+      ...(table.explanations.latent.length ? [{ key: "explanation", label: "What fires it" }] : []),
       ...written(table).map((each) => ({ key: each.raised, label: each.column, title: "the tokens that it raises most", effects: each })),
+      ...table.fields.map((field) => ({ ...field, numeric: true })),
       ...(table.best.size ? [{ key: "tasks", label: "Best at task" }] : []),
     ];
     const head = h("tr", {}, described.map((column) => tables.heading(column, state.sort, resort)));
