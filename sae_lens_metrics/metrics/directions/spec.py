@@ -129,9 +129,7 @@ SPEC = MetricSpec(
     controls={"permuted_decoder": "beaten", "frozen_decoder": "beaten", "random": "beaten"},
     latents=(
         LatentColumn("next_token", "Next token", "how far it raises the token that comes next where it fires, in standard deviations"),
-        LatentColumn(
-            "written", "Writing strength", "how far it raises the token that it raises most, in standard deviations over the vocabulary"
-        ),
+        LatentColumn("written", "Writing strength", "how far it raises the token that it raises most, in standard deviations"),
         LatentColumn("max_cosine", "Nearest, cosine", "largest cosine with another latent's decoder row"),
         LatentColumn("match_cosine", "Match, cosine", "cosine with the best match in the second SAE"),
         LatentColumn("match_correlation", "Match, correlation", "correlation of its activations with those of that match"),
