@@ -9,7 +9,7 @@ from torch import Tensor
 __all__ = ["mean_jacobian"]
 
 
-def mean_jacobian(function: Callable[[Tensor], Tensor], points: Float[Tensor, "n d"], *, at_once: int = 2**20) -> Float[Tensor, "d_out d"]:
+def mean_jacobian(function: Callable[[Tensor], Tensor], points: Float[Tensor, "n d"], *, at_once: int = 2**18) -> Float[Tensor, "d_out d"]:
     """The mean over points of the Jacobian of a map that takes each row by itself, such as a norm.
 
     To first order ``function(x + δ) - function(x)`` is ``jacobian(x) @ δ``; of a norm with a fixed scale that is δ, scaled.

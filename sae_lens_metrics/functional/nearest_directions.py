@@ -24,7 +24,7 @@ class Nearest(NamedTuple):
 
 @torch.no_grad()
 def nearest_directions(
-    rows: Float[Tensor, "n d"], others: Float[Tensor, "m d"] | None = None, *, k: int = 1, at_once: int = 2**25
+    rows: Float[Tensor, "n d"], others: Float[Tensor, "m d"], *, first: int | None = None, k: int = 1, at_once: int = 2**25
 ) -> Nearest:
     """The k directions with the largest cosine to each row.
 
@@ -32,24 +32,24 @@ def nearest_directions(
 
     Args:
         rows: Directions of any length.
-        others: Directions to look among; default the rows themselves, of which none is its own neighbour.
+        others: Directions to look among.
+        first: Where the rows begin among the others, if they are some of these: none is its own neighbour then.
         k: How many; fewer come back where there are fewer to look among.
         at_once: Cosines that are held at once, but for one row of them at least; there are n · m in all.
     """
-    among = normalize(rows if others is None else others, dim=-1)
-    k = min(k, len(among) - (others is None))
+    k = min(k, len(others) - (first is not None))
     if k < 1 or not len(rows):
-        return Nearest(rows.new_zeros(len(rows), 0), torch.zeros(len(rows), 0, dtype=torch.long, device=rows.device))
-    found = [largest_by_blocks(cosines, k) for cosines in _cosines(rows, among, others is None, max(1, at_once // len(among)))]
+        return Nearest(rows.new_zeros(len(rows), max(0, k)), torch.zeros(len(rows), max(0, k), dtype=torch.long, device=rows.device))
+    among = normalize(others, dim=-1)
+    found = [largest_by_blocks(cosines, k) for cosines in _cosines(rows, among, first, max(1, at_once // len(among)))]
     cosine, index = (torch.cat(column) for column in zip(*found, strict=True))
     return Nearest(cosine.clamp(-1, 1), index)
 
 
-def _cosines(rows: Tensor, among: Tensor, themselves: bool, step: int) -> Iterator[Float[Tensor, "part m"]]:
+def _cosines(rows: Tensor, among: Tensor, first: int | None, step: int) -> Iterator[Float[Tensor, "part m"]]:
     """Cosines of some rows at a time with all others; those of rows with themselves are below all that there can be."""
     for start in range(0, len(rows), step):
-        part = among[start : start + step] if themselves else normalize(rows[start : start + step], dim=-1)
-        cosines = part @ among.T
-        if themselves:
-            cosines.diagonal(start).fill_(-2.0)
+        cosines = normalize(rows[start : start + step], dim=-1) @ among.T
+        if first is not None:
+            cosines.diagonal(first + start).fill_(-2.0)
         yield cosines

@@ -1,5 +1,7 @@
 """Correlations of many pairs of variables, from sums over parts of the observations."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +25,19 @@ class PairCorrelation:
     def __init__(self, n: int, device: torch.device) -> None:
         self._sums = torch.zeros(5, n, dtype=widest_float(device), device=device)
         self._count = 0
+
+    @classmethod
+    def joined(cls, parts: "Sequence[PairCorrelation]") -> "PairCorrelation":
+        """What was collected from several parts of the observations.
+
+        Args:
+            parts: One at least, of the same pairs.
+        """
+        whole = cls(parts[0]._sums.shape[1], parts[0]._sums.device)
+        for part in parts:
+            whole._sums += part._sums
+            whole._count += part._count
+        return whole
 
     def add(self, a: Float[Tensor, "observations n"], b: Float[Tensor, "observations n"]) -> None:
         """Adds observations of both variables of each pair."""

@@ -38,10 +38,11 @@ def vocabulary_changes(
         shown: How many tokens to name, of those raised and of those lowered; at most the vocabulary.
         at_once: Logits that are held at once, but for those of one direction at least; there are n · vocabulary in all.
     """
-    parts = list(_each(rows, logits, min(shown, vocabulary), max(1, at_once // vocabulary)))
+    shown = min(shown, vocabulary)
+    parts = list(_each(rows, logits, shown, max(1, at_once // vocabulary)))
     if not parts:
-        nothing = rows.new_zeros(0)
-        return VocabularyChanges(torch.zeros(0, 2, shown, dtype=torch.long), rows.new_zeros(0, 2, shown), nothing, nothing)
+        nothing, none = rows.new_zeros(0), rows.new_zeros(0, 2, shown)
+        return VocabularyChanges(none.long(), none, nothing, nothing)
     return VocabularyChanges(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 

@@ -22,25 +22,29 @@ def cosines(a, b):
 @pytest.mark.parametrize("other", [False, True])
 def test_nearest_are_those_of_all_cosines(at_once, other):
     rows, others = drawn(37, 8), drawn(600, 8, seed=1)
-    found = nearest_directions(rows, others if other else None, k=3, at_once=at_once)
+    found = nearest_directions(rows, others if other else rows, first=None if other else 0, k=3, at_once=at_once)
     expected = cosines(rows.numpy(), (others if other else rows).numpy())
     if not other:
         np.fill_diagonal(expected, -2)
     assert found.cosine.numpy() == pytest.approx(-np.sort(-expected, axis=1)[:, :3], abs=1e-6)
     assert np.take_along_axis(expected, found.index.numpy(), 1) == pytest.approx(found.cosine.numpy(), abs=1e-6)
+    if not other:  # some rows of those that are looked among
+        part = nearest_directions(rows[10:20], rows, first=10, k=3, at_once=at_once)
+        assert part.index.tolist() == found.index[10:20].tolist()
 
 
 def test_nearest_of_rows_that_have_no_length_or_no_others():
     rows = torch.tensor([[0.0, 0.0], [3.0, 0.0], [5.0, 0.0]])
-    found = nearest_directions(rows)
+    found = nearest_directions(rows, rows, first=0)
     assert found.cosine[:, 0].tolist() == [0.0, 1.0, 1.0]
     assert found.index[1:, 0].tolist() == [2, 1]
-    assert nearest_directions(rows[:1], k=4).index.shape == (1, 0)
+    assert nearest_directions(rows[:1], rows[:1], first=0, k=4).index.shape == (1, 0)
 
 
 def test_cosines_do_not_depend_on_length():
     rows, factors = drawn(20, 5), drawn(20, 1, seed=1).exp()
-    assert nearest_directions(rows * factors).cosine == pytest.approx(nearest_directions(rows).cosine, abs=1e-6)
+    own, other = (nearest_directions(each, each, first=0).cosine for each in (rows, rows * factors))
+    assert other == pytest.approx(own, abs=1e-6)
 
 
 @pytest.mark.parametrize("at_once", [1, 1_000, 10**6])
@@ -61,9 +65,10 @@ def test_changes_of_a_vocabulary(at_once):
 def test_correlations_are_numpys(parts):
     a, b = drawn(400, 6).relu(), drawn(400, 6, seed=1).relu()
     b[:, 0], b[:, 1], b[:, 2] = a[:, 0] * 7, 0.3, a[:, 2] + 0.1 * b[:, 2]
-    sums = PairCorrelation(6, torch.device("cpu"))
-    for one, other in zip(a.chunk(parts), b.chunk(parts), strict=True):
-        sums.add(one, other)
+    both = [PairCorrelation(6, torch.device("cpu")) for _ in range(2)]
+    for i, (one, other) in enumerate(zip(a.chunk(parts), b.chunk(parts), strict=True)):
+        both[i % 2].add(one, other)
+    sums = PairCorrelation.joined(both)
     expected = [np.corrcoef(a[:, i], b[:, i])[0, 1] if i != 1 else np.nan for i in range(6)]
     assert sums.value().numpy() == pytest.approx(expected, abs=1e-6, nan_ok=True)
     assert sums.value()[0] == pytest.approx(1)

@@ -8,12 +8,12 @@ from sae_lens_metrics.errors import SubjectError
 from sae_lens_metrics.functional.nearest_directions import Nearest, nearest_directions
 from sae_lens_metrics.functional.statistics import mean_with_error, ratio_influence
 from sae_lens_metrics.metrics.context import MetricContext
-from sae_lens_metrics.metrics.directions.firing import fired_on
+from sae_lens_metrics.metrics.directions.firing import Fired, fired_on
 from sae_lens_metrics.metrics.directions.memory import AT_ONCE
 from sae_lens_metrics.metrics.directions.per_latent import effects_of, rows_of
 from sae_lens_metrics.metrics.directions.second_sae import Match, load_second
 from sae_lens_metrics.metrics.directions.spec import NEAR, SAME
-from sae_lens_metrics.metrics.directions.writing import Writing, writing_of
+from sae_lens_metrics.metrics.directions.writing import Writing, own_latents, writing_of
 from sae_lens_metrics.results import Estimate, MetricResult
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -50,25 +50,41 @@ def directions(context: MetricContext) -> MetricResult:
     """
     subject, settings, generator = context.subject, context.config.directions, context.generator
     part, decoder = context.corpus.head(settings.tokens), subject.dictionary.decoder
-    near = nearest_directions(decoder, k=settings.nearest, at_once=AT_ONCE)
-    match = Match(subject.dictionary, load_second(subject, settings.against)) if settings.against else None
+    near = _nearest(context, decoder, k=settings.nearest)
+    match = _match(context)
     writing, reason = _written(context, part)
     fired = fired_on(context, part, writing, match)
     estimates = {
         "next_token": Estimate.absent(reason, of=part.unit) if reason else fired.next_token(),
         **_alike(near, _largest_of_random(decoder, generator)),
-        **({} if match is None else _matched(match, _largest_of_random(match.decoder, generator))),
+        **({} if match is None else _matched(match, fired, _largest_of_random(match.decoder, generator))),
     }
     effects = [] if writing is None else effects_of(subject, writing, fired)
     notes = [] if writing is None else [f"the slope of the final norm is its mean over {writing.positions} positions"]
     return MetricResult(estimates, {"latents": rows_of(near, writing, fired, match)}, effects=effects, notes=notes)
 
 
+def _nearest(context: MetricContext, others: Float[Tensor, "m d_out"], *, k: int = 1) -> Nearest:
+    """The nearest to each decoder row among the SAE's own, or among others; each process looks for some of them."""
+    decoder, own = context.subject.dictionary.decoder, own_latents(context)
+    first = own.start if others is decoder else None
+    parts = context.ranks.each(lambda: nearest_directions(decoder[own], others, first=first, k=k, at_once=AT_ONCE))
+    return Nearest(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _match(context: MetricContext) -> Match | None:
+    """The second SAE, if there is one."""
+    name = context.config.directions.against
+    if not name:
+        return None
+    second = context.ranks.together(lambda: load_second(context.subject, name))
+    return Match(second, _nearest(context, second.decoder))
+
+
 def _written(context: MetricContext, part: Corpus) -> tuple[Writing | None, str]:
     """What latents write, or why that is not known."""
     try:
-        settings = context.config.directions
-        return writing_of(context.subject, part, shown=settings.shown, batch_size=context.config.batch_size), ""
+        return writing_of(context, part), ""
     except SubjectError as error:
         return None, str(error)
 
@@ -86,9 +102,9 @@ def _alike(near: Nearest, random: Float[Tensor, "n"]) -> dict[str, Estimate]:
     }
 
 
-def _matched(match: Match, random: Float[Tensor, "n"]) -> dict[str, Estimate]:
+def _matched(match: Match, fired: Fired, random: Float[Tensor, "n"]) -> dict[str, Estimate]:
     """How alike the best matches in a second SAE are."""
-    cosine, correlation = match.nearest.cosine[:, 0], match.correlation()
+    cosine, correlation = match.nearest.cosine[:, 0], torch.zeros(0) if fired.alike is None else fired.alike.value()
     known = correlation[correlation.isfinite()]
     together = _over_latents(known) if len(known) else Estimate.absent("no latent fires whose match fires, too", of="latents")
     return {
@@ -102,7 +118,7 @@ def _matched(match: Match, random: Float[Tensor, "n"]) -> dict[str, Estimate]:
 def _largest_of_random(decoder: Float[Tensor, "d_sae d_out"], generator: torch.Generator) -> Float[Tensor, "n"]:
     """The largest cosine of each of some random directions with a decoder row."""
     random = torch.randn(_RANDOM, decoder.shape[1], generator=generator).to(decoder)
-    return nearest_directions(random, decoder, at_once=AT_ONCE).cosine[:, 0]
+    return nearest_directions(random, decoder, at_once=AT_ONCE).cosine[:, 0]  # a few, so that each process does all of them
 
 
 def _over_latents(values: Float[Tensor, "latents"]) -> Estimate:

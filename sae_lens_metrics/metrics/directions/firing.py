@@ -1,11 +1,13 @@
 """Where latents fire on text: how often, how much they add, and what comes next there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sae_lens_metrics.functional.pair_correlation import PairCorrelation
 from sae_lens_metrics.functional.statistics import widest_float
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.directions.second_sae import Match
@@ -34,6 +36,16 @@ class Fired:
     """The sum of how far it raises the next token, where there is one that counts."""
     followed: Int[Tensor, "d_sae"]
     """On how many tokens that is."""
+    alike: PairCorrelation | None
+    """How alike each latent and its match in a second SAE fire."""
+
+    @classmethod
+    def joined(cls, part: Corpus, parts: "Sequence[Fired]") -> "Fired":
+        """From what several processes have found, in the order of the text."""
+        sums = SequenceSums.joined(part, (each.sums for each in parts))
+        totals = (torch.stack([getattr(each, name) for each in parts]).sum(0) for name in ("count", "amount", "lift", "followed"))
+        alike = [each.alike for each in parts if each.alike is not None]
+        return cls(sums, *totals, PairCorrelation.joined(alike) if alike else None)
 
     def next_token(self) -> Estimate:
         """How far active latents raise the next token: the mean over active latents of all tokens."""
@@ -42,35 +54,39 @@ class Fired:
 
 
 def fired_on(context: MetricContext, part: Corpus, writing: Writing | None, match: Match | None) -> Fired:
-    """Goes over the text once.
+    """Goes over the text once, of which each process takes a part.
 
     Args:
         context: The run.
         part: The text.
         writing: What latents write; ``None`` where that is not known.
-        match: Is told how latents fire, if there is a second SAE.
+        match: Their matches in a second SAE, if there is one.
     """
+    return Fired.joined(part, context.ranks.each(lambda: _fired_on(context, part, writing, match)))
+
+
+def _fired_on(context: MetricContext, part: Corpus, writing: Writing | None, match: Match | None) -> Fired:
     subject = context.subject
     kind = widest_float(subject.device)
     count, followed = torch.zeros(2, subject.d_sae, dtype=torch.long, device=subject.device)
     amount, lift = torch.zeros(2, subject.d_sae, dtype=kind, device=subject.device)
-    sums = SequenceSums(part)
-    for batch in part.activations(subject, context.config.batch_size, progress=context.name):
+    sums, alike = SequenceSums(part), None if match is None else PairCorrelation(subject.d_sae, subject.device)
+    for batch in part.activations(subject, context.config.batch_size, progress=context.name, ranks=context.ranks):
         following = _following(batch)
         per_token = torch.zeros(len(batch.x), 2, device=subject.device)
         for rows, z in batch.latents():
             scale, _ = subject.dictionary.scale_and_offset(batch.x[rows])
             count += (z != 0).sum(0)
             amount += (z.abs() * scale).sum(0, dtype=kind)
-            if match is not None:
-                match.add(z, batch.x[rows])
+            if match is not None and alike is not None:
+                alike.add(z, match.latents(batch.x[rows]))
             if writing is not None:
                 known = (z != 0) & (following[rows] >= 0)[:, None]
                 raised = (writing.lift(following[rows].clamp_min(0)) * z.sign()).where(known, 0)
                 lift, followed = lift + raised.sum(0, dtype=kind), followed + known.sum(0)
                 per_token[rows] = torch.stack([raised.sum(1), known.sum(1)], 1)
         sums.add(**dict(zip(("lift", "active"), batch.per_sequence(per_token).unbind(1), strict=True)))
-    return Fired(sums, count, amount, lift, followed)
+    return Fired(sums, count, amount, lift, followed, alike)
 
 
 def _following(batch: ActivationBatch) -> Int[Tensor, "n"]:

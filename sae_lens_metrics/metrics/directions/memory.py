@@ -5,10 +5,14 @@ from typing import Any
 
 from sae_lens_metrics.metrics.memory_scale import FLOAT, MemoryScale
 
-__all__ = ["AT_ONCE", "directions_memory"]
+__all__ = ["AT_ONCE", "POSITIONS", "directions_memory"]
 
 AT_ONCE = 2**25
 """Cosines, or logits, that are held at once."""
+POSITIONS = 256
+"""Positions of the text over which the slope of the final norm is averaged."""
+_SLOPES, _SLOPE = 2**18, 12
+"""Numbers of them that are differentiated at once, and how many tensors of that size there are."""
 _COPIES = 4
 """Tensors of that size: the numbers, a copy in blocks, and what their largest are found by."""
 _SEEN = 4
@@ -23,4 +27,5 @@ def directions_memory(settings: Any, scale: MemoryScale, others: Mapping[str, An
     second = 4 * rows if settings.against else 0.0
     seen = FLOAT * scale.d_sae * (_SEEN * scale.encoded + _SUMS)
     working = min(AT_ONCE, scale.d_sae * max(scale.d_sae, scale.vocabulary))
-    return scale.batch + rows + second + max(FLOAT * _COPIES * working, scale.dense + seen)
+    slope = max(_SLOPES, POSITIONS * scale.d_in)
+    return scale.batch + rows + second + max(FLOAT * _SLOPE * slope, FLOAT * _COPIES * working, scale.dense + seen)

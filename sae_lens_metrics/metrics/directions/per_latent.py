@@ -14,8 +14,8 @@ from sae_lens_metrics.text.token_text import TokenText
 
 __all__ = ["effects_of", "rows_of"]
 
-_DIGITS = 4
-"""Significant digits of numbers of which there is one for each latent."""
+_DIGITS = 8
+"""Significant digits of numbers of which there is one for each latent: those that float32 carries, and no more of a file than that."""
 
 
 def rows_of(near: Nearest, writing: Writing | None, fired: Fired, match: Match | None) -> list[Row]:
@@ -37,7 +37,8 @@ def rows_of(near: Nearest, writing: Writing | None, fired: Fired, match: Match |
     if match is not None:
         columns["match"] = match.nearest.index[:, 0].tolist()
         columns["match_cosine"] = _numbers(match.nearest.cosine[:, 0])
-        columns["match_correlation"] = _numbers(match.correlation())
+    if fired.alike is not None:
+        columns["match_correlation"] = _numbers(fired.alike.value())
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

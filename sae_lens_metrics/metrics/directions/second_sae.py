@@ -1,14 +1,13 @@
-"""A second SAE at the same hook: which of its latents is most like each of the first one's, and whether both fire alike."""
+"""A second SAE at the same hook, and which of its latents is most like each of the first one's."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sae_lens_metrics.errors import ConfigError
-from sae_lens_metrics.functional.nearest_directions import Nearest, nearest_directions
-from sae_lens_metrics.functional.pair_correlation import PairCorrelation
+from sae_lens_metrics.functional.nearest_directions import Nearest
 from sae_lens_metrics.loading.pretrained import load_subject
 from sae_lens_metrics.loading.targets import find_target
-from sae_lens_metrics.metrics.directions.memory import AT_ONCE
 from sae_lens_metrics.subject.dictionary import Dictionary
 from sae_lens_metrics.subject.subject import Subject
 
@@ -38,34 +37,25 @@ def load_second(subject: Subject, name: str) -> Dictionary:
 
 
 class Match:
-    """Each latent's best match by the decoder, and, from activations, how alike both fire.
+    """The latent of a second SAE that is most like each one by the decoder.
 
     Args:
-        own: The first SAE.
-        second: The second one.
+        second: The second SAE.
+        nearest: For each latent of the first one, which latent of the second one is nearest.
 
     Attributes:
         decoder: The rows of the second one.
-        nearest: Of each latent of the first one, the best match among them.
+        nearest: The best matches, and their cosines.
     """
 
-    def __init__(self, own: Dictionary, second: Dictionary) -> None:
-        self._second, self.decoder = second, second.decoder
-        self.nearest: Nearest = nearest_directions(own.decoder, second.decoder, at_once=AT_ONCE)
+    def __init__(self, second: Dictionary, nearest: Nearest) -> None:
+        self._second, self.decoder, self.nearest = second, second.decoder, nearest
         self._index = self.nearest.index[:, 0]
-        self._sums = PairCorrelation(own.d_sae, own.decoder.device)
 
-    def add(self, z: Float[Tensor, "n d_sae"], x: Float[Tensor, "n d_in"]) -> None:
-        """Takes down how both fire on some tokens.
+    def latents(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        """What the match of each latent is on some tokens.
 
         Args:
-            z: The first SAE's latents.
             x: The activations.
         """
-        parts = zip(z.split(self._second.chunk), x.split(self._second.chunk), strict=True)
-        for own, given in parts:
-            self._sums.add(own, self._second.encode(given)[:, self._index])
-
-    def correlation(self) -> Float[Tensor, "d_sae"]:
-        """Pearson's correlation of each latent with its match over all tokens so far; NaN where one of them never fires."""
-        return self._sums.value()
+        return torch.cat([self._second.encode(part)[:, self._index] for part in x.split(self._second.chunk)])

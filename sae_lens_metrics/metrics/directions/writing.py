@@ -7,15 +7,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.functional.vocabulary_changes import VocabularyChanges, vocabulary_changes
-from sae_lens_metrics.metrics.directions.memory import AT_ONCE
+from sae_lens_metrics.metrics.context import MetricContext
+from sae_lens_metrics.metrics.directions.memory import AT_ONCE, POSITIONS
 from sae_lens_metrics.subject.readout import Readout, find_readout
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
-__all__ = ["Writing", "next_tokens", "writing_of"]
+__all__ = ["Writing", "next_tokens", "own_latents", "writing_of"]
 
-_SEQUENCES, _POSITIONS = 16, 256
-"""Of the text that the final norm's slope is averaged over: sequences, and positions of them."""
+_SEQUENCES = 16
+"""Sequences that the positions are of, over which the final norm's slope is averaged."""
 _TOKENS = 2**12
 """Tokens whose unembedding is held at once."""
 
@@ -44,25 +45,31 @@ class Writing:
         return (columns - self._usual) @ self._directions.T
 
 
-def writing_of(subject: Subject, part: Corpus, *, shown: int, batch_size: int | None) -> Writing:
-    """Multiplies all decoder rows with the final norm's mean slope and with the unembedding.
+def writing_of(context: MetricContext, part: Corpus) -> Writing:
+    """Multiplies all decoder rows with the final norm's mean slope and with the unembedding; each process does so with some of them.
 
     Args:
-        subject: The model and SAE.
+        context: The run.
         part: The text.
-        shown: Tokens to name, of those raised and of those lowered.
-        batch_size: Sequences at once at most.
 
     Raises:
         SubjectError: If the model has no unembedding that can be reached from the hook.
     """
+    subject, shown = context.subject, context.config.directions.shown
     readout = find_readout(subject.site)
-    stream = _stream(subject, readout, part, batch_size)
-    slope = readout.mean_slope(stream).to(subject.device)
-    rows = subject.dictionary.decoder @ slope.T
-    changes = vocabulary_changes(rows, readout.logits, readout.vocabulary, shown=shown, at_once=AT_ONCE)
+    stream = _stream(subject, readout, part, context.config.batch_size)
+    rows = subject.dictionary.decoder @ readout.mean_slope(stream).to(subject.device).T
+    own = own_latents(context)
+    parts = context.ranks.each(lambda: vocabulary_changes(rows[own], readout.logits, readout.vocabulary, shown=shown, at_once=AT_ONCE))
+    changes = VocabularyChanges(*(torch.cat(column) for column in zip(*parts, strict=True)))
     rows.div_(changes.sd.where(changes.sd > 0, torch.inf)[:, None])  # in place: there may be as many as the SAE's own
     return Writing(changes, len(stream), readout, rows, _usual(subject, readout, part).to(subject.device))
+
+
+def own_latents(context: MetricContext) -> slice:
+    """The latents whose rows this process works on; those of all processes, in their order, are all latents."""
+    own = context.ranks.mine(range(context.subject.d_sae))
+    return slice(own[0], own[-1] + 1) if own else slice(0, 0)
 
 
 def next_tokens(subject: Subject, tokens: Int[Tensor, "batch pos"]) -> Int[Tensor, "batch pos"]:
@@ -80,7 +87,7 @@ def _stream(subject: Subject, readout: Readout, part: Corpus, batch_size: int | 
         for batch in part.spread(_SEQUENCES).activations(subject, batch_size, progress="directions")
     ]
     stream = torch.cat(rows)
-    some = torch.linspace(0, len(stream) - 1, min(_POSITIONS, len(stream)), dtype=torch.float64).round().long()
+    some = torch.linspace(0, len(stream) - 1, min(POSITIONS, len(stream)), dtype=torch.float64).round().long()
     return stream[some.to(stream.device)]
 
 
