@@ -18,7 +18,7 @@ class Nearest(NamedTuple):
 
     cosine: Float[Tensor, "n k"]
     """Cosines in falling order, from -1 to 1; 0 where either direction has length 0."""
-    index: Int[Tensor, "n k"]
+    which: Int[Tensor, "n k"]
     """Which directions these are; of equally near ones any."""
 
 
@@ -42,8 +42,8 @@ def nearest_directions(
         return Nearest(rows.new_zeros(len(rows), max(0, k)), torch.zeros(len(rows), max(0, k), dtype=torch.long, device=rows.device))
     among = normalize(others, dim=-1)
     found = [largest_by_blocks(cosines, k) for cosines in _cosines(rows, among, first, max(1, at_once // len(among)))]
-    cosine, index = (torch.cat(column) for column in zip(*found, strict=True))
-    return Nearest(cosine.clamp(-1, 1), index)
+    cosine, which = (torch.cat(column) for column in zip(*found, strict=True))
+    return Nearest(cosine.clamp(-1, 1), which)
 
 
 def _cosines(rows: Tensor, among: Tensor, first: int | None, step: int) -> Iterator[Float[Tensor, "part m"]]:

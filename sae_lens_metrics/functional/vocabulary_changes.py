@@ -38,11 +38,7 @@ def vocabulary_changes(
         shown: How many tokens to name, of those raised and of those lowered; at most the vocabulary.
         at_once: Logits that are held at once, but for those of one direction at least; there are n · vocabulary in all.
     """
-    shown = min(shown, vocabulary)
-    parts = list(_each(rows, logits, shown, max(1, at_once // vocabulary)))
-    if not parts:
-        nothing, none = rows.new_zeros(0), rows.new_zeros(0, 2, shown)
-        return VocabularyChanges(none.long(), none, nothing, nothing)
+    parts = _each(rows, logits, min(shown, vocabulary), max(1, at_once // vocabulary))
     return VocabularyChanges(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -51,6 +47,6 @@ def _each(rows: Tensor, logits: Callable[[Tensor], Tensor], shown: int, step: in
         changes = logits(part).float()
         mean = changes.mean(1)
         changes = changes.sub_(mean[:, None])  # in place: there may be a hundred thousand for each direction
-        sd = changes.square().mean(1).sqrt() if changes.shape[1] else mean
+        sd = changes.square().mean(1).sqrt()
         raised, lowered = largest_by_blocks(changes, shown), largest_by_blocks(changes.neg_(), shown)
         yield VocabularyChanges(torch.stack([raised[1], lowered[1]], 1), torch.stack([raised[0], -lowered[0]], 1), mean, sd)

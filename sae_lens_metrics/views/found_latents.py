@@ -1,6 +1,6 @@
 """The latents for a token, in the terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.metrics.spec import MetricSpec
-from sae_lens_metrics.results import Report
+from sae_lens_metrics.results import Report, Row
 from sae_lens_metrics.results.in_words import printable
 from sae_lens_metrics.views.firing_tokens import firing_tokens
 from sae_lens_metrics.views.plain_text import plain
@@ -59,10 +59,14 @@ def _told(report: Report) -> Iterator[tuple[str, Mapping[int, str]]]:
             yield spec.logit_effects.column.lower(), {latent: _short(text) for latent, text in texts.items()}
 
 
-def _numbers(spec: MetricSpec, rows: list[dict[str, object]]) -> Iterator[tuple[str, Mapping[int, str]]]:
+def _numbers(spec: MetricSpec, rows: Sequence[Row]) -> Iterator[tuple[str, Mapping[int, str]]]:
     for column in (each for each in spec.latents if each.leading):
-        values = {row["latent"]: row.get(column.name) for row in rows if isinstance(row.get("latent"), int)}
-        yield column.label, {latent: f"{value:.3g}" for latent, value in values.items() if isinstance(value, int | float)}
+        texts: dict[int, str] = {}
+        for row in rows:
+            latent, value = row.get("latent"), row.get(column.name)
+            if isinstance(latent, int) and isinstance(value, int | float):
+                texts[latent] = f"{value:.3g}"
+        yield column.label, texts
 
 
 def _percent(share: float) -> str:

@@ -27,18 +27,18 @@ def test_nearest_are_those_of_all_cosines(at_once, other):
     if not other:
         np.fill_diagonal(expected, -2)
     assert found.cosine.numpy() == pytest.approx(-np.sort(-expected, axis=1)[:, :3], abs=1e-6)
-    assert np.take_along_axis(expected, found.index.numpy(), 1) == pytest.approx(found.cosine.numpy(), abs=1e-6)
+    assert np.take_along_axis(expected, found.which.numpy(), 1) == pytest.approx(found.cosine.numpy(), abs=1e-6)
     if not other:  # some rows of those that are looked among
         part = nearest_directions(rows[10:20], rows, first=10, k=3, at_once=at_once)
-        assert part.index.tolist() == found.index[10:20].tolist()
+        assert part.which.tolist() == found.which[10:20].tolist()
 
 
 def test_nearest_of_rows_that_have_no_length_or_no_others():
     rows = torch.tensor([[0.0, 0.0], [3.0, 0.0], [5.0, 0.0]])
     found = nearest_directions(rows, rows, first=0)
     assert found.cosine[:, 0].tolist() == [0.0, 1.0, 1.0]
-    assert found.index[1:, 0].tolist() == [2, 1]
-    assert nearest_directions(rows[:1], rows[:1], first=0, k=4).index.shape == (1, 0)
+    assert found.which[1:, 0].tolist() == [2, 1]
+    assert nearest_directions(rows[:1], rows[:1], first=0, k=4).which.shape == (1, 0)
 
 
 def test_cosines_do_not_depend_on_length():
@@ -59,6 +59,11 @@ def test_changes_of_a_vocabulary(at_once):
     assert found.tokens[:, 0].tolist() == order[:, :-3:-1].tolist()
     assert found.tokens[:, 1].tolist() == order[:, :2].tolist()
     assert found.by.numpy() == pytest.approx(np.take_along_axis(centred, found.tokens.flatten(1).numpy(), 1).reshape(9, 2, 2), abs=1e-5)
+
+
+def test_no_directions_change_nothing():
+    found = vocabulary_changes(drawn(0, 4), lambda part: part @ drawn(4, 700), 700, shown=2)
+    assert [tuple(each.shape) for each in found] == [(0, 2, 2), (0, 2, 2), (0,), (0,)]
 
 
 @pytest.mark.parametrize("parts", [1, 7])

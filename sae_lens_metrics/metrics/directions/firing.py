@@ -43,9 +43,9 @@ class Fired:
     def joined(cls, part: Corpus, parts: "Sequence[Fired]") -> "Fired":
         """From what several processes have found, in the order of the text."""
         sums = SequenceSums.joined(part, (each.sums for each in parts))
-        totals = (torch.stack([getattr(each, name) for each in parts]).sum(0) for name in ("count", "amount", "lift", "followed"))
+        totals = {name: torch.stack([getattr(each, name) for each in parts]).sum(0) for name in ("count", "amount", "lift", "followed")}
         alike = [each.alike for each in parts if each.alike is not None]
-        return cls(sums, *totals, PairCorrelation.joined(alike) if alike else None)
+        return cls(sums, **totals, alike=PairCorrelation.joined(alike) if alike else None)
 
     def next_token(self) -> Estimate:
         """How far active latents raise the next token: the mean over active latents of all tokens."""

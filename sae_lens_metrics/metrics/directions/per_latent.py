@@ -32,10 +32,10 @@ def rows_of(near: Nearest, writing: Writing | None, fired: Fired, match: Match |
         columns["next_token"] = _numbers(fired.lift / fired.followed)  # NaN where it never fires
         columns["written"] = _numbers(writing.changes.by[:, 0, 0] / writing.changes.sd)
     for place in range(near.cosine.shape[1]):
-        columns["nearest" if place == 0 else f"nearest_{place + 1}"] = near.index[:, place].tolist()
+        columns["nearest" if place == 0 else f"nearest_{place + 1}"] = near.which[:, place].tolist()
         columns["max_cosine" if place == 0 else f"cosine_{place + 1}"] = _numbers(near.cosine[:, place])
     if match is not None:
-        columns["match"] = match.nearest.index[:, 0].tolist()
+        columns["match"] = match.nearest.which[:, 0].tolist()
         columns["match_cosine"] = _numbers(match.nearest.cosine[:, 0])
     if fired.alike is not None:
         columns["match_correlation"] = _numbers(fired.alike.value())

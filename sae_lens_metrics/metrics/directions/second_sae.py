@@ -50,7 +50,7 @@ class Match:
 
     def __init__(self, second: Dictionary, nearest: Nearest) -> None:
         self._second, self.decoder, self.nearest = second, second.decoder, nearest
-        self._index = self.nearest.index[:, 0]
+        self._index = self.nearest.which[:, 0]
 
     def latents(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         """What the match of each latent is on some tokens.
