@@ -114,7 +114,7 @@ const latentTable = (() => {
   function filter(table, { q = "", only = "", ranges = {}, found = null }) {
     const { columns } = table;
     const wanted = q.toLowerCase();
-    table.texts ||= textsOf(table);
+    if (wanted) table.texts ||= textsOf(table);
     const limits = Object.entries(ranges).filter(([key, [low, high]]) => columns[key] && (low !== null || high !== null));
     const kept = [];
     for (let i = 0; i < columns.latent.length; i += 1) {
