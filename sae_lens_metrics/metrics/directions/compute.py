@@ -98,7 +98,7 @@ def _alike(near: Nearest, random: Float[Tensor, "n"]) -> dict[str, Estimate]:
     return {
         "max_cosine": _over_latents(largest),
         "random_max_cosine": _over_random(random),
-        "duplicates": _over_latents((largest > NEAR).double()),
+        "duplicates": _over_latents((largest > NEAR).float()),
     }
 
 
@@ -111,7 +111,7 @@ def _matched(match: Match, fired: Fired, random: Float[Tensor, "n"]) -> dict[str
         "match_cosine": _over_latents(cosine),
         "random_match_cosine": _over_random(random),
         "match_correlation": together,
-        "matched": _over_latents((cosine > SAME).double()),
+        "matched": _over_latents((cosine > SAME).float()),
     }
 
 
@@ -122,12 +122,12 @@ def _largest_of_random(decoder: Float[Tensor, "d_sae d_out"], generator: torch.G
 
 
 def _over_latents(values: Float[Tensor, "latents"]) -> Estimate:
-    value, stderr = mean_with_error(values.double().cpu())
+    value, stderr = mean_with_error(values.cpu().double())
     return Estimate(value, stderr, len(values), "latents", None if stderr is not None else "one latent has no standard error")
 
 
 def _over_random(values: Float[Tensor, "n"]) -> Estimate:
-    values = values.double().cpu()
+    values = values.cpu().double()
     value, stderr = mean_with_error(values)
     influence = ratio_influence(values, torch.ones_like(values)).tolist()
     return Estimate(value, stderr, len(values), "random directions", influence=influence)
