@@ -8,6 +8,7 @@ from rich.console import Console
 
 from sae_lens_metrics.cli.mistakes import CommandParser
 from sae_lens_metrics.cli.outputs import require_other_files, require_page
+from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.views.plain_text import plain
 
 __all__ = ["run_report"]
@@ -33,8 +34,10 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
         MetricsError: A path holds no results, a file is damaged, or the page would take the place of one.
         OSError: The page cannot be written.
     """
-    options = _parser().read(arguments)
-
+    parser = _parser()
+    options = parser.read(arguments)
+    if options.most < 1:
+        parser.error(f"--most is {options.most}, expected at least 1")
     if options.find is not None:
         return _find(options, console or Console())
 
@@ -63,6 +66,8 @@ def _find(options: Namespace, console: Console) -> None:
     from sae_lens_metrics.views.page import read_inputs
 
     reports, _ = read_inputs(options.results, options.names)
+    if not reports:
+        raise ResultError("--find looks into results, of which there are none: give result files, or folders that hold them")
     for name, report in reports.items():
         for part in found_latents(name, report, options.find, options.most):
             console.print(part)

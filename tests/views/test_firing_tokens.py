@@ -1,6 +1,7 @@
 """The latents for a token: what is known of where they fire, ranked."""
 
 import io
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from report_data import HOSTILE, hostile_report, make_report
 from rich.console import Console
 
 from sae_lens_metrics.cli.report import run_report
+from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results import (
     ExplanationNGram,
     FiringExample,
@@ -85,6 +87,16 @@ def test_the_command_prints_the_latents_and_writes_no_page(tmp_path):
     assert "' import' ' word3'" in row
     assert "b: 0 latents" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
+
+
+def test_what_cannot_be_looked_into_is_said(tmp_path, capsys):
+    history = {"sae": None, "step": 5, "n_training_samples": 50, "final": True, "held_out": True, "seconds": 1.0, "sanity/l0": 3.5}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(history) + "\n")
+    with pytest.raises(ResultError, match="--find looks into results, of which there are none"):
+        run_report([str(tmp_path), "--find", "x"])
+    with pytest.raises(SystemExit):
+        run_report([str(tmp_path), "--find", "x", "--most", "0"])
+    assert "--most is 0, expected at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["closing", "direction", "null"])
