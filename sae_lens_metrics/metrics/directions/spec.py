@@ -56,9 +56,9 @@ SPEC = MetricSpec(
     title="Decoder directions",
     summary="what does a latent write, and is there another one like it",
     meaning="What latents write, by their decoder rows alone: whether that is what comes next where they fire, and how alike they are.",
-    trust="It tells an SAE from a bad one; that the better of two good ones has the larger number is not known. Direct effects only, to first "
-    "order: what later layers make of a latent is not in it, so it says more near the end of a model. Two latents that are alike may be one "
-    "feature split by context.",
+    trust="It tells an SAE from a bad one; that the better of two good ones has the larger number is not known. Direct effects only, to "
+    "first order: what later layers make of a latent is not in it, so it says more near the end of a model. Two latents that are alike may "
+    "be one feature split by context.",
     headline="next_token",
     numbers={
         "next_token": Number(
