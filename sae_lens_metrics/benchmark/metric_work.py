@@ -119,6 +119,13 @@ def _ablation(config: MetricsConfig, shape: Shape) -> MetricWork:
     return MetricWork(settings.sequences * (changes * shape.ablation(settings.tokens) + shape.context * shape.to_hook + shape.encoding))
 
 
+def _directions(config: MetricsConfig, shape: Shape) -> MetricWork:
+    """All latents with each other and with the vocabulary; text up to the hook, and its latents twice: as read, and by what comes next."""
+    width = 2 * shape.d_model * shape.d_sae
+    tokens = min(config.directions.tokens, config.tokens)
+    return MetricWork(width * (shape.d_sae + shape.vocabulary) + tokens * (_read(shape) + width))
+
+
 _WORK: dict[str, Callable[[MetricsConfig, Shape], MetricWork]] = {
     SANITY: _sanity,
     "probe": _probe,
@@ -126,4 +133,5 @@ _WORK: dict[str, Callable[[MetricsConfig, Shape], MetricWork]] = {
     "explanation": _explanation,
     "ablation": _ablation,
     "shrinkage": _shrinkage,
+    "directions": _directions,
 }

@@ -1,6 +1,6 @@
 """Which directions are nearest to which, by cosine, with a bounded part of all cosines at once."""
 
-from collections.abc import Iterator
+from functools import partial, reduce
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,11 @@ from torch.nn.functional import normalize
 from sae_lens_metrics.functional.block_topk import largest_by_blocks
 
 __all__ = ["Nearest", "nearest_directions"]
+
+_ROWS = 2**10
+"""Rows at once at least, where there are so many others that all of their cosines would be too many."""
+_SHORTEST = 1e-12
+"""Length below which a direction is none."""
 
 
 class Nearest(NamedTuple):
@@ -35,21 +40,35 @@ def nearest_directions(
         others: Directions to look among.
         first: Where the rows begin among the others, if they are some of these: none is its own neighbour then.
         k: How many; fewer come back where there are fewer to look among.
-        at_once: Cosines that are held at once, but for one row of them at least; there are n · m in all.
+        at_once: Cosines that are held at once; there are n · m in all.
     """
     k = min(k, len(others) - (first is not None))
     if k < 1 or not len(rows):
         return Nearest(rows.new_zeros(len(rows), max(0, k)), torch.zeros(len(rows), max(0, k), dtype=torch.long, device=rows.device))
-    among = normalize(others, dim=-1)
-    found = [largest_by_blocks(cosines, k) for cosines in _cosines(rows, among, first, max(1, at_once // len(among)))]
+    tile = max(1, min(len(others), at_once // _ROWS))  # of the others: with few rows at once each would be read many times
+    step = max(1, at_once // tile)
+    lengths = others.norm(dim=-1).clamp_min(_SHORTEST)  # products are divided by these: there may be no room for rows of length 1
+    found = []
+    for start in range(0, len(rows), step):
+        part = normalize(rows[start : start + step], dim=-1, eps=_SHORTEST)
+        itself = None if first is None else first + start
+        tiles = (_in_tile(part, others[at : at + tile], lengths[at : at + tile], at, itself, k) for at in range(0, len(others), tile))
+        found.append(reduce(partial(_better, k), tiles))
     cosine, which = (torch.cat(column) for column in zip(*found, strict=True))
     return Nearest(cosine.clamp(-1, 1), which)
 
 
-def _cosines(rows: Tensor, among: Tensor, first: int | None, step: int) -> Iterator[Float[Tensor, "part m"]]:
-    """Cosines of some rows at a time with all others; those of rows with themselves are below all that there can be."""
-    for start in range(0, len(rows), step):
-        cosines = normalize(rows[start : start + step], dim=-1) @ among.T
-        if first is not None:
-            cosines.diagonal(first + start).fill_(-2.0)
-        yield cosines
+def _in_tile(part: Tensor, others: Tensor, lengths: Tensor, at: int, itself: int | None, k: int) -> Nearest:
+    """The nearest among some of the others, which begin at a place; a row itself is below all that there can be."""
+    cosines = (part @ others.T).div_(lengths)
+    if itself is not None and -len(part) < itself - at < len(others):
+        cosines.diagonal(itself - at).fill_(-2.0)
+    cosine, which = largest_by_blocks(cosines, min(k, len(others)))
+    return Nearest(cosine, which + at)
+
+
+def _better(k: int, one: Nearest, other: Nearest) -> Nearest:
+    """The k nearest of two tiles."""
+    cosine, which = torch.cat([one.cosine, other.cosine], 1), torch.cat([one.which, other.which], 1)
+    best = cosine.topk(min(k, cosine.shape[1]), dim=1)
+    return Nearest(best.values, which.gather(1, best.indices))

@@ -22,10 +22,9 @@ _SUMS = 16
 
 
 def directions_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any]) -> float:
-    """Bytes: cosines and logits of some latents, decoder rows at length 1 or after the norm, latents of some tokens; and a second SAE."""
-    rows = FLOAT * scale.d_sae * scale.d_in
-    second = 4 * rows if settings.against else 0.0
+    """Bytes: cosines and logits of some latents, the final norm's slope, latents of some tokens; and a second SAE."""
+    second = 3.0 * FLOAT * scale.d_sae * scale.d_in if settings.against else 0.0
     seen = FLOAT * scale.d_sae * (_SEEN * scale.encoded + _SUMS)
     working = min(AT_ONCE, scale.d_sae * max(scale.d_sae, scale.vocabulary))
     slope = max(_SLOPES, POSITIONS * scale.d_in)
-    return scale.batch + rows + second + max(FLOAT * _SLOPE * slope, FLOAT * _COPIES * working, scale.dense + seen)
+    return scale.batch + FLOAT * scale.d_in**2 + second + max(FLOAT * _SLOPE * slope, FLOAT * _COPIES * working, scale.dense + seen)

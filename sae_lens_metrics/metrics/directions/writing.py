@@ -30,8 +30,9 @@ class Writing:
     positions: int
     """Over how many positions the final norm's slope is averaged."""
     _readout: Readout
-    _directions: Float[Tensor, "d_sae d_model"]
-    """What is unembedded of each latent, over the spread of its logits; 0 where it writes nothing."""
+    _decoder: Float[Tensor, "d_sae d_model"]
+    _slope: Float[Tensor, "d_model d_model"]
+    """What the final norm does to small changes."""
     _usual: Float[Tensor, "d_model"]
     """The mean unembedding of the tokens that come next on the text."""
 
@@ -41,8 +42,8 @@ class Writing:
         Args:
             following: The tokens.
         """
-        columns = self._readout.columns(following).to(self._directions.device)
-        return (columns - self._usual) @ self._directions.T
+        columns = self._readout.columns(following).to(self._decoder.device) - self._usual
+        return ((columns @ self._slope) @ self._decoder.T).div_(self.changes.sd.where(self.changes.sd > 0, torch.inf))
 
 
 def writing_of(context: MetricContext, part: Corpus) -> Writing:
@@ -58,12 +59,15 @@ def writing_of(context: MetricContext, part: Corpus) -> Writing:
     subject, shown = context.subject, context.config.directions.shown
     readout = find_readout(subject.site)
     stream = _stream(subject, readout, part, context.config.batch_size)
-    rows = subject.dictionary.decoder @ readout.mean_slope(stream).to(subject.device).T
+    decoder, slope = subject.dictionary.decoder, readout.mean_slope(stream).to(subject.device)
+
+    def logits(rows: Float[Tensor, "n d_model"]) -> Float[Tensor, "n vocabulary"]:
+        return readout.logits(rows @ slope.T)
+
     own = own_latents(context)
-    parts = context.ranks.each(lambda: vocabulary_changes(rows[own], readout.logits, readout.vocabulary, shown=shown, at_once=AT_ONCE))
+    parts = context.ranks.each(lambda: vocabulary_changes(decoder[own], logits, readout.vocabulary, shown=shown, at_once=AT_ONCE))
     changes = VocabularyChanges(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    rows.div_(changes.sd.where(changes.sd > 0, torch.inf)[:, None])  # in place: there may be as many as the SAE's own
-    return Writing(changes, len(stream), readout, rows, _usual(subject, readout, part).to(subject.device))
+    return Writing(changes, len(stream), readout, decoder, slope, _usual(subject, readout, part).to(subject.device))
 
 
 def own_latents(context: MetricContext) -> slice:
