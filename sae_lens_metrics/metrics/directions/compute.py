@@ -1,5 +1,8 @@
 """Decoder directions: what each latent writes, and which others it is like."""
 
+import math
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,7 +35,7 @@ def directions(context: MetricContext) -> MetricResult:
     - ``next_token``: the mean over active latents of all tokens of (u_next - ū) · J w_i / s_i, u_next the unembedding of the token that
       comes next and ū its mean over the text, in (-∞, ∞): how far a latent raises what comes next, above what comes next elsewhere.
     - ``max_cosine``: the mean over latents of the largest cosine of w_i with another row, in [-1, 1]; ``duplicates``: the share where it is
-      above 0.9. ``random_max_cosine``: of 256 random directions with the nearest row.
+      above 0.9. ``random_max_cosine``: of 256 random directions with the nearest row; ``max_cosine_above_random`` is the difference.
     - With a second SAE: ``match_cosine``, the mean over latents of the largest cosine of w_i with one of its rows, ``matched``, the share
       where that is above 0.7, ``random_match_cosine``, of random directions, and ``match_correlation``, the mean over latents of Pearson's
       correlation, over tokens, of the activations of both; a latent counts if both fire anywhere.
@@ -91,15 +94,26 @@ def _written(context: MetricContext, part: Corpus) -> tuple[Writing | None, str]
 
 def _alike(near: Nearest, random: Float[Tensor, "n"]) -> dict[str, Estimate]:
     """How near the nearest other latents of the SAE are."""
+    by_chance = _over_random(random)
     if not near.cosine.shape[1]:
         alone = Estimate.absent("the SAE has one latent only", of="latents")
-        return {"max_cosine": alone, "random_max_cosine": _over_random(random), "duplicates": alone}
+        return {"random_max_cosine": by_chance, **dict.fromkeys(("max_cosine", "max_cosine_above_random", "duplicates"), alone)}
     largest = near.cosine[:, 0]
     return {
         "max_cosine": _over_latents(largest),
-        "random_max_cosine": _over_random(random),
+        "random_max_cosine": by_chance,
+        "max_cosine_above_random": _less(_over_latents(largest), by_chance),
         "duplicates": _over_latents((largest > NEAR).float()),
     }
+
+
+def _less(estimate: Estimate, baseline: Estimate) -> Estimate:
+    """A mean over latents less an independent one."""
+    if estimate.value is None or baseline.value is None:
+        return estimate
+    known = estimate.stderr is not None and baseline.stderr is not None
+    stderr = math.hypot(estimate.stderr or 0.0, baseline.stderr or 0.0) if known else None
+    return replace(estimate, value=estimate.value - baseline.value, stderr=stderr)
 
 
 def _matched(match: Match, fired: Fired, random: Float[Tensor, "n"]) -> dict[str, Estimate]:

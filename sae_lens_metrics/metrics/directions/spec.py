@@ -76,6 +76,7 @@ SPEC = MetricSpec(
             "lower",
             "cosine with the nearest other latent, mean over latents; 1: each is there twice",
             depends_on_size=_MORE,
+            instead="max_cosine_above_random",
         ),
         "random_max_cosine": Number(
             "largest cosine of a random direction with a decoder row",
@@ -83,12 +84,19 @@ SPEC = MetricSpec(
             meaning="baseline: of random directions with the nearest latent",
             baseline_of="max_cosine",
         ),
+        "max_cosine_above_random": Number(
+            "largest cosine with another latent's decoder row, less that of a random direction, mean over latents",
+            "cosine",
+            "lower",
+            "… less that of random directions: compare SAEs of different sizes by it",
+        ),
         "duplicates": Number(
             f"share of latents with another one at a cosine above {NEAR}",
             "share",
             "lower",
             f"… share of latents with another one at a cosine above {NEAR}",
             depends_on_size=_MORE,
+            instead="max_cosine_above_random",
         ),
         "match_cosine": Number(
             "cosine with the best match in a second SAE, mean over latents",
