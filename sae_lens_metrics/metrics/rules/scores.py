@@ -1,0 +1,118 @@
+"""How well rules say where latents fire on other text, latent by latent and by groups of documents."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sae_lens_metrics.functional.jackknife import GROUPS, random_groups
+from sae_lens_metrics.functional.nonzeros import nonzeros
+from sae_lens_metrics.functional.rule_matching import RuleMatcher
+from sae_lens_metrics.functional.rule_text import REACHES
+from sae_lens_metrics.functional.rules import Matches, Rules
+from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.rules.text import text_of_batch
+from sae_lens_metrics.subject.subject import Subject
+from sae_lens_metrics.text.corpus import Corpus
+
+__all__ = ["LENGTHS", "Counts", "RuleScores", "score", "vocabulary_of"]
+
+LENGTHS = (1, 4, 16, 64)
+"""How many of a latent's rules F1 is told of, besides that of all."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What some latents' rules predict on a text, by how many of the rules are used and by group of documents."""
+
+    predicted: Int[Tensor, "d_sae groups lengths"]
+    """Places where one of the first rules says that the latent fires: of the first 1, 4, 16, 64, and of all."""
+    hits: Int[Tensor, "d_sae groups lengths"]
+    """Those of them where it does."""
+
+    def without(self, group: int | None) -> tuple[Int[Tensor, "d_sae lengths"], Int[Tensor, "d_sae lengths"]]:
+        """Both over all groups of documents but one; over all for ``None``."""
+        both = (self.predicted, self.hits)
+        predicted, hits = (each.sum(1) if group is None else each.sum(1) - each[:, group] for each in both)
+        return predicted, hits
+
+
+@dataclass(frozen=True)
+class RuleScores:
+    """What is known of all latents on the text that explanations are scored on."""
+
+    fired: Int[Tensor, "d_sae groups"]
+    """How often they fire."""
+    rules: Counts
+    tokens: Counts
+    """Of the rules that name tokens alone."""
+    places: int
+    """Positions of the text that count."""
+
+    def fired_without(self, group: int | None) -> Int[Tensor, "d_sae"]:
+        """How often latents fire in all groups of documents but one."""
+        return self.fired.sum(1) if group is None else self.fired.sum(1) - self.fired[:, group]
+
+    def f1(self, of: Counts, group: int | None = None) -> Float[Tensor, "d_sae lengths"]:
+        """F1 = 2 hits / (predicted + fired), without a group of documents; 0 where there is neither."""
+        predicted, hits = of.without(group)
+        return 2 * hits.double() / (predicted + self.fired_without(group)[:, None]).clamp_min(1)
+
+
+def vocabulary_of(rules: Rules, text: Corpus) -> int:
+    """A number above every token of rules and of a text that they are matched with."""
+    return 1 + max(REACHES[-1], int(text.tokens.max()), *(int(part.max()) for part in (rules.token, rules.other) if len(part)))
+
+
+def score(rules: Rules, tokens: Rules, subject: Subject, scoring: Corpus, config: MetricsConfig) -> RuleScores:
+    """Scores rules on a text.
+
+    Args:
+        rules: The rules.
+        tokens: Those that name tokens alone.
+        subject: The model and SAE.
+        scoring: Text of other documents than the rules were learned from.
+        config: ``seed``, ``batch_size`` and ``rules.within`` are used.
+    """
+    groups = random_groups(scoring.units, GROUPS, seed=config.seed).to(subject.device)
+    counting = [_Counting(each, vocabulary_of(each, scoring), subject) for each in (rules, tokens)]
+    fired = torch.zeros(subject.d_sae, GROUPS, dtype=torch.int32, device=subject.device)
+    places = 0
+    for batch in scoring.activations(subject, config.batch_size, progress="rules: scoring"):
+        places += len(batch.x)
+        group = groups[batch.first :][batch.sequence]
+        text = text_of_batch(batch, config.rules.within)
+        matches = [each.matcher.match(text) for each in counting]
+        for rows, z in batch.latents():
+            for row, latent in nonzeros(z != 0):
+                _count(fired, latent * GROUPS + group[rows][row])
+            for each, found in zip(counting, matches, strict=True):
+                each.add(found, group, rows, z)
+    return RuleScores(fired.cpu(), *(each.counts() for each in counting), places)
+
+
+class _Counting:
+    """Counts what one set of rules says."""
+
+    def __init__(self, rules: Rules, vocabulary: int, subject: Subject) -> None:
+        self.matcher = RuleMatcher(rules.to(subject.device), vocabulary)
+        self._length = torch.bucketize(self.matcher.rules.rank, torch.tensor(LENGTHS, device=subject.device), right=True)
+        shape = (subject.d_sae, GROUPS, len(LENGTHS) + 1)
+        self._predicted, self._hits = (torch.zeros(shape, dtype=torch.int32, device=subject.device) for _ in range(2))
+
+    def add(self, matches: Matches, group: Int[Tensor, "n"], rows: slice, z: Float[Tensor, "rows d_sae"]) -> None:
+        """Counts the matches at some rows of a batch."""
+        here = (matches.place >= rows.start) & (matches.place < rows.start + len(z))
+        latent, place, rule = (column[here] for column in matches)
+        key = (latent * GROUPS + group[place]) * (len(LENGTHS) + 1) + self._length[rule]
+        _count(self._predicted, key)
+        _count(self._hits, key[z[place - rows.start, latent] != 0])
+
+    def counts(self) -> Counts:
+        """What was counted: rules that are in a shorter list are in all longer ones."""
+        return Counts(self._predicted.cumsum(2).cpu(), self._hits.cumsum(2).cpu())
+
+
+def _count(counts: Int[Tensor, "..."], key: Int[Tensor, "n"]) -> None:
+    counts.view(-1).index_add_(0, key, torch.ones_like(key, dtype=counts.dtype))

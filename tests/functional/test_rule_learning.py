@@ -1,0 +1,99 @@
+"""Rules are learned where they were planted, and nowhere else."""
+
+import pytest
+import torch
+from planted_rules import PLANTED, firings, text, windows
+
+from sae_lens_metrics.functional.rule_learning import Firings, RuleLearner
+from sae_lens_metrics.functional.rule_text import NONE
+from sae_lens_metrics.metrics.rules.written import latent_rules
+
+LEAST = {
+    "one token": ["token 3"],
+    "a set of tokens": ["token 5", "token 6", "token 7"],
+    "a b": ["token 9 after token 8"],
+    "a within 16 of b": ["token 11 within 16 tokens after token 12"],
+    "a unless b": ["token 13, not after token 14"],
+    "not within 16 of b": ["token 15, not within 16 tokens after token 16"],
+    "the first four": ["any token among the first 4 tokens"],
+    "a at the start": ["token 17 among the first 8 tokens"],
+    "any after b": ["any token after token 18"],
+    "either or": ["token 19", "token 21 after token 20"],
+}
+"""What each planted latent's rules are in words."""
+
+
+@pytest.fixture(scope="module")
+def learned():
+    tokens, seen = text(400, seed=0)
+    generator = torch.Generator().manual_seed(2)
+    chance = set(torch.randperm(len(seen), generator=generator)[:300].tolist())
+    own = firings(tokens, [*PLANTED.values()])
+    random = torch.tensor(sorted(chance))
+    own = Firings(
+        torch.cat([own.latent, torch.full_like(random, len(PLANTED))]),
+        torch.cat([own.place, random]),
+        torch.cat([own.value, torch.ones(300)]),
+    )
+    return RuleLearner(seen).learn(len(PLANTED) + 1, own)
+
+
+@pytest.fixture(scope="module")
+def in_words(learned):
+    return {each.latent: [rule.to_text() for rule in each.rules] for each in latent_rules(learned.rules, 16, [0])}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_the_rules_are_those_that_were_planted(name, in_words):
+    assert sorted(in_words[list(PLANTED).index(name)]) == sorted(LEAST[name])
+
+
+def test_chance_is_no_rule(in_words, learned):
+    assert len(PLANTED) not in in_words
+    assert not bool((learned.tokens.latent == len(PLANTED)).any())
+
+
+def test_other_text_is_predicted_without_a_mistake(learned):
+    tokens, seen = text(60, seed=1)
+    matches = learned.rules.match(seen)
+    own = firings(tokens, [*PLANTED.values()])
+    assert torch.equal(matches.latent * len(seen) + matches.place, own.latent * len(seen) + own.place)
+    single = matches.latent != list(PLANTED).index("any after b")
+    single &= matches.latent != list(PLANTED).index("the first four")
+    assert torch.allclose(learned.rules.value[matches.rule][single], own.value[single])
+
+
+def test_a_set_of_tokens_knows_no_context(learned):
+    assert bool((learned.tokens.token != NONE).all())
+    _, seen = text(60, seed=1)
+    by_latent = {name: learned.tokens.token[learned.tokens.latent == i].tolist() for i, name in enumerate(PLANTED)}
+    assert sorted(by_latent["a set of tokens"]) == [5, 6, 7]
+    assert by_latent["one token"] == [3]
+    assert by_latent["a unless b"] == [13]
+
+
+def test_each_latent_is_learned_by_itself():
+    tokens, seen = text(100, seed=3)
+    own = firings(tokens, [*PLANTED.values()])
+    learner = RuleLearner(seen)
+    together = {each.latent: each for each in latent_rules(learner.learn(len(PLANTED), own).rules, 16, [0])}
+    for i in range(len(PLANTED)):
+        which = own.latent == i
+        alone = learner.learn(1, Firings(own.latent[which] - i, own.place[which], own.value[which])).rules
+        assert [each.rules for each in latent_rules(alone, 16, [0])] == [together[i].rules] if i in together else len(alone) == 0
+
+
+def test_the_size_of_activations_moves_values_alone():
+    tokens, seen = text(100, seed=3)
+    own = firings(tokens, [*PLANTED.values()])
+    one, other = (RuleLearner(seen).learn(len(PLANTED), own._replace(value=own.value * scale)).rules for scale in (1, 3))
+    assert torch.equal(one.token, other.token)
+    assert torch.allclose(3 * one.value, other.value)
+
+
+def test_words_that_are_windows():
+    tokens, seen = text(3, seed=5)
+    for place, (token, before) in enumerate(windows(tokens)):
+        assert int(seen.token[place]) == token
+        assert int(seen.column[place]) == len(before)
+        assert {t for t in seen.earlier[place].tolist() if t >= 0} == set(before[-16:])
