@@ -87,9 +87,8 @@ class RuleLearner:
         """Rules that name a token, where others say nothing."""
         open_fires, covered = task.undecided(before)
         cells, of = task.cells(open_fires, covered)
-        there = _find(
-            cells.group * self._text.vocabulary + cells.token, covered.group * self._text.vocabulary + self._text.token[covered.place]
-        )
+        key = covered.group * self._text.vocabulary + self._text.token[covered.place]
+        there = _find(cells.group * self._text.vocabulary + cells.token, key)
         out = Places(there, covered.place).some(there >= 0)
         leaves, rest = split(self._text, cells, Places(of, open_fires.place), out, self._costs, self._frequent)
         return task.of_leaves(cells, leaves, rest)
@@ -129,9 +128,8 @@ class _Task:
         cells, _ = self.cells(self.fires, nothing)
         by_token = self._saved(cells.group, cells.hits, cells.count, torch.full_like(cells.token, ALONE))
         group, kind, _, hits, count = self._general_candidates(self.fires, nothing)
-        by_other = [
-            self._saved(*(column[kind == each] for column in (group, hits, count, kind)), one=each == FIRST) for each in (PREVIOUS, FIRST)
-        ]
+        columns = (group, hits, count, kind)
+        by_other = [self._saved(*(each[kind == asked] for each in columns), one=asked == FIRST) for asked in (PREVIOUS, FIRST)]
         return torch.maximum(*by_other) > by_token
 
     def general(self, latents: Bool[Tensor, "latents"], before: Rules | None = None) -> Rules:

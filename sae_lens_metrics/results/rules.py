@@ -38,11 +38,7 @@ class Condition:
         """For people: ``within 8 tokens after `import```."""
         if self.asks == "first":
             return "at the start" if self.reach == 1 else f"among the first {self.reach} tokens"
-        return (
-            f"after {_word(self.text, self.token)}"
-            if self.asks == "after"
-            else f"within {self.reach} tokens after {_word(self.text, self.token)}"
-        )
+        return f"{'after' if self.asks == 'after' else f'within {self.reach} tokens after'} {_word(self.text, self.token)}"
 
     def holds(self, before: Sequence[int]) -> bool:
         """Whether it holds at a place.
@@ -115,9 +111,8 @@ class LatentRules:
         try:
             ids = [index(token) for token in (tokens.tolist() if hasattr(tokens, "tolist") else tokens)]  # type: ignore[union-attr]
         except TypeError as error:
-            raise ValueError(
-                f"expected ids of one sequence of tokens: a list of whole numbers or a tensor of one dimension ({error})"
-            ) from error
+            expected = "expected ids of one sequence of tokens: a list of whole numbers or a tensor of one dimension"
+            raise ValueError(f"{expected} ({error})") from error
         predicted, start, special = [], 0, set(self.special_tokens)
         for place, token in enumerate(ids):
             if token in special:

@@ -1,6 +1,6 @@
 """Time and memory of learning rules, on random activations: most latents fire by a rule, the others at random.
 
-Run it with `python tests/benchmarks/rules.py 4096 65536` (latents and tokens), then with no arguments for 32,768 latents and a million tokens.
+Run it with `python tests/benchmarks/rules.py 4096 65536` (latents, tokens), then without arguments for 32,768 latents and a million tokens.
 """
 
 # ruff: noqa: T201 (its output is what it is for)

@@ -30,11 +30,8 @@ def learned():
     chance = set(torch.randperm(len(seen), generator=generator)[:300].tolist())
     own = firings(tokens, [*PLANTED.values()])
     random = torch.tensor(sorted(chance))
-    own = Firings(
-        torch.cat([own.latent, torch.full_like(random, len(PLANTED))]),
-        torch.cat([own.place, random]),
-        torch.cat([own.value, torch.ones(300)]),
-    )
+    by_chance = Firings(torch.full_like(random, len(PLANTED)), random, torch.ones(300))
+    own = Firings(*(torch.cat(pair) for pair in zip(own, by_chance, strict=True)))
     return RuleLearner(seen).learn(len(PLANTED) + 1, own)
 
 
@@ -65,7 +62,6 @@ def test_other_text_is_predicted_without_a_mistake(learned):
 
 def test_a_set_of_tokens_knows_no_context(learned):
     assert bool((learned.tokens.token != NONE).all())
-    _, seen = text(60, seed=1)
     by_latent = {name: learned.tokens.token[learned.tokens.latent == i].tolist() for i, name in enumerate(PLANTED)}
     assert sorted(by_latent["a set of tokens"]) == [5, 6, 7]
     assert by_latent["one token"] == [3]

@@ -68,8 +68,10 @@ def test_some_rules_keep_their_exceptions():
     which = which[rules.latent[which].argsort(stable=True)]
     some = rules.some(which)
     for new, old in enumerate(which.tolist()):
-        own, before = (
-            sorted(zip(u.kind[u.rule == i].tolist(), u.other[u.rule == i].tolist(), strict=True))
-            for u, i in ((some.unless, new), (rules.unless, old))
-        )
+        own, before = (_exceptions(each, rule) for each, rule in ((some, new), (rules, old)))
         assert own == before
+
+
+def _exceptions(rules, rule):
+    which = rules.unless.rule == rule
+    return sorted(zip(rules.unless.kind[which].tolist(), rules.unless.other[which].tolist(), strict=True))

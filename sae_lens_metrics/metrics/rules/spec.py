@@ -46,10 +46,10 @@ SPEC = MetricSpec(
     name="rules",
     title="Explanations by rules",
     summary="can short lists of rules about tokens say where latents fire",
-    meaning="Can a short list of rules about the token, the tokens before it and the start of the text say where a latent fires: F1 on other "
-    "text, mean over latents.",
-    trust="A low score does not say that a latent means nothing, only that it is not about tokens close by; a list may be long. All latents "
-    "are learned from one text: a rare one has few rules, as few firings cannot tell a rule from an accident.",
+    meaning="Can a short list of rules about the token, the tokens before it and the start of the text say where a latent fires: F1 on "
+    "other text, mean over latents.",
+    trust="A low score does not say that a latent means nothing, only that it is not about tokens close by; a list may be long. All "
+    "latents are learned from one text: a rare one has few rules, as few firings cannot tell a rule from an accident.",
     headline="f1",
     numbers={
         "f1": Number(
@@ -119,9 +119,7 @@ SPEC = MetricSpec(
         "length": Number("rules of a latent, mean", "rules", "lower", "rules of a latent, mean", shown=True),
         "length_token_set": Number("tokens of a latent's set, mean", "tokens", None, shown=False),
         "bits": Number("bits of a latent's rules, mean", "bits", "lower", "bits to write a latent's rules down, mean", shown=True),
-        "explained": Number(
-            "latents that fire in both halves of the text", "latents", None, "latents that fire in both halves", shown=True
-        ),
+        "explained": Number("latents that fire in both halves of the text", "latents", shown=True),
         "without_rules": Number("latents of which no rule is worth its words", "latents", "lower", "… without any rule", shown=True),
         "rare": Number("latents that fire too rarely to learn from", "latents", None, "… that fire too rarely", shown=False),
     },

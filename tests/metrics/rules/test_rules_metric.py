@@ -1,6 +1,7 @@
 """The metric "rules": what it says of SAEs whose latents are known, beside N2G and in place of latents."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -91,11 +92,7 @@ def test_values_are_the_means_where_a_rule_decides(context, subject):
     learned = context.once(learned_rules_of)
     latent = int(torch.bincount(learned.rules.latent).argmax())
     own = rules_of(rules(context), latent)
-    numbered = LatentRules(
-        latent,
-        [type(rule)(rule.token, rule.text, rule.condition, rule.unless, i + 1.0) for i, rule in enumerate(own.rules)],
-        own.special_tokens,
-    )
+    numbered = LatentRules(latent, [replace(rule, value=i + 1.0) for i, rule in enumerate(own.rules)], own.special_tokens)
     which = torch.tensor([numbered.predict(sequence) for sequence in text.tokens]).int()
     for i, rule in enumerate(own.rules):
         assert rule.value == pytest.approx(float(z[..., latent][which == i + 1].mean()), rel=1e-4)
