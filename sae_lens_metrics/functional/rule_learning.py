@@ -41,7 +41,8 @@ class RuleLearner:
     """Learns rules of latents from one text.
 
     A rule is worth its words if it tells more of where a latent fires than it takes to name it: with a vocabulary of V tokens, log2 V bits
-    for each token that it names. Of the rules that are worth it, a list has those that make F1 largest.
+    for each token that it names, and log2(n) / 2 for its rate at n places. Of the rules that are worth it, a list has those that make F1
+    largest.
 
     Args:
         text: The text.
@@ -49,7 +50,7 @@ class RuleLearner:
     """
 
     def __init__(self, text: RuleText, *, penalty: float = 1.0) -> None:
-        self._text = text
+        self._text, self._penalty = text, penalty
         words = math.log2(max(2, len(text.token.unique())))
         kinds = math.log2(FIRST + 1)
         self._bits = {ALONE: words, PREVIOUS: words + kinds, WITHIN: words + kinds, FIRST: math.log2(len(REACHES)) + kinds}
@@ -64,7 +65,7 @@ class RuleLearner:
             firings: Where they fire.
         """
         fires = Places(firings.latent, firings.place)
-        task = _Task(self._text, latents, fires, self._costs)
+        task = _Task(self._text, latents, fires, self._costs, self._penalty)
         tokens = task.best_tokens()
         rules = task.general(task.prefer_general())
         rules = _joined(rules, self._specific(task, rules))
@@ -97,8 +98,8 @@ class RuleLearner:
 class _Task:
     """Some latents whose rules are to be learned."""
 
-    def __init__(self, text: RuleText, latents: int, fires: Places, costs: dict[int, float]) -> None:
-        self.text, self.latents, self.fires, self.costs = text, latents, fires, costs
+    def __init__(self, text: RuleText, latents: int, fires: Places, costs: dict[int, float], penalty: float) -> None:
+        self.text, self.latents, self.fires, self.costs, self._penalty = text, latents, fires, costs, penalty
         self.fired = torch.bincount(fires.group, minlength=latents)
         precise = widest_float(fires.place.device)
         self.base = (self.fired.to(precise) / max(1, len(text))).clamp(1e-12, 1 - 1e-7)
@@ -117,7 +118,7 @@ class _Task:
         nothing = Places(*(column[:0] for column in self.fires))
         cells, _ = self.cells(self.fires, nothing)
         which = self._chosen(
-            cells.group, cells.hits, cells.count, self.base[cells.group], self._cost(torch.full_like(cells.token, ALONE))
+            cells.group, cells.hits, cells.count, self.base[cells.group], self._cost(torch.full_like(cells.token, ALONE), cells.count)
         ).which
         zeros = torch.zeros_like(cells.token[which])
         return _rules(cells.group[which], cells.token[which], zeros + ALONE, zeros)
@@ -137,7 +138,7 @@ class _Task:
         fires, covered = (self.fires, Places(*(column[:0] for column in self.fires))) if before is None else self.undecided(before)
         fires, covered = fires.some(latents[fires.group]), covered.some(latents[covered.group])
         group, kind, other, hits, count = self._general_candidates(fires, covered)
-        cost = self._cost(kind)
+        cost = self._cost(kind, count)
         gain = bits_above(hits, count, self.base[group]) - cost
         single = best_of_groups(torch.where(kind == FIRST, gain, -1.0), group, self.latents)
         kept = ((kind == PREVIOUS) | single) & (gain > 0)
@@ -178,7 +179,7 @@ class _Task:
         hits, count = torch.cat([rest.hits, leaves.hits]), torch.cat([rest.count, leaves.count])
         expected = torch.cat([self.base[cells.group], usual.to(self.base.dtype)])
         kind = torch.cat([torch.full_like(cells.token, ALONE), leaves.kind])
-        cost = self._cost(kind)
+        cost = self._cost(kind, count)
         cost[len(cells.token) :] += self.costs[ALONE]
         chosen = self._chosen(group, hits, count, expected, cost)
         whole, part = chosen.which[: len(cells.token)], chosen.which[len(cells.token) :]
@@ -252,11 +253,13 @@ class _Task:
 
     def _saved(self, group: Tensor, hits: Tensor, count: Tensor, kind: Tensor, one: bool = False) -> Float[Tensor, "latents"]:
         """Bits that candidates save for each latent: all together, or the best of them."""
-        saved = (bits_above(hits, count, self.base[group]) - self._cost(kind)).clamp_min(0)
+        saved = (bits_above(hits, count, self.base[group]) - self._cost(kind, count)).clamp_min(0)
         return torch.zeros_like(self.base).scatter_reduce_(0, group, saved, "amax" if one else "sum")
 
-    def _cost(self, kind: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
-        return torch.tensor([self.costs[each] for each in range(FIRST + 1)], dtype=self.base.dtype, device=kind.device)[kind]
+    def _cost(self, kind: Int[Tensor, "n"], count: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+        """Bits that it takes to name a candidate, and to say its rate as exactly as so many places tell it: half of log2 count."""
+        named = torch.tensor([self.costs[each] for each in range(FIRST + 1)], dtype=self.base.dtype, device=kind.device)
+        return named[kind] + self._penalty / 2 * count.clamp_min(1).to(self.base.dtype).log2()
 
 
 def _exceptions(leaves: Leaves, wholes: Tensor, owns: Tensor, lows: Tensor) -> Unless:

@@ -12,6 +12,8 @@ __all__ = ["Chosen", "best_by_f1", "bits_above", "entropies", "shrunken", "surpr
 
 _WEIGHT = 1.0
 """Places that what is expected beforehand counts as."""
+_UNIT = 2**20
+"""Parts of a place in which expected hits are counted."""
 
 
 class Chosen(NamedTuple):
@@ -90,25 +92,26 @@ def best_by_f1(
         group: Its group.
         fired: How often each group fires in all.
     """
+    precise = widest_float(count.device)
     order = precision.argsort(descending=True, stable=True)
     order = order[group[order].argsort(stable=True)]
     of = group[order]
-    number = count[order].to(widest_float(count.device))
-    hits, places = (_within(each, of, len(fired)) for each in (number * precision[order], number))
-    f1 = 2 * hits / (places + fired[of]).clamp_min(1)
-    best = torch.zeros(len(fired), dtype=f1.dtype, device=f1.device).scatter_reduce_(0, of, f1, "amax")
+    hits = (count[order] * precision[order] * _UNIT).round().long()
+    hits, places = (_within(each, of, len(fired)) for each in (hits, count[order]))
+    f1 = 2 * (hits.to(precise) / _UNIT) / (places + fired[of]).clamp_min(1)
+    best = torch.zeros(len(fired), dtype=precise, device=f1.device).scatter_reduce_(0, of, f1, "amax")
     index = torch.arange(len(of), device=of.device)
-    last = torch.full((len(fired),), -1, device=of.device).scatter_reduce_(0, of, torch.where(f1 == best[of], index, -1), "amax")
+    candidates = torch.where(f1 == best[of], index, len(of))
+    last = torch.full((len(fired),), -1, device=of.device).scatter_reduce_(0, of, candidates, "amin", include_self=False)
     which = torch.zeros_like(of, dtype=torch.bool)
     which[order] = (index <= last[of]) & (best[of] > 0)
     return Chosen(which, best)
 
 
-def _within(values: Float[Tensor, "n"], group: Int[Tensor, "n"], groups: int) -> Float[Tensor, "n"]:
-    """Cumulative sums within groups, which come one after the other."""
-    sums = torch.zeros(groups + 1, dtype=values.dtype, device=values.device)
-    sums[1:] = torch.zeros_like(sums[1:]).index_add_(0, group, values)
-    return values.cumsum(0) - sums.cumsum(0)[group]
+def _within(values: Int[Tensor, "n"], group: Int[Tensor, "n"], groups: int) -> Int[Tensor, "n"]:
+    """Cumulative sums within groups, which come one after the other; of whole numbers, as no group must move another one's by rounding."""
+    total = torch.zeros(groups, dtype=values.dtype, device=values.device).index_add_(0, group, values)
+    return values.cumsum(0) - (total.cumsum(0) - total)[group]
 
 
 _PER_NAT = 1.4426950408889634

@@ -125,7 +125,7 @@ def test_memory_moves_no_number(subject, corpus, result):
     for i, column in enumerate(("latent", "place", "value")):
         joined = torch.cat([getattr(part.firings, column) + (part.first if column == "latent" else 0) for part in parted])
         assert torch.equal(joined, whole[0].firings[i])
-    little = context_of("rules", subject, corpus, MetricsConfig(names=["rules"], batch_size=8, memory_gb=1e-5))
+    little = context_of("rules", subject, corpus, MetricsConfig(names=["rules"], batch_size=8, memory_gb=1e-4))
     assert rules(little).estimates == result.estimates
 
 
