@@ -101,7 +101,7 @@ def test_ci_runs_every_python_that_is_supported_and_the_lowest_versions():
 def test_a_metrics_readme_is_part_of_the_package():
     """Hatchling takes all files of the package but those that git ignores."""
     assert PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": [PACKAGE.name]}
-    assert len(list(PACKAGE.glob("metrics/*/README.md"))) == 6
+    assert len(list(PACKAGE.glob("metrics/*/README.md"))) == 7
 
 
 def test_no_file_of_the_package_is_ignored():

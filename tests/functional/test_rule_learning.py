@@ -3,9 +3,10 @@
 import pytest
 import torch
 from planted_rules import PLANTED, firings, text, windows
+from rules_oracle import Learner
 
 from sae_lens_metrics.functional.rule_learning import Firings, RuleLearner
-from sae_lens_metrics.functional.rule_text import NONE
+from sae_lens_metrics.functional.rule_text import NONE, RuleText
 from sae_lens_metrics.metrics.rules.written import latent_rules
 
 LEAST = {
@@ -93,3 +94,46 @@ def test_words_that_are_windows():
         assert int(seen.token[place]) == token
         assert int(seen.column[place]) == len(before)
         assert {t for t in seen.earlier[place].tolist() if t >= 0} == set(before[-16:])
+
+
+@pytest.mark.parametrize("penalty", [0.3, 1.0])
+def test_a_learner_of_sets_and_loops_learns_the_same(penalty):
+    """On text of few tokens, from latents that fire by rules but for some mistakes."""
+    tokens, _ = text(20, seed=7)
+    tokens = torch.where(tokens == 0, 0, 1 + tokens % 9)
+    special = tokens == 0
+    seen, places = RuleText.from_sequences(tokens, special, ~special, 16), windows(tokens)
+    generator = torch.Generator().manual_seed(8)
+    fires = [[rule(*place) for place in places] for rule in SMALL]
+    mistaken = torch.rand(len(fires), 1, generator=generator) / 6
+    noisy = torch.tensor(fires) ^ (torch.rand(len(fires), len(places), generator=generator) < mistaken)
+    latent, place = noisy.nonzero(as_tuple=True)
+    learned = RuleLearner(seen, penalty=penalty).learn(len(fires), Firings(latent, place, torch.ones(len(place))))
+    found = {each.latent: {_plain(rule) for rule in each.rules} for each in latent_rules(learned.rules, 16, [0])}
+    for i in range(len(fires)):
+        oracle = Learner(places, noisy[i].nonzero()[:, 0].tolist(), penalty)
+        assert found.get(i, set()) == set(oracle.learn()), i
+        assert set(learned.tokens.token[learned.tokens.latent == i].tolist()) == oracle.tokens()
+
+
+SMALL = [
+    lambda token, before: token == 3,
+    lambda token, before: token in (3, 4) and before[-1:] != [5],
+    lambda token, before: token == 2 and 6 in before[-16:],
+    lambda token, before: (token == 2 and before[-1:] in ([6], [7])) or token == 8,
+    lambda token, before: before[-1:] == [4] or token == 1,
+    lambda token, before: len(before) < 4,
+    lambda token, before: token == 7 and len(before) > 8 and 1 not in before[-16:],
+    lambda token, before: (token + sum(before[-2:])) % 3 == 0,
+    lambda token, before: before[-2:-1] == [5],
+    lambda token, before: False,
+]
+
+
+def _plain(rule):
+    asks = {"after": "previous", "within": "within", "first": "first"}
+
+    def question(each):
+        return None if each is None else (asks[each.asks], each.reach if each.asks == "first" else each.token)
+
+    return rule.token, question(rule.condition), frozenset(map(question, rule.unless))
