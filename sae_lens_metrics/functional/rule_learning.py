@@ -1,6 +1,7 @@
 """Learns short lists of rules that say where latents fire, from counts of what stands where they do: no run of a model."""
 
 import math
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -70,7 +71,7 @@ class RuleLearner:
         rules = task.general(task.prefer_general())
         rules = _joined(rules, self._specific(task, rules))
         rules = _joined(rules, task.general(torch.ones(latents, dtype=torch.bool, device=fires.place.device), rules))
-        return Learned(*(task.valued(task.pruned(each), firings) for each in (rules, tokens)))
+        return Learned(*(task.valued(each, firings) for each in (task.pruned(task.pruned(rules)), task.pruned(tokens))))
 
     def bits(self, rules: Rules, latents: int) -> Float[Tensor, "latents"]:
         """Bits that it takes to write down each latent's rules, with their exceptions.
@@ -113,29 +114,31 @@ class _Task:
         count = self.text.postings(ALONE, any_token=False).ranges(self.text.key(token, zeros))[1] - gone.at(key)
         return Cells(group, token, hits, count), of
 
+    @cached_property
+    def _tokens(self) -> Cells:
+        """All tokens on which latents fire."""
+        return self.cells(self.fires, _nowhere(self.fires))[0]
+
     def best_tokens(self) -> Rules:
         """The best set of tokens."""
-        nothing = Places(*(column[:0] for column in self.fires))
-        cells, _ = self.cells(self.fires, nothing)
-        which = self._chosen(
-            cells.group, cells.hits, cells.count, self.base[cells.group], self._cost(torch.full_like(cells.token, ALONE), cells.count)
-        ).which
-        zeros = torch.zeros_like(cells.token[which])
-        return _rules(cells.group[which], cells.token[which], zeros + ALONE, zeros)
+        group, token, hits, count = self._tokens
+        alone = torch.full_like(token, ALONE)
+        which = self._chosen(group, hits, count, self.base[group], self._cost(alone, count)).which
+        return _rules(group[which], token[which], alone[which], torch.zeros_like(token[which]))
 
     def prefer_general(self) -> Bool[Tensor, "latents"]:
         """Latents of which the token in front, or the distance from the start, tells more than the token."""
-        nothing = Places(*(column[:0] for column in self.fires))
-        cells, _ = self.cells(self.fires, nothing)
+        cells = self._tokens
         by_token = self._saved(cells.group, cells.hits, cells.count, torch.full_like(cells.token, ALONE))
-        group, kind, _, hits, count = self._general_candidates(self.fires, nothing)
+        group, kind, _, hits, count = self._general_candidates(self.fires, _nowhere(self.fires))
         columns = (group, hits, count, kind)
         by_other = [self._saved(*(each[kind == asked] for each in columns), one=asked == FIRST) for asked in (PREVIOUS, FIRST)]
         return torch.maximum(*by_other) > by_token
 
     def general(self, latents: Bool[Tensor, "latents"], before: Rules | None = None) -> Rules:
         """Rules that name no token of the place itself, of some latents, where others say nothing."""
-        fires, covered = (self.fires, Places(*(column[:0] for column in self.fires))) if before is None else self.undecided(before)
+        fires, covered = (self.fires, _nowhere(self.fires)) if before is None else self.undecided(before)
+        f1 = None if before is None else self._f1(fires, covered)
         fires, covered = fires.some(latents[fires.group]), covered.some(latents[covered.group])
         group, kind, other, hits, count = self._general_candidates(fires, covered)
         cost = self._cost(kind, count)
@@ -143,7 +146,7 @@ class _Task:
         single = best_of_groups(torch.where(kind == FIRST, gain, -1.0), group, self.latents)
         kept = ((kind == PREVIOUS) | single) & (gain > 0)
         group, kind, other, hits, count, cost = (column[kept] for column in (group, kind, other, hits, count, cost))
-        which = self._chosen(group, hits, count, self.base[group], cost, before).which
+        which = self._chosen(group, hits, count, self.base[group], cost, f1).which
         # of the first of a document and those behind a token, which overlap, whichever says more
         return _rules(group[which], torch.full_like(group[which], NONE), kind[which], other[which])
 
@@ -163,14 +166,10 @@ class _Task:
 
     def undecided(self, rules: Rules) -> tuple[Places, Places]:
         """Where latents fire without a rule that says so, and where rules say that they do."""
-        covered = self.places(rules.match(self.text))
+        latent, place, _ = rules.match(self.text)
+        covered = Places(latent, place)
         found = _find(covered.group * len(self.text) + covered.place, self.fires.group * len(self.text) + self.fires.place)
         return self.fires.some(found < 0), covered
-
-    @staticmethod
-    def places(matches: Matches) -> Places:
-        """Where rules match."""
-        return Places(matches.latent, matches.place)
 
     def of_leaves(self, cells: Cells, leaves: Leaves, rest: Cells) -> Rules:
         """Rules of cells and of the parts that differ from the rest of them."""
@@ -204,22 +203,19 @@ class _Task:
         count: Int[Tensor, "n"],
         expected: Float[Tensor, "n"],
         cost: Float[Tensor, "n"],
-        before: Rules | None = None,
+        f1: Float[Tensor, "latents"] | None = None,
     ) -> Chosen:
         """The candidates that are worth their words and make F1 largest."""
         worth = bits_above(hits, count, self.base[group]) > cost
         precision = torch.where(worth, shrunken(hits, count, expected), 0)
-        if before is None:
+        if f1 is None:
             return best_by_f1(precision, count, group, self.fired)
-        f1 = self.f1(before)
         return Chosen(worth & (precision > f1[group] / 2), f1)
 
-    def f1(self, rules: Rules) -> Float[Tensor, "latents"]:
-        """F1 of rules on the text."""
-        matches = rules.match(self.text)
-        hits = torch.bincount(matches.latent[self.where(matches) >= 0], minlength=self.latents)
-        predicted = torch.bincount(matches.latent, minlength=self.latents)
-        return 2 * hits.to(self.base.dtype) / (predicted + self.fired).clamp_min(1)
+    def _f1(self, missed: Places, covered: Places) -> Float[Tensor, "latents"]:
+        """F1 of rules on the text, from where latents fire without any and from where they hold."""
+        misses, predicted = (torch.bincount(each.group, minlength=self.latents) for each in (missed, covered))
+        return 2 * (self.fired - misses).to(self.base.dtype) / (predicted + self.fired).clamp_min(1)
 
     def where(self, matches: Matches) -> Int[Tensor, "matches"]:
         """Which firing is where rules match; -1 for none."""
@@ -227,19 +223,17 @@ class _Task:
 
     def pruned(self, rules: Rules) -> Rules:
         """The rules that still gain where others are there, those that gain most first."""
-        for _ in range(2):
-            matches = rules.match(self.text)
-            fires = self.where(matches) >= 0
-            count = torch.bincount(matches.rule, minlength=len(rules))
-            hits = torch.bincount(matches.rule[fires], minlength=len(rules))
-            precision = shrunken(hits, count, self.base[rules.latent])
-            chosen = best_by_f1(precision.where(count > 0, 0), count, rules.latent, self.fired)
-            which = (chosen.which & (count > 0)).nonzero()[:, 0]
-            gain = (count * (precision - chosen.f1[rules.latent] / 2))[which]
-            order = gain.argsort(descending=True, stable=True)
-            order = order[rules.latent[which[order]].argsort(stable=True)]
-            rules = rules.some(which[order])
-        return rules
+        matches = rules.match(self.text)
+        fires = self.where(matches) >= 0
+        count = torch.bincount(matches.rule, minlength=len(rules))
+        hits = torch.bincount(matches.rule[fires], minlength=len(rules))
+        precision = shrunken(hits, count, self.base[rules.latent])
+        chosen = best_by_f1(precision.where(count > 0, 0), count, rules.latent, self.fired)
+        which = (chosen.which & (count > 0)).nonzero()[:, 0]
+        gain = (count * (precision - chosen.f1[rules.latent] / 2))[which]
+        order = gain.argsort(descending=True, stable=True)
+        order = order[rules.latent[which[order]].argsort(stable=True)]
+        return rules.some(which[order])
 
     def valued(self, rules: Rules, firings: Firings) -> Rules:
         """With the values of least squares: the mean activation where a rule is the first to match."""
@@ -260,6 +254,10 @@ class _Task:
         """Bits that it takes to name a candidate, and to say its rate as exactly as so many places tell it: half of log2 count."""
         named = torch.tensor([self.costs[each] for each in range(FIRST + 1)], dtype=self.base.dtype, device=kind.device)
         return named[kind] + self._penalty / 2 * count.clamp_min(1).to(self.base.dtype).log2()
+
+
+def _nowhere(places: Places) -> Places:
+    return Places(*(column[:0] for column in places))
 
 
 def _exceptions(leaves: Leaves, wholes: Tensor, owns: Tensor, lows: Tensor) -> Unless:

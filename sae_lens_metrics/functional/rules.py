@@ -157,22 +157,21 @@ class Rules:
 
 
 def first_rules(rules: Rules, rule: Int[Tensor, "n"], place: Int[Tensor, "n"], places: int) -> Matches:
-    """The first rule of each latent and place."""
-    latent = rules.latent[rule]
-    order = (latent * places + place).argsort(stable=True) if _ascending(rule) else _by(latent * places + place, rule)
-    latent, place, rule = latent[order], place[order], rule[order]
-    new = torch.ones_like(latent, dtype=torch.bool)
-    new[1:] = (latent[1:] != latent[:-1]) | (place[1:] != place[:-1])
-    return Matches(latent[new], place[new], rule[new])
+    """The first rule of each latent and place, by latent and place.
 
-
-def _ascending(values: Int[Tensor, "n"]) -> bool:
-    return bool((values[1:] >= values[:-1]).all())
-
-
-def _by(first: Int[Tensor, "n"], second: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
-    order = second.argsort(stable=True)
-    return order[first[order].argsort(stable=True)]
+    Args:
+        rules: The rules.
+        rule: A rule that matches.
+        place: Where it does.
+        places: How many places the text has.
+    """
+    count = max(1, len(rules))
+    key = ((rules.latent[rule] * places + place) * count + rule).sort().values  # rules are in the order of their latents and ranks
+    at = key // count
+    new = torch.ones_like(at, dtype=torch.bool)
+    new[1:] = at[1:] != at[:-1]
+    at = at[new]
+    return Matches(at // max(1, places), at % max(1, places), key[new] % count)
 
 
 def _whole_latents(latent: Int[Tensor, "rules"], count: Int[Tensor, "rules"], at_once: int) -> list[slice]:
