@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sae_lens_metrics.metrics.rules.spec import RulesConfig
     from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
     from sae_lens_metrics.metrics.spec import MetricSpec, Number
+    from sae_lens_metrics.ranks import Ranks
     from sae_lens_metrics.results import Estimate, FiringExample, LatentEffects, LatentExplanation, MetricResult, Report, summary
     from sae_lens_metrics.results.history import History, read_histories
     from sae_lens_metrics.results.rules import LatentRules, rules_of
@@ -68,6 +69,7 @@ __all__ = [
     "Number",
     "Overrides",
     "ProbeConfig",
+    "Ranks",
     "RayCluster",
     "Report",
     "RulesConfig",
@@ -122,6 +124,7 @@ _HOMES = {
     "metrics.rules.spec": ("RulesConfig",),
     "metrics.shrinkage.spec": ("ShrinkageConfig",),
     "metrics.spec": ("MetricSpec", "Number"),
+    "ranks": ("Ranks",),
     "results": ("Estimate", "FiringExample", "LatentEffects", "LatentExplanation", "MetricResult", "Report", "summary"),
     "results.history": ("History", "read_histories"),
     "results.rules": ("LatentRules", "rules_of"),

@@ -6,6 +6,7 @@ __all__ = [
     "ExplanationError",
     "MetricCheckError",
     "MetricsError",
+    "ProcessLostError",
     "ResultError",
     "SubjectError",
     "UnsupportedSAEError",
@@ -42,3 +43,7 @@ class ResultError(MetricsError):
 
 class MetricCheckError(MetricsError):
     """A metric does not keep what every metric promises; ``check_metric`` says what."""
+
+
+class ProcessLostError(Exception):
+    """Another process that works on the same evaluation has ended; like an interrupt, it is no error of an SAE or a metric."""

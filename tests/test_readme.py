@@ -15,6 +15,8 @@ import pytest
 from loopback_hub import LoopbackHub
 from tiny_release import HUB_D_IN, REPOSITORY, TEXTS, gpt2_folder, parquet, sae_repository
 
+from sae_lens_metrics import Report
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -106,7 +108,7 @@ def test_the_other_ways_to_train(run):
 @pytest.mark.slow
 def test_a_pretrained_sae(run):
     compared = "import shutil; [shutil.copy('report.json', f'sae-metrics/{name}.json') for name in 'AB']"
-    first, (evaluate, _, _, compare) = smaller(PYTHON), blocks("bash", EVALUATION)
+    first, (evaluate, _, _, _, compare) = smaller(PYTHON), blocks("bash", EVALUATION)
     assert evaluate.startswith(EVALUATE)
     folder, process = run(
         *(first, *blocks("python", EVALUATION), *blocks("python", VIEWS)),
@@ -135,9 +137,9 @@ done
 
 
 @pytest.mark.slow
-def test_many_saes_on_slurm_and_on_ray(tmp_path):
-    """As a shell runs it, in a clone. Slurm is played; Ray is not, and finds that all is there but for one result."""
-    _, slurm, ray, _ = blocks("bash", EVALUATION)
+def test_many_saes_on_slurm_on_ray_and_by_torchrun(tmp_path):
+    """As a shell runs it, in a clone. Slurm is played; Ray finds that all is there but for one result; torchrun makes all anew."""
+    _, slurm, ray, torchrun, _ = blocks("bash", EVALUATION)
     for name, program in {"sbatch": SBATCH, "sae-lens-metrics": f'#!/bin/sh\nexec {sys.executable} -m sae_lens_metrics "$@"\n'}.items():
         (tmp_path / name).write_text(program)
         (tmp_path / name).chmod(0o755)
@@ -145,10 +147,10 @@ def test_many_saes_on_slurm_and_on_ray(tmp_path):
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"A text of {i} words. " * 40}) + "\n" for i in range(60)))
     little = "--metrics shrinkage --tokens 512 --shrinkage.tokens 256 --device cpu"
     sizes = {"'.*'": r"'blocks\.[67]\..*'", "--dataset NeelNanda/pile-10k": f"--dataset texts.jsonl {little}"}
-    sizes["--cluster ray"] = "--cluster ray --workers 1"
-    assert all(old in slurm + ray for old in sizes)
+    sizes |= {"--cluster ray": "--cluster ray --workers 1", "--nproc-per-node 4": "--nproc-per-node 2"}
+    assert all(old in slurm + ray + torchrun for old in sizes)
     first = "rm sae-metrics/*blocks.7.*.json"
-    script = "\n".join(["set -e", slurm, "ls sae-metrics/*.json", first, ray, "ls sae-metrics/*.json"])
+    script = "\n".join(["set -e", slurm, "ls sae-metrics/*.json", first, ray, "ls sae-metrics/*.json", torchrun, "ls together/*.json"])
     for old, new in sizes.items():
         script = script.replace(old, new)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
@@ -162,9 +164,14 @@ def test_many_saes_on_slurm_and_on_ray(tmp_path):
             timeout=400,
         )
     assert process.returncode == 0, process.stdout + process.stderr
-    assert process.stdout.count(".hook_resid_pre_") == 4
+    assert process.stdout.count(".hook_resid_pre_") == 6
     assert "shard 2/2: 1 of 2 SAEs" in process.stderr
     assert "1 worker on Ray" in process.stderr
+    one, two = (next((tmp_path / folder).glob("*blocks.7.*.json")) for folder in ("sae-metrics", "together"))
+    assert one.name == two.name
+    values = [Report.load(each).metrics["shrinkage"].estimates["ratio"].value for each in (one, two)]
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+    assert (tmp_path / "together.html").is_file()
     assert (tmp_path / "report.html").is_file()
 
 

@@ -23,6 +23,7 @@ from sae_lens_metrics.results.sae_names import given_names
 if TYPE_CHECKING:
     from sae_lens_metrics.evaluation.order import Overrides
     from sae_lens_metrics.loading.targets import Target
+    from sae_lens_metrics.ranks import Ranks
 
 __all__ = ["evaluate_options", "run_evaluate"]
 
@@ -52,11 +53,12 @@ _CLUSTER = (
 )
 
 
-def run_evaluate(arguments: Sequence[str]) -> int:
+def run_evaluate(arguments: Sequence[str], ranks: "Ranks | None" = None) -> int:
     """Runs the command.
 
     Args:
         arguments: Those after the command's name.
+        ranks: The processes that evaluate each SAE together, of which this is the first; default this one alone.
 
     Returns:
         The exit status: ``DONE``, or ``SOME_FAILED`` where some SAEs or metrics failed, or a result had to be written elsewhere.
@@ -67,6 +69,8 @@ def run_evaluate(arguments: Sequence[str]) -> int:
     """
     options, config = evaluate_options(arguments)
     config.require_known()
+    if ranks is not None and options.cluster is not None:
+        raise ConfigError("torchrun's processes evaluate one SAE together, and a cluster's evaluate one each: give one of the two")
     output = Path(options.output)
     require_other_files([output / name for name in _WRITTEN], files_read(config, options.list))
     writable(output)
@@ -76,8 +80,8 @@ def run_evaluate(arguments: Sequence[str]) -> int:
     if options.compare and len(targets) < 2:
         raise ConfigError(f"--compare takes two SAEs at least, but {targets[0].name} is the only one: name another, or leave it out")
     if len(targets) == 1 and options.shard is None and options.cluster is None:
-        return _evaluate_one(targets[0], config, output, overrides[targets[0]], options)
-    return _evaluate_many(overrides, config, output, options)
+        return _evaluate_one(targets[0], config, output, overrides[targets[0]], options, ranks)
+    return _evaluate_many(overrides, config, output, options, ranks)
 
 
 def evaluate_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, MetricsConfig]:
@@ -145,13 +149,16 @@ def _add_output(parser: SettingsParser) -> None:
     )
 
 
-def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrides: "Overrides", options: argparse.Namespace) -> int:
+def _evaluate_one(
+    target: "Target", config: MetricsConfig, output: Path, overrides: "Overrides", options: argparse.Namespace, ranks: "Ranks | None"
+) -> int:
     from sae_lens_metrics.evaluation.one_sae import evaluate_target
     from sae_lens_metrics.evaluation.sweep_in_wandb import log_or_warn
+    from sae_lens_metrics.ranks import ALONE
     from sae_lens_metrics.views.terminal import print_reports
 
     label = given_names(options.names, [target.name])[target.name]  # a mistake is found before any work
-    outcome = evaluate_target(target, config, output, overrides=overrides)
+    outcome = evaluate_target(target, config, output, overrides=overrides, ranks=ranks or ALONE)
     print_reports({label: outcome.report})
     log_or_warn(options.wandb_project, target.name, outcome.report, outcome.path)
     if outcome.path is not None:
@@ -164,15 +171,18 @@ def _evaluate_one(target: "Target", config: MetricsConfig, output: Path, overrid
     return SOME_FAILED if outcome.problems else DONE
 
 
-def _evaluate_many(overrides: "dict[Target, Overrides]", config: MetricsConfig, output: Path, options: argparse.Namespace) -> int:
+def _evaluate_many(
+    overrides: "dict[Target, Overrides]", config: MetricsConfig, output: Path, options: argparse.Namespace, ranks: "Ranks | None"
+) -> int:
     from sae_lens_metrics.evaluation.sweep import sweep
     from sae_lens_metrics.evaluation.sweep_summary import SUMMARY
+    from sae_lens_metrics.ranks import ALONE
     from sae_lens_metrics.views.terminal import print_sweep
 
     targets = list(overrides)
     labels = given_names(options.names, [target.name for target in targets])  # a mistake is found before hours of work
     known = {"overrides": overrides, "overwrite": options.overwrite, "wandb_project": options.wandb_project}
-    found = sweep(targets, config, output, **known, shard=options.shard, cluster=options.cluster)
+    found = sweep(targets, config, output, **known, shard=options.shard, cluster=options.cluster, ranks=ranks or ALONE)
     if 0 < len(found.names) <= _ROWS:
         print_sweep({name: labels[name] for name in found.names}, found.reports, found.errors)
     say(f"{len(found.files)} results and {SUMMARY} are in {output}")

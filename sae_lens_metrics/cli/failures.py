@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sae_lens_metrics.cli.mistakes import one_line
 from sae_lens_metrics.cli.statuses import REFUSED, UNEXPECTED
-from sae_lens_metrics.errors import MetricsError
+from sae_lens_metrics.errors import MetricsError, ProcessLostError
 from sae_lens_metrics.integrations.terminal import complain
 from sae_lens_metrics.integrations.unwritten import why_unwritten
 
@@ -37,6 +37,8 @@ def answer(error: Exception, arguments: Sequence[str] = ()) -> int:
         return UNEXPECTED
     if isinstance(error, MetricsError):
         return _said(f"error: {error}", REFUSED)
+    if isinstance(error, ProcessLostError):
+        return _said(f"error: {error}", UNEXPECTED)
     if isinstance(error, OSError):
         return _said(f"error: {_of_the_system(error)}", REFUSED)
     if why := why_unwritten(error):

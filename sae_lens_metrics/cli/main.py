@@ -1,6 +1,7 @@
 """The command ``sae-lens-metrics``: which command is asked for. Each has a file of its own, imported when it is run."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -8,6 +9,7 @@ from importlib import import_module
 from sae_lens_metrics.cli.failures import answer
 from sae_lens_metrics.cli.mistakes import did_you_mean, two_lines
 from sae_lens_metrics.cli.statuses import DONE, REFUSED, statuses_in_words
+from sae_lens_metrics.errors import ProcessLostError
 from sae_lens_metrics.integrations.interrupts import interrupts
 from sae_lens_metrics.integrations.terminal import PrintableFormatter, say
 
@@ -64,6 +66,8 @@ def main(args: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if args is None else args)
     try:
         return _run(*(given or [""]))
+    except ProcessLostError as error:
+        return answer(error, given)
     except Exception as error:
         if isinstance(error, interrupts()):
             raise
@@ -83,6 +87,8 @@ def _run(command: str, *arguments: str) -> int:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("sae_lens_metrics").setLevel(logging.INFO)
     logging.getLogger("simple_parsing").setLevel(logging.CRITICAL)  # it repeats at length what the sentence about a value says
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE") != "1":  # one of several that torchrun has started
+        return import_module("sae_lens_metrics.cli.together").run_together(command, list(arguments))
     return getattr(import_module(f"sae_lens_metrics.cli.{command}"), f"run_{command}")(list(arguments)) or DONE
 
 

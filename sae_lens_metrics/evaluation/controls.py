@@ -45,6 +45,10 @@ def report_with_controls(run: EvaluationRun, *, on_error: Callable[[str, Excepti
     Raises:
         SubjectError: If the activations cannot be evaluated.
     """
+    return run.ranks.together(lambda: _report(run, on_error))
+
+
+def _report(run: EvaluationRun, on_error: Callable[[str, Exception], None] | None) -> Report:
     report = run.report(on_error=on_error)
     if not run.config.controls:
         return report
@@ -63,7 +67,7 @@ def _evaluated(name: str, run: EvaluationRun, text: Activations, on_error: Calla
     started = time.perf_counter()
     subject = _with_sae(run.subject, _MAKERS[name](run.subject.dictionary, text, _generator(name, run)))
     told = None if on_error is None else lambda metric, error: on_error(f"{metric} of the control {name}", error)
-    report = EvaluationRun(subject, run.corpus, run.config.for_control(name)).report(on_error=told)
+    report = EvaluationRun(subject, run.corpus, run.config.for_control(name), run.ranks).report(on_error=told)
     results = {metric: _slim(metric, result) for metric, result in report.results()}
     return Control(results, report.errors, sae=report.provenance["sae"], seconds=round(time.perf_counter() - started, 3))
 

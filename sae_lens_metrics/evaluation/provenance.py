@@ -15,7 +15,7 @@ __all__ = ["package_version", "packages", "provenance"]
 _PACKAGES = ("sae-lens-metrics", "sae-lens", "transformer-lens", "torch", "datasets", "transformers")
 
 
-def provenance(subject: Subject, corpus: Corpus, config: MetricsConfig, seconds: float) -> dict[str, Any]:
+def provenance(subject: Subject, corpus: Corpus, config: MetricsConfig, seconds: float, *, processes: int = 1) -> dict[str, Any]:
     """What stands in a result file besides the numbers, as JSON types.
 
     Args:
@@ -23,6 +23,7 @@ def provenance(subject: Subject, corpus: Corpus, config: MetricsConfig, seconds:
         corpus: The text.
         config: What was computed.
         seconds: How long it took.
+        processes: How many processes did it together.
     """
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -35,6 +36,7 @@ def provenance(subject: Subject, corpus: Corpus, config: MetricsConfig, seconds:
         "corpus": corpus.describe(),
         "versions": packages(),
         "device": str(subject.device),
+        "processes": processes,
     }
 
 

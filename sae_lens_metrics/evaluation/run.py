@@ -20,6 +20,7 @@ from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.registry import SANITY, get_metric
 from sae_lens_metrics.metrics.sanity.compute import sanity_warnings
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.results import MetricResult, Report
 from sae_lens_metrics.results.json_form import result_to_dict
 from sae_lens_metrics.subject.subject import Subject
@@ -43,13 +44,14 @@ class EvaluationRun:
         subject: The model and SAE.
         corpus: The text.
         config: What to compute.
+        ranks: The processes that do it together, each with the same subject, text and configuration; default this one alone.
 
     Raises:
         ConfigError: If a metric, or what its settings name, is unknown.
     """
 
-    def __init__(self, subject: Subject, corpus: Corpus, config: MetricsConfig) -> None:
-        self.subject, self.corpus, self.config = subject, corpus, config
+    def __init__(self, subject: Subject, corpus: Corpus, config: MetricsConfig, ranks: Ranks = ALONE) -> None:
+        self.subject, self.corpus, self.config, self.ranks = subject, corpus, config, ranks
         self._metrics = {name: get_metric(name) for name in (SANITY, *config.names)}
         self._shared: dict[Callable[..., Any], Any] = {}
 
@@ -61,7 +63,7 @@ class EvaluationRun:
             generator: Where its random numbers come from; default its own.
         """
         own = generator_of(self.config.seed, name) if generator is None else generator
-        return MetricContext(name, self.subject, self.corpus, self.config, own, self._shared)
+        return MetricContext(name, self.subject, self.corpus, self.config, own, self.ranks, self._shared)
 
     def compute(self, name: str) -> MetricResult:
         """Computes one metric; whatever it raises is raised.
@@ -73,7 +75,7 @@ class EvaluationRun:
             MetricCheckError: If what it returns is no ``MetricResult``, or one with parts of other types than it describes.
         """
         started = time.perf_counter()
-        result = self._metrics[name](self.context(name))
+        result = self.ranks.together(lambda: self._metrics[name](self.context(name)))
         if not isinstance(result, MetricResult):
             raise MetricCheckError(f"the metric {name!r} returned a {type(result).__name__}, expected a MetricResult")
         try:
@@ -100,7 +102,7 @@ class EvaluationRun:
         Raises:
             SubjectError: If the activations cannot be evaluated, or the SAE's device cannot hold what is needed.
         """
-        too_much = memory_faults(self.subject, self.corpus, self.config)
+        too_much = self._memory_faults()
         if too_much and (on_error is None or SANITY in too_much):
             raise SubjectError(next(iter(too_much.values())))
         checked, started = self.sanity, time.perf_counter()
@@ -120,7 +122,13 @@ class EvaluationRun:
                 on_error(name, error)
         warnings = [*self.corpus.warnings, *sanity_warnings(checked, self.subject.expected)]
         seconds = checked.seconds + time.perf_counter() - started
-        return Report(checked, results, errors, warnings, provenance(self.subject, self.corpus, self.config, seconds))
+        known = provenance(self.subject, self.corpus, self.config, seconds, processes=self.ranks.size)
+        return Report(checked, results, errors, warnings, known)
+
+    def _memory_faults(self) -> dict[str, str]:
+        """What does not fit on the device of one of the processes at least."""
+        each = self.ranks.each(lambda: memory_faults(self.subject, self.corpus, self.config))
+        return {name: fault for faults in each for name, fault in faults.items()}
 
     def _announce(self, seconds: float) -> None:
         """Tells how long the metrics will take, from the time that the sanity line took, where that is over a minute."""

@@ -11,6 +11,7 @@ from sae_lens_metrics.evaluation.order import Job, Place
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.models import ModelSpec, load_spec
 from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.subject.shared_prefixes import SharedPrefixes
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
@@ -21,14 +22,33 @@ __all__ = ["SharedLoads", "free_memory"]
 
 
 class SharedLoads:
-    """The model and the texts that the SAEs at hand have in common; what cannot be loaded is not tried again for each of them."""
+    """The model and the texts that the SAEs at hand have in common; what cannot be loaded is not tried again for each of them.
 
-    def __init__(self, config: MetricsConfig, jobs: Sequence[Job], part: Part | None = None) -> None:
-        self.config, self._part = config, part
+    Args:
+        config: What to compute.
+        jobs: The SAEs.
+        part: Which rows of data sets may be drawn from; all by default.
+        ranks: The processes that evaluate each SAE together, each of which loads all of it.
+    """
+
+    def __init__(self, config: MetricsConfig, jobs: Sequence[Job], part: Part | None = None, ranks: Ranks = ALONE) -> None:
+        self.config, self.ranks, self._part = config, ranks, part
         places = [job.place for job in jobs]
         self._at_place = {place: places.count(place) for place in places}
         self._kept: dict[Any, Any] = {}
         self._model: tuple[ModelSpec, str | None] | None = None
+
+    @classmethod
+    def announced(cls, config: MetricsConfig, jobs: Sequence[Job], ranks: Ranks) -> "SharedLoads":
+        """The same in this process, the first one, and in those that ``follow`` it.
+
+        Args:
+            config: What to compute.
+            jobs: The SAEs.
+            ranks: The processes.
+        """
+        ranks.of_first(lambda: (config, jobs))
+        return cls(config, jobs, ranks=ranks)
 
     def subject(self, job: Job) -> Subject:
         """Loads an SAE onto its model."""

@@ -19,6 +19,7 @@ from sae_lens_metrics.evaluation.sweep_worker import SweepWorker
 from sae_lens_metrics.loading.downloads import with_retries
 from sae_lens_metrics.loading.targets import Target
 from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.text.datasets import load_text_dataset
 
 __all__ = ["Sweep", "renewed", "require_dataset", "sweep"]
@@ -36,6 +37,7 @@ def sweep(
     wandb_project: str | None = None,
     shard: Shard | None = None,
     cluster: RayCluster | None = None,
+    ranks: Ranks = ALONE,
 ) -> Sweep:
     """Evaluates many SAEs; one that fails is recorded, and the others go on.
 
@@ -61,6 +63,7 @@ def sweep(
             W&B run, at the end. A failure there is a warning.
         shard: Which part of the SAEs to evaluate here; the summary tells of all that is known of the others, too.
         cluster: Workers that evaluate them, fed by this process; default this process itself.
+        ranks: The processes that evaluate each of them together. This is the first one, the others ``follow``.
 
     Returns:
         What was found out.
@@ -83,7 +86,7 @@ def sweep(
     in_wandb = SweepInWandb(wandb_project, jobs)
     with renewed(found):
         if cluster is None:
-            SweepWorker(SharedLoads(config, mine), found, Clock(len(mine)), overwrite, in_wandb.log).work(mine)
+            SweepWorker(SharedLoads.announced(config, mine, ranks), found, Clock(len(mine)), overwrite, in_wandb.log).work(mine)
         elif mine:
             on_new = None if wandb_project is None else in_wandb.log
             work_on_ray(cluster, RemoteSweep(config, mine, Path(output).absolute(), keys, overwrite), found, on_new)

@@ -1,5 +1,7 @@
 """Mean of a vector given a discrete key, in one pass over a stream."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -54,6 +56,17 @@ class ConditionalMeans:
         (wanted,) = (row >= 0).nonzero(as_tuple=True)
         if len(wanted) > 0:
             self._take(row[wanted], x.index_select(0, wanted))
+
+    @torch.no_grad()
+    def combine(self, total: Callable[[Tensor], Tensor]) -> None:
+        """Makes the means those of the whole stream, of which several of these, with the same keys, have each taken a part.
+
+        Args:
+            total: Gives the sum of a tensor over all of them.
+        """
+        count = total(self._count)
+        share = (self._count / count.clamp_min(1))[:, None]  # in float32, which is as precise as the means; 1 where there is but one part
+        self._mean, self._count = total(self._mean.mul_(share)), count
 
     @torch.no_grad()
     def lookup(self, key: Int[Tensor, "n"]) -> tuple[Float[Tensor, "n width"], Bool[Tensor, "n"]]:

@@ -1,12 +1,24 @@
 """Samples of fixed size from many streams at once, drawn in one pass: uniform ones, and the largest values."""
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["GroupedLargest", "GroupedSample", "random_keys", "splitmix64"]
+__all__ = ["GroupedLargest", "GroupedSample", "Kept", "random_keys", "splitmix64"]
 
 _NO_KEY = 2**63 - 1  # in an empty place; no key is above it, so that a group with an empty place takes every item
+
+
+class Kept(NamedTuple):
+    """What is kept of some groups."""
+
+    key: Int[Tensor, "groups size"]
+    item: Int[Tensor, "groups size"]
+    value: Float[Tensor, "groups size"]
+    added: Int[Tensor, "groups"]
+    """Items that were added to each group."""
 
 
 class _GroupedSmallest:
@@ -61,6 +73,23 @@ class _GroupedSmallest:
         candidates = (key <= largest_kept[group]).nonzero()[:, 0]
         self._merge(group[candidates], key[candidates], item[candidates], value[candidates])
         self.count += arrivals
+
+    @torch.no_grad()
+    def take(self, groups: slice, kept: "Kept") -> None:
+        """Lets items be kept that others like this one, of the same groups, have kept of other items.
+
+        Args:
+            groups: Which groups; start and stop must be given.
+            kept: What ``kept`` gave for these groups.
+        """
+        there = kept.item >= 0
+        group = torch.arange(groups.start, groups.stop, device=self.item.device)[:, None].expand_as(there)[there]
+        self._merge(group, kept.key[there], kept.item[there], kept.value[there])
+        self.count[groups] += kept.added
+
+    def kept(self, groups: slice) -> "Kept":
+        """What is kept of some groups, to be taken by others like this one."""
+        return Kept(*(each[groups].clone() for each in (self._key, self.item, self.value, self.count)))
 
     def _keys(self, group: Tensor, item: Tensor, value: Tensor) -> Int[Tensor, "items"]:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""How an interrupt of the user's arrives, for code that otherwise goes on after errors.
+"""How an interrupt of the user's arrives, or the end of another process, for code that otherwise goes on after errors.
 
 While it trains, SAELens turns signals into an exception of its own, and leaves the handlers that do so behind.
 """
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from sae_lens_metrics.errors import ProcessLostError
+
 __all__ = ["handlers_put_back", "interrupts", "telling_the_signal"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -18,9 +20,9 @@ T = TypeVar("T")
 
 
 def interrupts() -> tuple[type[BaseException], ...]:
-    """The exceptions that an interrupt raises."""
+    """The exceptions after which nothing goes on: those that an interrupt raises, and that of an evaluation that has lost a process."""
     theirs = sys.modules.get("sae_lens.training._interruption")
-    return (KeyboardInterrupt,) if theirs is None else (KeyboardInterrupt, theirs.InterruptedException)
+    return (KeyboardInterrupt, ProcessLostError) if theirs is None else (KeyboardInterrupt, ProcessLostError, theirs.InterruptedException)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm as tqdm_here
 
 from sae_lens_metrics.results.in_words import printable
 
-__all__ = ["each", "others_are_silent", "progress", "stage"]
+__all__ = ["each", "others_are_silent", "progress", "silent", "stage"]
 
 T = TypeVar("T")
 
@@ -21,6 +21,7 @@ _SHOWN_AFTER, _LINE_EVERY = 2.0, 10.0
 
 _NOTEBOOK = any("notebook" in each.__module__ for each in tqdm_here.__mro__)  # tqdm has looked where it runs
 _stage: ContextVar[str] = ContextVar("stage", default="")
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
 
 
 @contextmanager
@@ -37,6 +38,16 @@ def stage(where: str) -> Iterator[None]:
         _stage.reset(token)
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Within, no bar is shown, as another process shows the same."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
 def progress(doing: str, *, unit: str, total: int | None = None, scaled: bool = False) -> Any:
     """A bar of tqdm's, to be updated and closed, for what takes more than two seconds.
 
@@ -51,7 +62,14 @@ def progress(doing: str, *, unit: str, total: int | None = None, scaled: bool = 
     """
     where = _stage.get()
     label = f"{where}, {doing}" if where else doing
-    bar: dict[str, Any] = {"total": total, "desc": printable(label), "unit": unit, "unit_scale": scaled, "leave": False, "disable": False}
+    bar: dict[str, Any] = {
+        "total": total,
+        "desc": printable(label),
+        "unit": unit,
+        "unit_scale": scaled,
+        "leave": False,
+        "disable": _silent.get(),
+    }
     if _NOTEBOOK:
         return tqdm_here(**bar, delay=_SHOWN_AFTER)
     return tqdm(**bar, delay=_SHOWN_AFTER) if sys.stderr.isatty() else _Lines(**bar, mininterval=_LINE_EVERY, delay=_LINE_EVERY)

@@ -124,8 +124,10 @@ def load_local_model(folder: str | Path, device: str | torch.device = "cpu") -> 
 
 
 def default_device(name: str | None) -> str:
-    """The device that is named, or a GPU if there is one."""
-    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+    """The device that is named, or a GPU if there is one: this process's own, by its number, which some packages take for 0 without it."""
+    if name in (None, "cuda") and torch.cuda.is_available():
+        return f"cuda:{torch.cuda.current_device()}"
+    return name or "cpu"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import torch
 
     from sae_lens_metrics.metrics.config import MetricsConfig
+    from sae_lens_metrics.ranks import Ranks
     from sae_lens_metrics.subject.subject import Subject
     from sae_lens_metrics.text.corpus import Corpus
 
@@ -30,6 +31,8 @@ class MetricContext:
     """What is common to all metrics: seed, batch size, memory; and the settings of each."""
     generator: "torch.Generator"
     """Where all of the metric's random numbers come from; follows from the seed and the metric's name alone."""
+    ranks: "Ranks"
+    """The processes that compute it together. A metric that takes no notice of them is computed as a whole by each, which is no error."""
     shared: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
     """What ``once`` has made; one for all metrics of a run."""
 

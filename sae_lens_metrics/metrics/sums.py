@@ -1,6 +1,7 @@
 """Sums per sequence, from which every mean and ratio over text follows with its standard error."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
@@ -25,6 +26,20 @@ class SequenceSums:
         self._parts: dict[str, list[Tensor]] = defaultdict(list)
         self._units = corpus.units
         self._of = corpus.unit
+
+    @classmethod
+    def joined(cls, corpus: Corpus, parts: "Iterable[SequenceSums]") -> "SequenceSums":
+        """The sums of all sequences from those of consecutive parts, which have taken up nothing else.
+
+        Args:
+            corpus: The sequences.
+            parts: Sums of some of them each, in their order.
+        """
+        whole = cls(corpus)
+        for part in parts:
+            for name, values in part._parts.items():
+                whole._parts[name].extend(values)
+        return whole
 
     def add(self, **sums: Float[Tensor, "batch ..."]) -> None:
         """Adds some names of the next batch of sequences."""

@@ -36,6 +36,7 @@ PROVENANCE = {
         weights_sha256=_TEXT,
     ),
     "corpus": _section("The text.", tokens=_COUNT, context_size=_COUNT, documents=_COUNT, tokens_sha256=_TEXT),
+    "processes": {"type": "integer", "minimum": 1, "maximum": LARGEST_WHOLE, "description": "How many processes computed it together."},
     "versions": {
         "description": "Versions of packages.",
         "type": "object",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.integrations.progress import progress as bar_of
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.subject.backends import Prefix
 from sae_lens_metrics.subject.subject import Subject
 
@@ -72,23 +73,28 @@ class ActivationBatch:
 
 
 def activation_batches(
-    subject: Subject, tokens: Int[Tensor, "sequences pos"], batch_size: int | None, *, progress: str
+    subject: Subject, tokens: Int[Tensor, "sequences pos"], batch_size: int | None, *, progress: str, ranks: Ranks = ALONE
 ) -> Iterator[ActivationBatch]:
     """Runs a subject over sequences, with a progress bar where that takes more than two seconds.
+
+    Several processes share whole batches, so that each batch is what it would be in one process, but where those are too few.
 
     Args:
         subject: The model and SAE.
         tokens: The sequences.
         batch_size: Sequences at once at most; ``None`` for as many as suit the device.
         progress: What the bar says.
+        ranks: The processes that do it together; the batches are those of this one.
 
     Raises:
         CorpusError: If a token is not in the model's vocabulary.
     """
     check_vocabulary(tokens, subject)
-    batch_size = subject.site.rows_at_once(tokens.shape[1], batch_size)
-    with bar_of(progress, unit="token", total=tokens.numel(), scaled=True) as bar:
-        for first in range(0, len(tokens), batch_size):
+    batch_size = min(subject.site.rows_at_once(tokens.shape[1], batch_size), max(1, len(tokens) // ranks.size))
+    mine = ranks.mine(range(0, len(tokens), batch_size))
+    total = sum(len(tokens[first : first + batch_size]) for first in mine) * tokens.shape[1]
+    with bar_of(progress, unit="token", total=total, scaled=True) as bar:
+        for first in mine:
             part = tokens[first : first + batch_size]
             prefix = subject.site.prefix(part)
             valid = subject.site.valid(part)

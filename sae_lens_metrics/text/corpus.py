@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sae_lens_metrics.errors import CorpusError
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch, activation_batches
 from sae_lens_metrics.text.datasets import load_text_dataset
@@ -215,15 +216,16 @@ class Corpus:
         shape = {"sequences": len(self), "documents": documents, "context_size": self.tokens.shape[1], "tokens": self.tokens.numel()}
         return {**self.source, **shape, "tokens_sha256": digest}
 
-    def activations(self, subject: Subject, batch_size: int | None, *, progress: str) -> Iterator[ActivationBatch]:
+    def activations(self, subject: Subject, batch_size: int | None, *, progress: str, ranks: Ranks = ALONE) -> Iterator[ActivationBatch]:
         """Runs a subject over the corpus, with a progress bar where that takes more than two seconds.
 
         Args:
             subject: The model and SAE.
             batch_size: Sequences at once at most; ``None`` for as many as suit the device.
             progress: What the bar says.
+            ranks: Processes that share the text; the batches are those of this one, in the order of the text.
 
         Raises:
             CorpusError: If a token is not in the model's vocabulary.
         """
-        return activation_batches(subject, self.tokens, batch_size, progress=progress)
+        return activation_batches(subject, self.tokens, batch_size, progress=progress, ranks=ranks)

@@ -242,3 +242,27 @@ def test_pairs_packed_into_one_key_give_the_means_of_the_pairs():
     assert known.all()
     assert len(means) == len(expected)
     np.testing.assert_allclose(got.numpy(), expected.to_numpy(), rtol=0, atol=1e-6)
+
+
+def test_means_of_parts_combined_are_those_of_the_whole():
+    """Far from zero, where sums would lose digits; with keys that are in one part only, or in none."""
+    generator = torch.Generator().manual_seed(0)
+    key, x = torch.randint(12, (600,), generator=generator), 1e4 + torch.randn(600, WIDTH, generator=generator)
+    key[:200] = key[:200].clamp_max(8)
+    wanted = torch.arange(14)
+    parts = [collect(key[part], x[part], wanted=wanted) for part in (slice(0, 200), slice(200, 450), slice(450, 600))]
+    inside: list[list[torch.Tensor]] = [[], []]  # what each call asks the sum of, from all parts
+    for part in parts:
+        inside[0].append(part._count.clone())
+    count = torch.stack(inside[0]).sum(0)
+    for part in parts:
+        inside[1].append(part._mean * (part._count / count.clamp_min(1))[:, None])
+    mean = torch.stack(inside[1]).sum(0)
+    for part in parts:
+        sums = iter((count, mean))
+        part.combine(lambda tensor, sums=sums: next(sums))
+        check(part, key, x, wanted)
+    alone = collect(key, x, wanted=wanted)
+    before = alone.lookup(wanted)[0]
+    alone.combine(lambda tensor: tensor)
+    assert torch.equal(alone.lookup(wanted)[0], before)

@@ -294,3 +294,29 @@ def test_what_least_rules_out_is_not_kept():
     assert int(filtered.count.sum()) < int(whole.count.sum())
     assert torch.equal(whole.item, filtered.item)
     assert torch.equal(whole.value, filtered.value)
+
+
+@pytest.mark.parametrize("kind", [GroupedSample, GroupedLargest])
+def test_samples_of_parts_taken_together_are_the_sample_of_all(kind):
+    """Whichever takes the others, and in whatever pieces of groups; the same part taken by none is left as it was."""
+    generator = torch.Generator().manual_seed(3)
+    group, value = torch.randint(7, (400,), generator=generator), torch.randn(400, generator=generator)
+    group = group.where(group != 5, 4)  # one has none, and another is in one part alone
+    item = torch.arange(400)
+    made = (lambda: kind(7, 4, seed=9)) if kind is GroupedSample else (lambda: kind(7, 4))
+    whole, parts = made(), [made() for _ in range(3)]
+    whole.add(group, item, value)
+    for i, part in enumerate(parts):
+        mine = (item % 3 == i) & ((group != 6) | (i == 1))
+        part.add(group[mine], item[mine], value[mine])
+    missing = (group == 6) & (item % 3 != 1)
+    parts[1].add(group[missing], item[missing], value[missing])
+    kept = [[part.kept(slice(start, min(start + 3, 7))) for start in range(0, 7, 3)] for part in parts]
+    for i, part in enumerate(parts):
+        for j, pieces in enumerate(kept):
+            for start, piece in zip(range(0, 7, 3), pieces, strict=True):
+                if i != j:
+                    part.take(slice(start, min(start + 3, 7)), piece)
+        assert torch.equal(part.item, whole.item)
+        assert torch.equal(part.value, whole.value)
+        assert torch.equal(part.count, whole.count)

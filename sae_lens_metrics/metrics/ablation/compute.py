@@ -60,18 +60,22 @@ def ablation(context: MetricContext) -> MetricResult:
     # a seed for each sequence, so that what is drawn for one depends neither on the SAE's latents in another nor on the batch size
     seeds = torch.randint(2**62, (len(part),), generator=generator).tolist()
     changes, memory, remarks = _precise(subject, config.memory_gb * 2**30)
-    records = Records(subject, part)
-    with (
-        progress("ablation", unit="sequence", total=len(part)) as bar,
-        Ablations(subject, changes, memory) as effects_of,
-    ):
-        for sequences, column in _groups(columns, subject.site.rows_at_once(part.tokens.shape[1], config.batch_size)):
-            group = SequenceGroup(subject, changes, part, sequences, column, config.ablation)
-            for kind, made in group.changes([torch.Generator().manual_seed(seeds[i]) for i in sequences.tolist()]).items():
-                shown = config.ablation.shown if kind == "" else 0
-                records.add(kind, group, made, effects_of(group.onwards, made.rows, made.changed, shown=shown))
-            bar.update(len(sequences))
-    return records.result(config.ablation, remarks)
+    at_once = min(subject.site.rows_at_once(part.tokens.shape[1], config.batch_size), max(1, len(part) // context.ranks.size))
+    groups = context.ranks.mine(list(_groups(columns, at_once)))
+
+    def ablated() -> Records:
+        records = Records(len(part))
+        total = sum(len(sequences) for sequences, _ in groups)
+        with progress("ablation", unit="sequence", total=total) as bar, Ablations(subject, changes, memory) as effects_of:
+            for sequences, column in groups:
+                group = SequenceGroup(subject, changes, part, sequences, column, config.ablation)
+                for kind, made in group.changes([torch.Generator().manual_seed(seeds[i]) for i in sequences.tolist()]).items():
+                    shown = config.ablation.shown if kind == "" else 0
+                    records.add(kind, group, made, effects_of(group.onwards, made.rows, made.changed, shown=shown))
+                bar.update(len(sequences))
+        return records
+
+    return Records.joined(context.ranks.each(ablated)).result(subject, part, config.ablation, remarks)
 
 
 def _precise(subject: Subject, memory: float) -> tuple[Changes, float, list[str]]:

@@ -1,5 +1,6 @@
 """What each ablation did, and the metric's numbers and tables from that."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,13 +39,27 @@ _NOTHING = (
 
 
 class Records:
-    """What each ablation did, and what that says."""
+    """What each ablation did, and what that says.
 
-    def __init__(self, subject: Subject, corpus: Corpus) -> None:
-        self._subject, self._corpus = subject, corpus
+    Args:
+        sequences: How many sequences there are.
+    """
+
+    def __init__(self, sequences: int) -> None:
         self._place: dict[str, list[Tensor]] = {kind: [] for kind in (*_KINDS, NOISE)}
         self._effects: dict[str, list[Effects]] = {kind: [] for kind in (*_KINDS, NOISE)}
-        self._active = torch.full((len(corpus),), -1)
+        self._active = torch.full((sequences,), -1)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Records]") -> "Records":
+        """The records of all sequences from those of some each, in their order."""
+        whole = cls(len(parts[0]._active))
+        for part in parts:
+            for kind in part._place:
+                whole._place[kind] += part._place[kind]
+                whole._effects[kind] += part._effects[kind]
+            whole._active = torch.maximum(whole._active, part._active)
+        return whole
 
     def add(self, kind: str, group: SequenceGroup, changes: SequenceChanges, effects: Effects) -> None:
         """Takes down the effects of some changes."""
@@ -52,10 +67,17 @@ class Records:
         self._place[kind].append(torch.stack([group.sequences[changes.rows.cpu()], changes.index.cpu()], 1))
         self._effects[kind].append(effects)
 
-    def result(self, config: AblationConfig, remarks: list[str]) -> MetricResult:
-        """Means over sequences, the distribution, and a row for each latent."""
+    def result(self, subject: Subject, corpus: Corpus, config: AblationConfig, remarks: list[str]) -> MetricResult:
+        """Means over sequences, the distribution, and a row for each latent.
+
+        Args:
+            subject: The model and SAE.
+            corpus: The sequences.
+            config: How they were ablated.
+            remarks: What to note besides.
+        """
         ablated = {kind: _Ablated.joined(self._place[kind], effects) for kind, effects in self._effects.items()}
-        estimates, notes = self._estimates(ablated), [*self._notes(config), *remarks]
+        estimates, notes = self._estimates(ablated, corpus), [*self._notes(config), *remarks]
         above = estimates["effect_over_noise"].value
         if above is not None and above < _ABOVE_NOISE:
             reason = (
@@ -68,13 +90,13 @@ class Records:
             estimates,
             tables={"latents": ablated[""].rows()},
             histograms={"distribution": Histogram(edges, counts)},
-            effects=ablated[""].most_changed(TokenText(self._subject.language.tokenizer)),
+            effects=ablated[""].most_changed(TokenText(subject.language.tokenizer)),
             notes=notes,
         )
 
-    def _estimates(self, ablated: dict[str, "_Ablated"]) -> dict[str, Estimate]:
-        sums = SequenceSums(self._corpus)
-        means = {kind: records.means(len(self._corpus)) for kind, records in ablated.items()}
+    def _estimates(self, ablated: dict[str, "_Ablated"], corpus: Corpus) -> dict[str, Estimate]:
+        sums = SequenceSums(corpus)
+        means = {kind: records.means(len(corpus)) for kind, records in ablated.items()}
         latents = means[""]
         estimates = {
             "sparsity": _mean(sums, latents, "sparsity"),

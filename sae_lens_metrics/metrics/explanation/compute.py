@@ -1,10 +1,12 @@
 """Explanation reconstruction: how much of the model do the explanations explain (Gao et al. 2024, section 4.4)?"""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.metrics.context import MetricContext
@@ -72,18 +74,22 @@ def explanation(context: MetricContext) -> MetricResult:
     (text, scoring), explanations, rebuilt = context.once(texts_of), context.once(explanations_of), context.once(rebuilt_of)
     asked = config.explanation.baseline_tokens
     more, note = more_text(context, 2 * context.corpus.tokens.numel() if asked is None else asked)
-    simulation, sums, good = Simulation(explanations, subject, rebuilt), SequenceSums(scoring), _explained_well(context)
+    simulation, good = Simulation(explanations, subject, rebuilt), _explained_well(context)
     redraws = None if rebuilt is None else _redraws(context, simulation, good, rebuilt)
     by_rules = simulation_by_rules(context)
+    measured: list[SequenceSums] = []
     before = 0  # sequences in earlier parts
     for number, part in enumerate(parts_that_fit(scoring, subject.d_out, config.memory_gb * 2**30 * _SHARE)):
         means = TokenMeans(subject, part)
-        _learn(context, text, *([means] if number else [simulation, means]))
-        _learn(context, more, means)
-        for batch in activation_batches(subject, part, config.batch_size, progress="explanation: measuring losses"):
-            in_text = replace(batch, first=before + batch.first)
-            _measure(sums, in_text, subject, simulation, means, good, redraws, by_rules)
+        learners = [means] if number else [simulation, means]
+        _learn(context, text, learners)
+        _learn(context, more, [means])
+        for learner in learners:
+            learner.combine(context.ranks)
+        measure = partial(_measured, context, scoring, part, before, simulation, means, good, redraws, by_rules)
+        measured += context.ranks.each(measure)
         before += len(part)
+    sums = SequenceSums.joined(scoring, measured)
     learned = sum(int(subject.site.valid(each.tokens).sum()) for each in (text, more) if each is not None)
     exact = {**_used(simulation, explanations), "baseline_tokens": _exact(learned, learned, "tokens")}
     return MetricResult(_estimates(sums, redraws, with_rules=by_rules is not None) | exact, notes=[f"means given tokens: {note}"])
@@ -103,11 +109,15 @@ def _redraws(context: MetricContext, simulation: Simulation, good: Bool[Tensor, 
     return Redraws(explanations, rebuilt, simulation, scoring, good=good, again=again, seed=context.config.seed)
 
 
-def _learn(context: MetricContext, text: Corpus | None, *learners: Simulation | TokenMeans) -> None:
+def _learn(context: MetricContext, text: Corpus | None, learners: Sequence[Simulation | TokenMeans]) -> None:
     """Runs the model up to the hook on a text, for all who learn from it."""
-    if text is None:
-        return
-    for batch in text.activations(context.subject, context.config.batch_size, progress="explanation: fitting"):
+    if text is not None:
+        context.ranks.together(lambda: _learn_share(context, text, learners))
+
+
+def _learn_share(context: MetricContext, text: Corpus, learners: Sequence[Simulation | TokenMeans]) -> None:
+    """Learns from this process's sequences."""
+    for batch in text.activations(context.subject, context.config.batch_size, progress="explanation: fitting", ranks=context.ranks):
         for learner in learners:
             learner.learn(batch)
 
@@ -121,6 +131,24 @@ def _used(simulation: Simulation, explanations: Explanations) -> dict[str, Estim
 
 def _exact(count: int, n: int, of: str) -> Estimate:
     return Estimate(float(count), None, n, of, "an exact count on this text")
+
+
+def _measured(
+    context: MetricContext,
+    scoring: Corpus,
+    part: Int[Tensor, "part pos"],
+    before: int,
+    simulation: Simulation,
+    means: TokenMeans,
+    good: Bool[Tensor, "d_sae"],
+    redraws: Redraws | None,
+    by_rules: SimulationByRules | None,
+) -> SequenceSums:
+    """Losses and errors of this process's sequences of a part of the text, of which so many sequences come before."""
+    sums, batch_size, ranks = SequenceSums(scoring), context.config.batch_size, context.ranks
+    for batch in activation_batches(context.subject, part, batch_size, progress="explanation: measuring losses", ranks=ranks):
+        _measure(sums, replace(batch, first=before + batch.first), context.subject, simulation, means, good, redraws, by_rules)
+    return sums
 
 
 def _measure(

@@ -11,6 +11,7 @@ from torch.nn.functional import embedding_bag
 
 from sae_lens_metrics.functional.statistics import widest_float
 from sae_lens_metrics.metrics.n2g.explanations import Explanations
+from sae_lens_metrics.ranks import Ranks
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch
 
@@ -65,6 +66,10 @@ class Simulation:
         for rows, part in _chunks(batch, predicted):
             actual = self._subject.dictionary.encode(batch.x[rows])[part.row - rows.start, self.of[part.latent]]
             self._products.index_add_(0, part.latent, (part.value * actual).to(self._products.dtype))
+
+    def combine(self, ranks: Ranks) -> None:
+        """Takes in what other processes have learned from their parts of the training text."""
+        self._products, self._squares = ranks.total(self._products), ranks.total(self._squares)
 
     @property
     def fires(self) -> Bool[Tensor, "indices"]:

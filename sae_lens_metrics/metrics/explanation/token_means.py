@@ -9,6 +9,7 @@ from torch import Tensor
 from sae_lens_metrics.functional.conditional_means import ConditionalMeans
 from sae_lens_metrics.functional.runs_of_rows import runs_of_rows
 from sae_lens_metrics.metrics.explanation.token_state import TokenState
+from sae_lens_metrics.ranks import Ranks
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch
 from sae_lens_metrics.text.corpus import Corpus
@@ -37,6 +38,11 @@ class TokenMeans:
         y = TokenState(batch.subject.dictionary, batch.x).remove(batch.y)
         for means, key in zip(self._means, _keys_at_positions(batch), strict=True):
             means.add(key, y)
+
+    def combine(self, ranks: Ranks) -> None:
+        """Takes in what other processes have learned from their parts of the training positions."""
+        for means in self._means:
+            means.combine(ranks.total)
 
     def predict(self, batch: ActivationBatch) -> tuple[dict[str, Float[Tensor, "n d_out"]], Float[Tensor, "n"]]:
         """The three baselines, ``mean``, ``unigram`` and ``bigram``; and where the last of them backs off, as 0 and 1."""

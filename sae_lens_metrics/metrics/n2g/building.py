@@ -15,8 +15,10 @@ from sae_lens_metrics.functional.sampling import GroupedSample
 from sae_lens_metrics.integrations.progress import progress
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.n2g.explanations import Explanations, kept
+from sae_lens_metrics.metrics.n2g.gathering import gather_kept
 from sae_lens_metrics.metrics.n2g.short_runs import ShortRuns
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -52,7 +54,7 @@ def in_context(subject: Subject, text: Corpus, config: MetricsConfig) -> Corpus:
     return text.cut(config.n2g.context, subject.language.bos_token) if subject.site.place.counts_everywhere else text
 
 
-def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanations:
+def explain(subject: Subject, text: Corpus, config: MetricsConfig, ranks: Ranks = ALONE) -> Explanations:
     """Explains a subject's latents by their activations on a text.
 
     Explanations that have been built already are taken from ``config.n2g.folder``, if all that they depend on is the same.
@@ -61,12 +63,13 @@ def explain(subject: Subject, text: Corpus, config: MetricsConfig) -> Explanatio
         subject: The model and SAE.
         text: Where the latents' activations are sampled; the first of ``texts``.
         config: ``seed``, ``batch_size`` and ``n2g`` are used.
+        ranks: The processes that do it together.
 
     Raises:
         ExplanationError: If the padding token is none of the model's.
     """
     depends_on = _dependencies(subject, text, config)
-    return kept(config.n2g.folder, depends_on, lambda: _build(subject, text, config, depends_on))
+    return kept(config.n2g.folder, depends_on, lambda: _build(subject, text, config, depends_on, ranks), ranks)
 
 
 def _dependencies(subject: Subject, text: Corpus, config: MetricsConfig) -> dict[str, Any]:
@@ -108,22 +111,24 @@ def _pad_token(subject: Subject, settings: N2GConfig) -> int:
     return int(encoded[-1])
 
 
-def _build(subject: Subject, text: Corpus, config: MetricsConfig, depends_on: dict[str, Any]) -> Explanations:
+def _build(subject: Subject, text: Corpus, config: MetricsConfig, depends_on: dict[str, Any], ranks: Ranks) -> Explanations:
     latents = _chosen(subject, config)
     size = config.n2g.examples
-    sample, tokens = _sampled(subject, text, config, latents, size=2 * size)
+    sample, counted = ranks.together(lambda: _sampled(subject, text, config, latents, size=2 * size, ranks=ranks))
+    gather_kept(sample, ranks)
     items, values, count = sample.item[latents], sample.value[latents], sample.count[latents]
     # a sample's beginning is a sample too: its first half builds, the rest is held out; of an odd number one more builds
     place, half = torch.arange(2 * size, device=items.device), (count.clamp_max(2 * size)[:, None] + 1) // 2
     usable = (items >= 0) & (count >= 2)[:, None]
     builds, is_held_out = usable & (place < half), usable & (place >= half)
-    patterns = _patterns(subject, text, (latents, items, values), builds, depends_on)
+    patterns = _patterns(subject, text, (latents, items, values), builds, depends_on, ranks)
+    tokens = sum(ranks.each(lambda: counted))
     first = is_held_out.int().argsort(dim=1, descending=True, stable=True)[:, :size]  # those held out to the front
     held_out = items.masked_fill(~is_held_out, -1).gather(1, first), values.masked_fill(~is_held_out, 0).gather(1, first)
     return Explanations(patterns, latents.cpu(), count.cpu(), held_out[0].cpu(), held_out[1].cpu(), tokens, depends_on)
 
 
-def rebuilt(explanations: Explanations, subject: Subject, text: Corpus, config: MetricsConfig) -> Explanations | None:
+def rebuilt(explanations: Explanations, subject: Subject, text: Corpus, config: MetricsConfig, ranks: Ranks = ALONE) -> Explanations | None:
     """Explains some latents once more, by the activations that were held out: what could as well have come of another sample.
 
     The larger the share of the SAE's latents that were asked about, the more of them, up to 64, as the less can be told from how much
@@ -134,6 +139,7 @@ def rebuilt(explanations: Explanations, subject: Subject, text: Corpus, config: 
         subject: The model and SAE that they explain.
         text: The text that they were built from.
         config: ``seed``, which chooses the latents, and ``n2g.folder``, as for ``explain``, are used.
+        ranks: The processes that do it together.
 
     Returns:
         Explanations of some latents, chosen at random among those that have activations that are held out; ``None`` for fewer than two.
@@ -145,15 +151,15 @@ def rebuilt(explanations: Explanations, subject: Subject, text: Corpus, config: 
     if len(at) < 2:
         return None
     depends_on = {**explanations.depends_on, "built_from": "the activations that were held out"}
-    return kept(config.n2g.folder, depends_on, lambda: _built_again(explanations, at, subject, text, depends_on))
+    return kept(config.n2g.folder, depends_on, lambda: _built_again(explanations, at, subject, text, depends_on, ranks), ranks)
 
 
 def _built_again(
-    explanations: Explanations, at: Int[Tensor, "some"], subject: Subject, text: Corpus, depends_on: dict[str, Any]
+    explanations: Explanations, at: Int[Tensor, "some"], subject: Subject, text: Corpus, depends_on: dict[str, Any], ranks: Ranks
 ) -> Explanations:
     columns = (explanations.latents, explanations.held_out, explanations.held_out_activation)
     latents, items, values = (column[at].to(subject.device) for column in columns)
-    patterns = _patterns(subject, text, (latents, items, values), items >= 0, depends_on)
+    patterns = _patterns(subject, text, (latents, items, values), items >= 0, depends_on, ranks)
     nothing = torch.full_like(items, -1).cpu(), torch.zeros_like(values).cpu()
     return Explanations(patterns, latents.cpu(), explanations.activations[at], *nothing, explanations.tokens, depends_on)
 
@@ -164,6 +170,7 @@ def _patterns(
     sample: tuple[Tensor, Tensor, Tensor],
     builds: Bool[Tensor, "latents examples"],
     depends_on: dict[str, Any],
+    ranks: Ranks,
 ) -> Patterns:
     """The n-grams that some of the sampled activations give: of latents, positions and values."""
     latents, items, values = sample
@@ -173,7 +180,7 @@ def _patterns(
         values[builds],
     )
     bar = progress("n2g: explaining", unit="step", total=2 * len(examples.latent), scaled=True)
-    with bar, ShortRuns(subject) as runs:
+    with bar, ShortRuns(subject, ranks) as runs:
         built = build_patterns(runs, examples, pad_token=depends_on["pad_token"], variant=depends_on["variant"], progress=bar.update)
     return built.to("cpu")
 
@@ -186,13 +193,13 @@ def _chosen(subject: Subject, config: MetricsConfig) -> Int[Tensor, "latents"]:
 
 
 def _sampled(
-    subject: Subject, text: Corpus, config: MetricsConfig, latents: Int[Tensor, "latents"], *, size: int
+    subject: Subject, text: Corpus, config: MetricsConfig, latents: Int[Tensor, "latents"], *, size: int, ranks: Ranks
 ) -> tuple[GroupedSample, int]:
-    """A random sample of each latent's activations, by their positions in the text; and how many positions count."""
+    """A random sample of each latent's activations in this process's sequences, by their positions; and how many positions count."""
     sample, tokens = GroupedSample(subject.d_sae, size, seed=config.seed, device=subject.device), 0
     wanted = torch.zeros(subject.d_sae, dtype=torch.bool, device=subject.device)
     wanted[latents] = True
-    for batch in text.activations(subject, config.batch_size, progress="n2g: sampling activations"):
+    for batch in text.activations(subject, config.batch_size, progress="n2g: sampling activations", ranks=ranks):
         tokens += len(batch.x)
         for rows, z in batch.latents():
             position = batch.in_corpus[rows]

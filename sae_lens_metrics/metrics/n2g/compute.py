@@ -61,7 +61,7 @@ def n2g(context: MetricContext) -> MetricResult:
         table.estimates(),
         tables={"latents": _rows(table, explanations, scores)},
         explanations=written(explanations, subject),
-        examples=examples(explanations, scores, subject, text, scoring, config),
+        examples=examples(explanations, scores, subject, text, scoring, config, context.ranks),
         notes=[*_notes(subject, explanations, text, scoring), *_too_little_text(table, explanations)],
     )
 

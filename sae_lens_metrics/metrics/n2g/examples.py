@@ -10,6 +10,7 @@ from torch import Tensor
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.n2g.explanations import Explanations
 from sae_lens_metrics.metrics.n2g.scores import Scores
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.results import FiringExample
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
@@ -41,7 +42,13 @@ class _Chosen(NamedTuple):
 
 
 def examples(
-    explanations: Explanations, scores: Scores, subject: Subject, text: Corpus, scoring: Corpus, config: MetricsConfig
+    explanations: Explanations,
+    scores: Scores,
+    subject: Subject,
+    text: Corpus,
+    scoring: Corpus,
+    config: MetricsConfig,
+    ranks: Ranks = ALONE,
 ) -> list[FiringExample]:
     """Shows where latents fire and where their explanations say so, latent by latent.
 
@@ -56,6 +63,7 @@ def examples(
         text: The text that they were built from.
         scoring: The text that they were scored on.
         config: ``batch_size`` and ``n2g.shown`` are used.
+        ranks: The processes that do it together.
     """
     shown = config.n2g.shown
     if shown == 0:
@@ -63,9 +71,8 @@ def examples(
     latents = explanations.latents
     held_out = _chosen(latents, random=explanations.held_out[:, :shown])
     scored = _chosen(latents, top=_apart(scores.top, scoring.tokens.shape[1])[:, :shown], predicted=scores.shown)
-    found = [
-        each for corpus, chosen in ((scoring, scored), (text, held_out)) for each in _shown(explanations, subject, corpus, chosen, config)
-    ]
+    wanted = ((scoring, scored), (text, held_out))
+    found = [each for corpus, chosen in wanted for each in _shown(explanations, subject, corpus, chosen, config, ranks)]
     return sorted(found, key=lambda example: example.latent)
 
 
@@ -114,11 +121,13 @@ def _apart(position: Int[Tensor, "latents n"], length: int) -> Int[Tensor, "late
     return position.gather(1, (position < 0).int().argsort(dim=1, stable=True))
 
 
-def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen: _Chosen, config: MetricsConfig) -> Iterator[FiringExample]:
+def _shown(
+    explanations: Explanations, subject: Subject, corpus: Corpus, chosen: _Chosen, config: MetricsConfig, ranks: Ranks
+) -> Iterator[FiringExample]:
     """An example for each token chosen."""
     special = subject.language.special(corpus.tokens).cpu()
     around = windows(corpus.tokens, special, chosen.position)
-    activations = _activations(subject, corpus, chosen.latent, around, config.batch_size)
+    activations = ranks.total(ranks.together(lambda: _activations(subject, corpus, chosen.latent, around, config.batch_size, ranks)))
     latent = chosen.latent[:, None].expand_as(around.place)
     predictions = torch.zeros(around.place.shape)
     matcher = explanations.matcher(subject.device)
@@ -134,12 +143,12 @@ def _shown(explanations: Explanations, subject: Subject, corpus: Corpus, chosen:
 
 
 def _activations(
-    subject: Subject, corpus: Corpus, latent: Int[Tensor, "n"], around: Windows, batch_size: int | None
+    subject: Subject, corpus: Corpus, latent: Int[Tensor, "n"], around: Windows, batch_size: int | None, ranks: Ranks
 ) -> Float[Tensor, "n width"]:
-    """What each window's latent is on its tokens; 0 outside."""
+    """What each window's latent is on its tokens, in this process's sequences; 0 elsewhere."""
     values = torch.zeros(around.place.shape)
     # the same batches as in other runs over this text, which SAEs may share
-    for batch in corpus.activations(subject, batch_size, progress="n2g: examples"):
+    for batch in corpus.activations(subject, batch_size, progress="n2g: examples", ranks=ranks):
         first, tokens = batch.first * corpus.tokens.shape[1], batch.prefix.tokens.numel()
         token = around.place[:, _BEFORE]
         here = ((token >= first) & (token < first + tokens)).nonzero()[:, 0]

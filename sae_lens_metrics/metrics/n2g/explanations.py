@@ -15,6 +15,7 @@ from torch import Tensor
 from sae_lens_metrics.errors import ExplanationError
 from sae_lens_metrics.functional.matching import Matcher
 from sae_lens_metrics.functional.ngrams import NGram, Patterns
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.results import write_atomically
 
 __all__ = ["Explanations", "kept"]
@@ -144,22 +145,26 @@ def _key(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-def kept(folder: str | None, depends_on: dict[str, Any], build: Callable[[], Explanations]) -> Explanations:
+def kept(folder: str | None, depends_on: dict[str, Any], build: Callable[[], Explanations], ranks: Ranks = ALONE) -> Explanations:
     """What a folder holds, if it holds what depends on just that; else what is built, and then kept there.
 
     Args:
         folder: The folder; ``None`` to keep nothing.
         depends_on: All that the explanations depend on.
         build: Makes them.
+        ranks: The processes that build them together, of which the first one has the folder.
 
     Raises:
         ExplanationError: If what the folder holds has been damaged.
         OSError: If the folder cannot be written.
     """
-    path = None if folder is None else Path(folder) / f"{_key(depends_on)}.json"
-    if path is not None and path.is_file():
-        return Explanations.load(path).require(depends_on)
+    if folder is None:
+        return build()
+    path = Path(folder) / f"{_key(depends_on)}.json"
+    there = ranks.of_first(lambda: Explanations.load(path).require(depends_on) if path.is_file() else None)
+    if there is not None:
+        return there
     built = build()
-    if path is not None:
+    if ranks.is_first:
         built.save(path)
     return built

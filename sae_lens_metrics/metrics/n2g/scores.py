@@ -1,5 +1,6 @@
 """Precision, recall and F1 of N2G explanations, latent by latent (Gao et al. 2024, section 4.3)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +12,8 @@ from sae_lens_metrics.functional.nonzeros import nonzeros
 from sae_lens_metrics.functional.sampling import GroupedLargest, GroupedSample
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.n2g.explanations import Explanations
+from sae_lens_metrics.metrics.n2g.gathering import gather_kept
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch
 from sae_lens_metrics.text.corpus import Corpus
@@ -114,6 +117,7 @@ def score(
     scoring: Corpus,
     config: MetricsConfig,
     rebuilt: Explanations | None = None,
+    ranks: Ranks = ALONE,
 ) -> Scores:
     """Scores explanations: recall on the activations held out of their text, precision on other text.
 
@@ -124,21 +128,15 @@ def score(
         scoring: Text of other documents.
         config: ``seed``, ``batch_size`` and ``n2g.shown`` are used.
         rebuilt: Other explanations of some of the latents, to be scored in the same pass.
+        ranks: The processes that do it together.
     """
     shown = GroupedSample(subject.d_sae, max(1, config.n2g.shown), seed=config.seed, device=subject.device)
     firings, matching = _Firings(explanations.latents, subject, config), [_Matching(explanations, subject, shown)]
     if rebuilt is not None:
         matching.append(_Matching(rebuilt, subject))
-    group = random_groups(scoring.units, GROUPS, seed=config.seed).to(subject.device)
-    tokens = 0
-    for batch in scoring.activations(subject, config.batch_size, progress="n2g: scoring"):
-        tokens += len(batch.x)
-        of = group[batch.first :][batch.sequence]
-        matched = [each.match(batch, of) for each in matching]
-        for rows, z in batch.latents():  # encoded once for all
-            firings.add(batch, of, rows, z)
-            for each, matches in zip(matching, matched, strict=True):
-                each.add(batch, of, matches, rows, z)
+    tokens = sum(ranks.each(lambda: _count_all(subject, scoring, config, firings, matching, ranks)))
+    for each in (firings, *matching):
+        each.combine(ranks)
     first, *again = matching
     latents = explanations.latents.to(subject.device)
     fired, predicted, hits = (_of(latents, counts) for counts in (firings.fired, first.predicted, first.hits))
@@ -154,6 +152,23 @@ def score(
         by_group=GroupCounts(fired, predicted, hits, _groups_of_held_out(explanations, text, config)),
         rebuilt=again[0].rebuilt(explanations) if again else None,
     )
+
+
+def _count_all(
+    subject: Subject, scoring: Corpus, config: MetricsConfig, firings: "_Firings", matching: "Sequence[_Matching]", ranks: Ranks
+) -> int:
+    """Goes through this process's sequences; how many positions count there."""
+    group = random_groups(scoring.units, GROUPS, seed=config.seed).to(subject.device)
+    tokens = 0
+    for batch in scoring.activations(subject, config.batch_size, progress="n2g: scoring", ranks=ranks):
+        tokens += len(batch.x)
+        of = group[batch.first :][batch.sequence]
+        matched = [each.match(batch, of) for each in matching]
+        for rows, z in batch.latents():  # encoded once for all
+            firings.add(batch, of, rows, z)
+            for each, matches in zip(matching, matched, strict=True):
+                each.add(batch, of, matches, rows, z)
+    return tokens
 
 
 def _of(latents: Int[Tensor, "latents"], each: Int[Tensor, "d_sae n"]) -> Int[Tensor, "latents n"]:
@@ -181,6 +196,11 @@ class _Firings:
             value = z[fires, of]
             large = value.abs() >= self.top.least[of]
             self.top.add(of[large], batch.in_corpus[rows][fires[large]], value[large])
+
+    def combine(self, ranks: Ranks) -> None:
+        """Takes in what other processes have found in their sequences."""
+        self.fired = ranks.total(self.fired)
+        gather_kept(self.top, ranks)
 
 
 class _Matching:
@@ -217,6 +237,12 @@ class _Matching:
         _count(self.hits, latent[activation != 0], group[row[activation != 0]])
         if self._shown is not None:
             self._shown.add(latent, batch.in_corpus[row], activation)
+
+    def combine(self, ranks: Ranks) -> None:
+        """Takes in what other processes have found in their sequences."""
+        self.predicted, self.hits = ranks.total(self.predicted), ranks.total(self.hits)
+        if self._shown is not None:
+            gather_kept(self._shown, ranks)
 
     def held_out_predicted(self, text: Corpus) -> Float[Tensor, "latents examples"]:
         """Predictions where activations were held out, 0 where there are fewer."""

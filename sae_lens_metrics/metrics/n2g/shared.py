@@ -61,16 +61,16 @@ def explanations_of(context: MetricContext) -> Explanations:
     Raises:
         ExplanationError: If the padding token is none of the model's.
     """
-    return explain(context.subject, context.once(sampled_text_of), context.config)
+    return explain(context.subject, context.once(sampled_text_of), context.config, context.ranks)
 
 
 def rebuilt_of(context: MetricContext) -> Explanations | None:
     """Some latents' explanations as they would be had other activations been drawn, for standard errors; likewise."""
-    return rebuilt(context.once(explanations_of), context.subject, context.once(sampled_text_of), context.config)
+    return rebuilt(context.once(explanations_of), context.subject, context.once(sampled_text_of), context.config, context.ranks)
 
 
 def scores_of(context: MetricContext) -> Scores:
     """How well the explanations predict where latents fire; likewise."""
     text, (_, scoring) = context.once(sampled_text_of), context.once(texts_of)
     explanations, again = context.once(explanations_of), context.once(rebuilt_of)
-    return score(explanations, context.subject, text, scoring, context.config, again)
+    return score(explanations, context.subject, text, scoring, context.config, again, context.ranks)

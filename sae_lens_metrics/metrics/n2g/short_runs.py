@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sae_lens_metrics.functional.ngram_questions import Rows
 from sae_lens_metrics.metrics.memory_scale import positions_that_fit
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.subject.subject import Subject
 
 __all__ = ["ShortRuns"]
@@ -32,13 +33,14 @@ class ShortRuns:
 
     Args:
         subject: The model and SAE.
+        ranks: The processes that are asked the same questions; each runs a part of the rows.
 
     Attributes:
-        positions: Token positions that were run.
+        positions: Token positions that were run, here.
     """
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
+    def __init__(self, subject: Subject, ranks: Ranks = ALONE) -> None:
+        self._subject, self._ranks = subject, ranks
         self._stack = ExitStack()
         self._at_once = min(subject.site.tokens_of_a_run(), positions_that_fit(subject.d_in, subject.language.layers))
         self._rows_at_once = max(16, subject.dictionary.chunk // 4)
@@ -56,8 +58,9 @@ class ShortRuns:
     def __call__(self, rows: Rows, row: Int[Tensor, "asked"], latent: Int[Tensor, "asked"]) -> Float[Tensor, "asked"]:
         """The activation of each latent asked about, on the last token of its row."""
         plan = _Plan(rows, row, latent, self._per_chunk(rows), self._at_once)
-        self.positions += sum(self._map(lambda calls: self._run(plan, calls), self._jobs(plan)))
-        return plan.answers
+        mine = self._ranks.mine(self._jobs(plan))
+        self.positions += self._ranks.together(lambda: sum(self._map(lambda calls: self._run(plan, calls), mine)))
+        return self._ranks.total(plan.answers)
 
     def _per_chunk(self, rows: Rows) -> int:
         """n-grams whose beginnings are remembered at once; on average half of their tokens are left to run."""
@@ -106,7 +109,7 @@ class _Plan:
 
     def __init__(self, rows: Rows, row: Int[Tensor, "asked"], latent: Int[Tensor, "asked"], per_chunk: int, at_once: int) -> None:
         self.rows, self.latent = rows, latent
-        self.answers = torch.empty(len(latent), device=latent.device)
+        self.answers = torch.zeros(len(latent), device=latent.device)
         start = rows.masked.clamp_min(0)
         start = start - start % self._together(rows, per_chunk, at_once)
         shares = start > 0

@@ -72,29 +72,10 @@ def probe(context: MetricContext) -> MetricResult:
     subject, config, generator = context.subject, context.config, context.generator
     options = config.probe
     loaded = load_tasks(options.tasks, n_examples=options.examples, seed=config.seed, files=options.task_files, strict=options.strict)
-    memory = Memory(config.memory_gb)
-    seed = generator.initial_seed()
-    dictionaries = Dictionaries.of(subject, seed, memory)
-    rows: list[Row] = []
-    influences: list[GroupedInfluences] = []
-    form = TextForm.of(subject, options.max_tokens)
-    missing, ready = dict(loaded.missing), list[_ReadyTask]()
-    for task in loaded.tasks:
-        try:
-            ready.append(_ready(task, form, seed))
-        except TaskError as error:
-            if options.strict:
-                raise
-            missing[task.name] = str(error)
-    with progress("probe", unit="task", total=len(ready)) as bar:
-        for window in _windows(subject, ready, config, memory):
-            halves = [half for task in window for half in task.halves]
-            runs = text_activations(subject, halves, options.pooling, batch_size=config.batch_size, keep_bytes=memory.activations)
-            for task, fit, test in zip(window, runs[::2], runs[1::2], strict=True):
-                row, influence = _probe_task(subject, task, (fit, test), dictionaries, memory)
-                rows.append(row)
-                influences.append(influence)
-                bar.update(1)
+    found = context.ranks.each(lambda: _probed(context, context.ranks.mine(loaded.tasks), generator.initial_seed()))
+    rows = [row for part in found for row in part.rows]
+    influences = [influence for part in found for influence in part.influences]
+    missing = {**loaded.missing, **{name: reason for part in found for name, reason in part.missing.items()}}
     return probe_result(
         rows,
         influences,
@@ -103,6 +84,42 @@ def probe(context: MetricContext) -> MetricResult:
         neuronpedia_id=subject.neuronpedia_id,
         has_pre_activations=subject.dictionary.capabilities.has_pre_activations,
     )
+
+
+@dataclass(frozen=True)
+class _Probed:
+    """What came of some tasks."""
+
+    rows: list[Row]
+    influences: list[GroupedInfluences]
+    missing: dict[str, str]
+    """Why some could not be used."""
+
+
+def _probed(context: MetricContext, tasks: Sequence[ProbeTask], seed: int) -> _Probed:
+    """Probes this process's tasks."""
+    subject, config = context.subject, context.config
+    options, memory = config.probe, Memory(config.memory_gb)
+    dictionaries = Dictionaries.of(subject, seed, memory)
+    form = TextForm.of(subject, options.max_tokens)
+    found, ready = _Probed([], [], {}), list[_ReadyTask]()
+    for task in tasks:
+        try:
+            ready.append(_ready(task, form, seed))
+        except TaskError as error:
+            if options.strict:
+                raise
+            found.missing[task.name] = str(error)
+    with progress("probe", unit="task", total=len(ready)) as bar:
+        for window in _windows(subject, ready, config, memory):
+            halves = [half for task in window for half in task.halves]
+            runs = text_activations(subject, halves, options.pooling, batch_size=config.batch_size, keep_bytes=memory.activations)
+            for task, fit, test in zip(window, runs[::2], runs[1::2], strict=True):
+                row, influence = _probe_task(subject, task, (fit, test), dictionaries, memory)
+                found.rows.append(row)
+                found.influences.append(influence)
+                bar.update(1)
+    return found
 
 
 @dataclass(frozen=True)

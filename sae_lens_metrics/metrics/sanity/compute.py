@@ -1,6 +1,8 @@
 """The line before any metric: is the SAE what it claims to be?"""
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.replacements import replacement_losses
@@ -22,9 +24,29 @@ def sanity(context: MetricContext) -> MetricResult:
     Args:
         context: The run: subject, text and settings.
     """
+    parts = context.ranks.each(lambda: _measured(context))
+    sums = SequenceSums.joined(context.corpus, (part for part, _ in parts))
+    fired = torch.stack([part for _, part in parts]).any(0)
+    error = sums.estimate(sums["error"], variance(sums))
+    return MetricResult(
+        {
+            "l0": sums.ratio("l0", "tokens"),
+            "explained_variance": error.one_minus(),
+            "dead_latents": Estimate(1 - float(fired.float().mean()), None, len(fired), "latents", "an exact count on this text"),
+            "ce_clean": sums.ratio("clean", "predictions"),
+            "ce_reconstructed": sums.ratio("reconstructed", "predictions"),
+            "ce_zeroed": sums.ratio("zeroed", "predictions"),
+            "kl_divergence": sums.ratio("divergence", "tokens"),
+            "loss_recovered": sums.estimate(sums["zeroed"] - sums["reconstructed"], sums["zeroed"] - sums["clean"]),
+        }
+    )
+
+
+def _measured(context: MetricContext) -> tuple[SequenceSums, Bool[Tensor, "d_sae"]]:
+    """Sums of this process's sequences, and which latents fire there."""
     subject, corpus, config = context.subject, context.corpus, context.config
     sums, fired = SequenceSums(corpus), torch.zeros(subject.d_sae, dtype=torch.bool, device=subject.device)
-    for batch in corpus.activations(subject, config.batch_size, progress="sanity"):
+    for batch in corpus.activations(subject, config.batch_size, progress="sanity", ranks=context.ranks):
         reconstruction = torch.empty_like(batch.y)
         l0 = torch.empty(len(batch.x), device=subject.device)
         for rows, z in batch.latents():
@@ -33,19 +55,7 @@ def sanity(context: MetricContext) -> MetricResult:
         sums.add(l0=batch.per_sequence(l0), error=batch.per_sequence((batch.y - reconstruction).square().sum(-1)))
         replacements = {"reconstructed": reconstruction}
         sums.add(**moments(batch), **replacement_losses(subject, batch, replacements, zeroed="zeroed", diverging="reconstructed"))
-    error = sums.estimate(sums["error"], variance(sums))
-    return MetricResult(
-        {
-            "l0": sums.ratio("l0", "tokens"),
-            "explained_variance": error.one_minus(),
-            "dead_latents": Estimate(1 - float(fired.float().mean()), None, subject.d_sae, "latents", "an exact count on this text"),
-            "ce_clean": sums.ratio("clean", "predictions"),
-            "ce_reconstructed": sums.ratio("reconstructed", "predictions"),
-            "ce_zeroed": sums.ratio("zeroed", "predictions"),
-            "kl_divergence": sums.ratio("divergence", "tokens"),
-            "loss_recovered": sums.estimate(sums["zeroed"] - sums["reconstructed"], sums["zeroed"] - sums["clean"]),
-        }
-    )
+    return sums, fired
 
 
 def sanity_warnings(result: MetricResult, expected: dict[str, float]) -> list[str]:

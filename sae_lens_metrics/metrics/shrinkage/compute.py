@@ -1,5 +1,7 @@
 """Activation shrinkage: how much better would other values of the same active latents be (Gao et al. 2024, section 5.1)."""
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,6 +16,7 @@ from sae_lens_metrics.metrics.sums import SequenceSums, moments, variance
 from sae_lens_metrics.results import Estimate, Histogram, MetricResult
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.batches import ActivationBatch
+from sae_lens_metrics.text.corpus import Corpus
 
 __all__ = ["shrinkage"]
 
@@ -50,17 +53,35 @@ def shrinkage(context: MetricContext) -> MetricResult:
     Args:
         context: The run: subject, text and settings.
     """
-    subject, corpus, config = context.subject, context.corpus, context.config
-    part = corpus.head(config.shrinkage.tokens)
-    sums, counts, kkt = SequenceSums(part), torch.zeros(_BINS, dtype=torch.long), 0.0
-    for batch in part.activations(subject, config.batch_size, progress="shrinkage"):
+    text = context.corpus.head(context.config.shrinkage.tokens)
+    parts = context.ranks.each(lambda: _measured(context, text))
+    sums = SequenceSums.joined(text, (part.sums for part in parts))
+    edges = histogram(torch.zeros(1), low=_LOW, high=_HIGH, bins=_BINS)[0]
+    counts = torch.stack([part.counts for part in parts]).sum(0).tolist()
+    return MetricResult(_estimates(sums, max(part.kkt for part in parts)), histograms={"change": Histogram(edges, counts)})
+
+
+class _Measured(NamedTuple):
+    """What was found of some sequences."""
+
+    sums: SequenceSums
+    counts: Int[Tensor, "bins"]
+    """Changes of active latents, as in the histogram."""
+    kkt: float
+    """The largest violation of the optimality conditions."""
+
+
+def _measured(context: MetricContext, text: Corpus) -> _Measured:
+    """Refines the latents of this process's sequences."""
+    subject, config = context.subject, context.config
+    sums, counts, kkt = SequenceSums(text), torch.zeros(_BINS, dtype=torch.long), 0.0
+    for batch in text.activations(subject, config.batch_size, progress="shrinkage", ranks=context.ranks):
         outputs = _Outputs(subject, batch, config.shrinkage.solver)
         counts += torch.tensor(histogram(outputs.changes, low=_LOW, high=_HIGH, bins=_BINS)[1])
         kkt = max(kkt, outputs.kkt)
         sums.add(**outputs.sums(), **(moments(batch) | moments(batch, outputs.trained, of="trained")))
         sums.add(**replacement_losses(subject, batch, {"raw_run": outputs.raw, "refined_run": outputs.refined}))
-    edges = histogram(torch.zeros(1), low=_LOW, high=_HIGH, bins=_BINS)[0]
-    return MetricResult(_estimates(sums, kkt), histograms={"change": Histogram(edges, counts.tolist())})
+    return _Measured(sums, counts, kkt)
 
 
 class _Outputs:
