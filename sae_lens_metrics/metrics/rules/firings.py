@@ -29,8 +29,10 @@ class LatentFirings(NamedTuple):
     """Of all of them, counted from the first one on."""
 
 
-def firings(subject: Subject, text: Corpus, batch_size: int | None, *, memory: float, at_once: int) -> Iterator[LatentFirings]:
-    """Where latents fire, those of some after those of others, all of the SAE's in order.
+def firings(
+    subject: Subject, text: Corpus, batch_size: int | None, *, memory: float, at_once: int, latents: range | None = None
+) -> Iterator[LatentFirings]:
+    """Where latents fire, those of some after those of others, in order.
 
     Where all do not fit, the model runs on the text once more for those that were left out.
 
@@ -40,10 +42,12 @@ def firings(subject: Subject, text: Corpus, batch_size: int | None, *, memory: f
         batch_size: Sequences at once at most.
         memory: Bytes to hold firings in.
         at_once: About how many firings are given at once; those of a latent are never parted.
+        latents: Which latents, consecutive ones; all of the SAE's by default.
     """
-    first = 0
-    while first < subject.d_sae:
-        kept = _Kept(first, subject.d_sae, max(1, int(memory / KEPT)))
+    latents = range(subject.d_sae) if latents is None else latents
+    first = latents.start
+    while first < latents.stop:
+        kept = _Kept(first, latents.stop, max(1, int(memory / KEPT)))
         before = 0
         for batch in text.activations(subject, batch_size, progress="rules: where latents fire"):
             for rows, z in batch.latents():

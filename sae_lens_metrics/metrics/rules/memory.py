@@ -9,9 +9,9 @@ __all__ = ["at_once", "kept", "rules_memory"]
 
 _KEPT, _LEARNING = 1 / 2, 1 / 4
 """Of ``memory_gb``, for firings, and for learning from some of them."""
-_FIRING, _CONTEXT = 40, 32
+_FIRING, _CONTEXT = 40, 40
 """Bytes of a firing, and of each token in front of one while contexts are counted."""
-_PLACE = 24
+_PLACE = 32
 """Bytes of a token in front of another one, in all that is looked up of a text."""
 _COUNTS = 2 * 2 * 20 * 5 * 4
 """Bytes of a latent's counts by groups of documents and lengths of lists."""
@@ -42,7 +42,7 @@ def at_once(memory: float, within: int) -> int:
 def rules_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any]) -> float:
     """Bytes: a text and where latents fire in it, and what is counted of some at a time; then rules, and counts of what they say."""
     places = scale.tokens / 2
-    text = places * (4 * settings.within + 2 * _PLACE * (settings.within + 8))
+    text = places * (4 * settings.within + _PLACE * (settings.within + 8))
     firings = places * scale.l0
     counted = _CONTEXT * (settings.within + 8) * min(firings, at_once(scale.memory, settings.within))
     learning = text + min(firings * _FIRING, kept(scale.memory)) + max(counted, scale.batch + scale.dense)

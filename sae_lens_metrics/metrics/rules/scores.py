@@ -13,6 +13,7 @@ from sae_lens_metrics.functional.rule_text import REACHES
 from sae_lens_metrics.functional.rules import Matches, Rules
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.rules.text import text_of_batch
+from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.subject.subject import Subject
 from sae_lens_metrics.text.corpus import Corpus
 
@@ -65,7 +66,7 @@ def vocabulary_of(rules: Rules, text: Corpus) -> int:
     return 1 + max(REACHES[-1], int(text.tokens.max()), *(int(part.max()) for part in (rules.token, rules.other) if len(part)))
 
 
-def score(rules: Rules, tokens: Rules, subject: Subject, scoring: Corpus, config: MetricsConfig) -> RuleScores:
+def score(rules: Rules, tokens: Rules, subject: Subject, scoring: Corpus, config: MetricsConfig, ranks: Ranks = ALONE) -> RuleScores:
     """Scores rules on a text.
 
     Args:
@@ -74,12 +75,19 @@ def score(rules: Rules, tokens: Rules, subject: Subject, scoring: Corpus, config
         subject: The model and SAE.
         scoring: Text of other documents than the rules were learned from.
         config: ``seed``, ``batch_size`` and ``rules.within`` are used.
+        ranks: The processes that do it together.
     """
-    groups = random_groups(scoring.units, GROUPS, seed=config.seed).to(subject.device)
     counting = [_Counting(each, vocabulary_of(each, scoring), subject) for each in (rules, tokens)]
     fired = torch.zeros(subject.d_sae, GROUPS, dtype=torch.int32, device=subject.device)
+    places = sum(ranks.each(lambda: _count_all(subject, scoring, config, fired, counting, ranks)))
+    return RuleScores(ranks.total(fired).cpu(), *(each.counts(ranks) for each in counting), places)
+
+
+def _count_all(subject: Subject, scoring: Corpus, config: MetricsConfig, fired: Tensor, counting: "list[_Counting]", ranks: Ranks) -> int:
+    """Goes through this process's sequences; how many positions count there."""
+    groups = random_groups(scoring.units, GROUPS, seed=config.seed).to(subject.device)
     places = 0
-    for batch in scoring.activations(subject, config.batch_size, progress="rules: scoring"):
+    for batch in scoring.activations(subject, config.batch_size, progress="rules: scoring", ranks=ranks):
         places += len(batch.x)
         group = groups[batch.first :][batch.sequence]
         text = text_of_batch(batch, config.rules.within)
@@ -89,7 +97,7 @@ def score(rules: Rules, tokens: Rules, subject: Subject, scoring: Corpus, config
                 _count(fired, latent * GROUPS + group[rows][row])
             for each, found in zip(counting, matches, strict=True):
                 each.add(found, group, rows, z)
-    return RuleScores(fired.cpu(), *(each.counts() for each in counting), places)
+    return places
 
 
 class _Counting:
@@ -109,9 +117,9 @@ class _Counting:
         _count(self._predicted, key)
         _count(self._hits, key[z[place - rows.start, latent] != 0])
 
-    def counts(self) -> Counts:
-        """What was counted: rules that are in a shorter list are in all longer ones."""
-        return Counts(self._predicted.cumsum(2).cpu(), self._hits.cumsum(2).cpu())
+    def counts(self, ranks: Ranks) -> Counts:
+        """What all processes have counted: rules that are in a shorter list are in all longer ones."""
+        return Counts(*(ranks.total(each).cumsum(2).cpu() for each in (self._predicted, self._hits)))
 
 
 def _count(counts: Int[Tensor, "..."], key: Int[Tensor, "n"]) -> None:

@@ -11,10 +11,10 @@ __all__ = ["learned_rules_of", "rule_scores_of"]
 def learned_rules_of(context: MetricContext) -> LearnedRules:
     """The rules of all latents, learned from the first half of the text; to be asked for by ``context.once``."""
     text, _ = context.once(texts_of)
-    return learn(context.subject, text, context.config)
+    return learn(context.subject, text, context.config, context.ranks)
 
 
 def rule_scores_of(context: MetricContext) -> RuleScores:
     """How well they say where latents fire on the second half; likewise."""
     learned, (_, scoring) = context.once(learned_rules_of), context.once(texts_of)
-    return score(learned.rules, learned.tokens, context.subject, scoring, context.config)
+    return score(learned.rules, learned.tokens, context.subject, scoring, context.config, context.ranks)
