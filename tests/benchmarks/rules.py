@@ -53,17 +53,17 @@ def main(latents=32_768, tokens=2**20):
     print(f"text of {len(seen):,} places: {time.perf_counter() - started:.1f} s", flush=True)
     part = max(1, AT_ONCE * latents // (L0 * len(seen)))
     learned = rules = firings = 0
-    spent = 0.0
+    spent = used = 0.0
     for first in range(0, latents, part):
         n = min(part, latents - first)
         own = firings_of(latents, n, seen, generator)
-        started = time.perf_counter()
+        started, processor = time.perf_counter(), time.process_time()
         rules += len(learner.learn(n, own).rules)
-        spent += time.perf_counter() - started
+        spent, used = spent + time.perf_counter() - started, used + time.process_time() - processor
         learned, firings = learned + n, firings + len(own.place)
-        if first == 0 or learned == latents or (first // part) % 10 == 0:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            print(f"{learned:,} latents, {firings:,} firings, {rules:,} rules: {spent:.1f} s, {peak:.2f} GiB at most", flush=True)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        seconds = f"{spent:.1f} s, {used:.1f} s of a processor"
+        print(f"{learned:,} latents, {firings:,} firings, {rules:,} rules: {seconds}, {peak:.2f} GiB at most", flush=True)
 
 
 if __name__ == "__main__":
