@@ -45,8 +45,8 @@ class Cells(NamedTuple):
     token: Int[Tensor, "cells"]
     hits: Int[Tensor, "cells"]
     """Places of the cell where the latent fires."""
-    count: Int[Tensor, "cells"]
-    """Its places."""
+    places: Int[Tensor, "cells"]
+    """All of its places."""
 
 
 class Leaves(NamedTuple):
@@ -56,7 +56,7 @@ class Leaves(NamedTuple):
     kind: Int[Tensor, "leaves"]
     other: Int[Tensor, "leaves"]
     hits: Int[Tensor, "leaves"]
-    count: Int[Tensor, "leaves"]
+    places: Int[Tensor, "leaves"]
     turn: Int[Tensor, "leaves"]
     """Those of one turn have no place in common."""
 
@@ -103,9 +103,9 @@ def split(
         The parts that differ, and what is left of the cells.
     """
     found = []
-    hits, count = cells.hits, cells.count
+    hits, count = cells.hits, cells.places
     for turn in range(TURNS):
-        rest = cells._replace(hits=hits, count=count)
+        rest = cells._replace(hits=hits, places=count)
         active = (hits > 1) & (surprise(hits, count) > min(costs.values()))
         if turn:
             active &= torch.zeros_like(active).index_fill_(0, found[-1].cell, True)
@@ -116,12 +116,12 @@ def split(
             break
         found.append(leaves._replace(turn=torch.full_like(leaves.cell, turn)))
         hits = hits.index_add(0, leaves.cell, -leaves.hits)
-        count = count.index_add(0, leaves.cell, -leaves.count)
+        count = count.index_add(0, leaves.cell, -leaves.places)
         fires = fires.some(~_in_leaves(text, leaves, fires, len(hits)))
         covered = covered.joined(_places_of(text, leaves, cells.token), len(text))
     empty = torch.zeros(0, dtype=torch.long, device=text.token.device)
     joined = Leaves(*(torch.cat(column) for column in zip(*found, strict=True))) if found else Leaves(*[empty] * 6)
-    return joined, cells._replace(hits=hits, count=count)
+    return joined, cells._replace(hits=hits, places=count)
 
 
 def _leaves(
@@ -138,7 +138,7 @@ def _leaves(
     key = torch.cat([hits.key[hits.number > 1], _tried(text, cells, active, frequent)]).unique()
     cell, kind, other = key // (4 * text.vocabulary), key // text.vocabulary % 4, key % text.vocabulary
     h, n = hits.at(key), _count(text, cells.token[cell], kind, other) - gone.at(key)
-    all_h, all_n = cells.hits[cell], cells.count[cell]
+    all_h, all_n = cells.hits[cell], cells.places[cell]
     cost = torch.tensor([0.0, *(costs[each] for each in _KINDS)], dtype=surprise(h, n).dtype, device=key.device)[kind]
     gain = surprise(all_h, all_n) - surprise(h, n) - surprise(all_h - h, all_n - n) - cost
     rate, usual = h / n.clamp_min(1), all_h / all_n
@@ -153,10 +153,10 @@ def _best(leaves: Leaves, cells: Cells, gain: Float[Tensor, "leaves"], cost: Flo
     single = best_of_groups(gain, leaves.cell, groups)
     before = leaves.kind == PREVIOUS
     rest_hits, rest_count = (
-        whole.index_add(0, leaves.cell, -part * before) for whole, part in ((cells.hits, leaves.hits), (cells.count, leaves.count))
+        whole.index_add(0, leaves.cell, -part * before) for whole, part in ((cells.hits, leaves.hits), (cells.places, leaves.places))
     )
-    told = (surprise(leaves.hits, leaves.count) + cost) * before
-    together = surprise(cells.hits, cells.count) - surprise(rest_hits, rest_count)
+    told = (surprise(leaves.hits, leaves.places) + cost) * before
+    together = surprise(cells.hits, cells.places) - surprise(rest_hits, rest_count)
     together = together.index_add(0, leaves.cell, -told)
     alone = torch.zeros_like(together).index_copy(0, leaves.cell[single], gain[single])
     all_before = (together >= alone)[leaves.cell]
@@ -174,7 +174,7 @@ def _tally(text: RuleText, places: Places) -> Tally:
 
 def _tried(text: RuleText, cells: Cells, active: Bool[Tensor, "cells"], frequent: dict[int, _Contexts]) -> Int[Tensor, "keys"]:
     """What is tried as an exception from cells where latents fire often, whether they fire there or not."""
-    (cell,) = (active & (cells.hits >= LEAST * cells.count) & (cells.count - cells.hits > 1)).nonzero(as_tuple=True)
+    (cell,) = (active & (cells.hits >= LEAST * cells.places) & (cells.places - cells.hits > 1)).nonzero(as_tuple=True)
     keys = [((cell * 4 + FIRST) * text.vocabulary)[:, None] + torch.tensor(REACHES, device=cell.device)]
     for kind, contexts in frequent.items():
         first = torch.searchsorted(contexts.key, cells.token[cell])

@@ -129,7 +129,7 @@ class _Task:
     def prefer_general(self) -> Bool[Tensor, "latents"]:
         """Latents of which the token in front, or the distance from the start, tells more than the token."""
         cells = self._tokens
-        by_token = self._saved(cells.group, cells.hits, cells.count, torch.full_like(cells.token, ALONE))
+        by_token = self._saved(cells.group, cells.hits, cells.places, torch.full_like(cells.token, ALONE))
         group, kind, _, hits, count = self._general_candidates(self.fires, _nowhere(self.fires))
         columns = (group, hits, count, kind)
         by_other = [self._saved(*(each[kind == asked] for each in columns), one=asked == FIRST) for asked in (PREVIOUS, FIRST)]
@@ -173,16 +173,16 @@ class _Task:
 
     def of_leaves(self, cells: Cells, leaves: Leaves, rest: Cells) -> Rules:
         """Rules of cells and of the parts that differ from the rest of them."""
-        usual = (cells.hits / cells.count)[leaves.cell]
+        usual = (cells.hits / cells.places)[leaves.cell]
         group = torch.cat([cells.group, cells.group[leaves.cell]])
-        hits, count = torch.cat([rest.hits, leaves.hits]), torch.cat([rest.count, leaves.count])
+        hits, count = torch.cat([rest.hits, leaves.hits]), torch.cat([rest.places, leaves.places])
         expected = torch.cat([self.base[cells.group], usual.to(self.base.dtype)])
         kind = torch.cat([torch.full_like(cells.token, ALONE), leaves.kind])
         cost = self._cost(kind, count)
         cost[len(cells.token) :] += self.costs[ALONE]
         chosen = self._chosen(group, hits, count, expected, cost)
         whole, part = chosen.which[: len(cells.token)], chosen.which[len(cells.token) :]
-        low = shrunken(leaves.hits, leaves.count, usual) <= chosen.f1[cells.group[leaves.cell]] / 2
+        low = shrunken(leaves.hits, leaves.places, usual) <= chosen.f1[cells.group[leaves.cell]] / 2
         own = part & ~whole[leaves.cell]  # where the whole cell is predicted, its better parts need no words
         wholes = whole.nonzero()[:, 0]
         owns = own.nonzero()[:, 0]

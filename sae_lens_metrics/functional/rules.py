@@ -1,5 +1,6 @@
 """Short lists of rules that say where latents fire, and where they say so."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -79,7 +80,8 @@ class Rules:
             torch.cat([part.unless.kind for part in parts]),
             torch.cat([part.unless.other for part in parts]),
         )
-        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names), unless)
+        latent, token, kind, other, value = (torch.cat([getattr(part, name) for part in parts]) for name in names)
+        return cls(latent, token, kind, other, value, unless)
 
     def some(self, which: Int[Tensor, "n"]) -> "Rules":
         """Some of the rules with their exceptions, in the order given, which must be one by latent."""
@@ -89,13 +91,15 @@ class Rules:
         kept = (moved >= 0).nonzero()[:, 0]
         kept = kept[moved[kept].argsort(stable=True)]
         unless = Unless(moved[kept], self.unless.kind[kept], self.unless.other[kept])
-        columns = (column[which] for column in (self.latent, self.token, self.kind, self.other, self.value))
-        return Rules(*columns, unless)
+        return self._changed(lambda column: column[which], unless)
 
     def to(self, device: torch.device | str) -> "Rules":
         """The same on another device."""
-        columns = (column.to(device) for column in (self.latent, self.token, self.kind, self.other, self.value))
-        return Rules(*columns, Unless(*(column.to(device) for column in self.unless)))
+        return self._changed(lambda column: column.to(device), Unless(*(column.to(device) for column in self.unless)))
+
+    def _changed(self, change: Callable[[Tensor], Tensor], unless: Unless) -> "Rules":
+        latent, token, kind, other, value = map(change, (self.latent, self.token, self.kind, self.other, self.value))
+        return Rules(latent, token, kind, other, value, unless)
 
     def with_values(self, value: Float[Tensor, "rules"]) -> "Rules":
         """The same with other values."""

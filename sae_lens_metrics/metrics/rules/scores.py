@@ -80,7 +80,8 @@ def score(rules: Rules, tokens: Rules, subject: Subject, scoring: Corpus, config
     counting = [_Counting(each, vocabulary_of(each, scoring), subject) for each in (rules, tokens)]
     fired = torch.zeros(subject.d_sae, GROUPS, dtype=torch.int32, device=subject.device)
     places = sum(ranks.each(lambda: _count_all(subject, scoring, config, fired, counting, ranks)))
-    return RuleScores(ranks.total(fired).cpu(), *(each.counts(ranks) for each in counting), places)
+    of_rules, of_tokens = (each.counts(ranks) for each in counting)
+    return RuleScores(ranks.total(fired).cpu(), of_rules, of_tokens, places)
 
 
 def _count_all(subject: Subject, scoring: Corpus, config: MetricsConfig, fired: Tensor, counting: "list[_Counting]", ranks: Ranks) -> int:
