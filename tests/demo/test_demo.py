@@ -48,7 +48,7 @@ def test_the_demo_runs_and_puts_two_saes_side_by_side(demo):
     for name in ("L1", "TopK"):
         report = Report.load(folder / f"{name}.json")
         assert not report.errors
-        assert report.metrics.keys() == {"probe", "n2g", "explanation", "ablation", "shrinkage"}
+        assert report.metrics.keys() == {"probe", "n2g", "explanation", "ablation", "shrinkage", "rules"}
     assert "first: L1, second: TopK" in printed
     for named in ("report.html", "L1.json", "summary.csv"):
         assert str(folder / named) in printed

@@ -82,7 +82,7 @@ def test_all_metrics_are_the_same_in_every_class(architecture, folder_of, lines,
         for name in CLASSES
         if (architecture, name) != ("gemma2", HOOKED)  # TransformerLens knows Gemma 2 by the names of its models only
     }
-    assert set(reports[OWN].metrics) == {"probe", "n2g", "explanation", "ablation", "shrinkage"}
+    assert set(reports[OWN].metrics) == {"probe", "n2g", "explanation", "ablation", "shrinkage", "rules"}
     for name, report in reports.items():
         # differences of numbers that are nearly equal are as precise as these
         assert numbers(report) == pytest.approx(numbers(reports[OWN]), rel=1e-4, abs=2e-5), name

@@ -67,4 +67,4 @@ def test_no_number_depends_on_the_units_of_latents(architecture, normalize, mode
     subject, corpus = Subject(model, training_sae(architecture, normalize=normalize)), Corpus.from_tokens(tokens[:12, :32])
     own, other = (evaluate(each, corpus, configured()) for each in (subject, in_other_units(subject)))
     assert numbers(other) == pytest.approx(numbers(own), rel=1e-3, abs=1e-5)
-    assert own.metrics.keys() == {"probe", "n2g", "explanation", "ablation", "shrinkage"}
+    assert own.metrics.keys() == {"probe", "n2g", "explanation", "ablation", "shrinkage", "rules"}

@@ -70,7 +70,7 @@ def test_it_has_a_section_for_each_metric(specification):
 
 
 def test_every_panel_has_something_to_show(specification, model, tokens):
-    names = ["probe", "n2g", "explanation", "ablation", "shrinkage"]
+    names = ["probe", "n2g", "explanation", "ablation", "shrinkage", "rules"]
     subject = Subject(model, training_sae("topk"))
     probes = ProbeConfig(tasks=["base64", "hexadecimal", "inside_string"], examples=40)  # two of one family
     report = evaluate(subject, Corpus.from_tokens(tokens), small_metrics(names=names, tokens=4096, probe=probes))

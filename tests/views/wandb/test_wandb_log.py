@@ -17,7 +17,7 @@ from sae_lens_metrics.results.readable_tables import readable_tables
 from sae_lens_metrics.views.wandb.example_html import examples_html
 from sae_lens_metrics.views.wandb.log import log_report, loggable, wandb_run
 
-ALL = ["probe", "n2g", "explanation", "ablation", "shrinkage"]
+ALL = ["probe", "n2g", "explanation", "ablation", "shrinkage", "rules"]
 HOSTILE = [
     "</script><img src=x onerror=alert(1)>",
     "</div></section><script>alert(2)</script>",
