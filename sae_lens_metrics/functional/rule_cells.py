@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sae_lens_metrics.functional.rule_counts import Tally, best_of_groups
+from sae_lens_metrics.functional.rule_counts import Tally, best_of_groups, spread
 from sae_lens_metrics.functional.rule_selection import surprise
 from sae_lens_metrics.functional.rule_text import ALONE, FIRST, PREVIOUS, REACHES, WITHIN, RuleText
 
@@ -179,8 +179,7 @@ def _tried(text: RuleText, cells: Cells, active: Bool[Tensor, "cells"], frequent
     for kind, contexts in frequent.items():
         first = torch.searchsorted(contexts.key, cells.token[cell])
         count = torch.searchsorted(contexts.key, cells.token[cell], right=True) - first
-        of = torch.arange(len(cell), device=cell.device).repeat_interleave(count)
-        which = first[of] + torch.arange(len(of), device=cell.device) - (count.cumsum(0) - count)[of]
+        of, which = spread(first, count)
         keys.append((cell[of] * 4 + kind) * text.vocabulary + contexts.other[which])
     return torch.cat([key.flatten() for key in keys])
 

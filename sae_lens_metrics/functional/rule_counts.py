@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["Tally", "best_of_groups"]
+__all__ = ["Tally", "best_of_groups", "spread"]
 
 
 class Tally(NamedTuple):
@@ -46,3 +46,15 @@ def best_of_groups(score: Float[Tensor, "n"], group: Int[Tensor, "n"], groups: i
     candidates = torch.where(score == largest[group], index, len(score))
     first = torch.full((groups,), len(score), device=score.device).scatter_reduce_(0, group, candidates, "amin")
     return first[group] == index
+
+
+def spread(first: Int[Tensor, "n"], count: Int[Tensor, "n"]) -> tuple[Int[Tensor, "entries"], Int[Tensor, "entries"]]:
+    """The entries first, first + 1, … of each run: which of the runs, and the entry.
+
+    Args:
+        first: The first entry of each run.
+        count: How many it has.
+    """
+    of = torch.arange(len(first), device=first.device).repeat_interleave(count)
+    within = torch.arange(len(of), device=first.device) - (count.cumsum(0) - count)[of]
+    return of, first[of] + within

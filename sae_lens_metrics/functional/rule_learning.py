@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.functional.rule_cells import Cells, Leaves, Places, frequent_contexts, split
-from sae_lens_metrics.functional.rule_counts import Tally, best_of_groups
+from sae_lens_metrics.functional.rule_counts import Tally, best_of_groups, spread
 from sae_lens_metrics.functional.rule_selection import Chosen, best_by_f1, bits_above, shrunken
 from sae_lens_metrics.functional.rule_text import ALONE, FIRST, NONE, PREVIOUS, REACHES, WITHIN, RuleText
 from sae_lens_metrics.functional.rules import Matches, Rules, Unless
@@ -147,7 +147,6 @@ class _Task:
         kept = ((kind == PREVIOUS) | single) & (gain > 0)
         group, kind, other, hits, count, cost = (column[kept] for column in (group, kind, other, hits, count, cost))
         which = self._chosen(group, hits, count, self.base[group], cost, f1).which
-        # of the first of a document and those behind a token, which overlap, whichever says more
         return _rules(group[which], torch.full_like(group[which], NONE), kind[which], other[which])
 
     def _general_candidates(self, fires: Places, covered: Places) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -187,14 +186,13 @@ class _Task:
         wholes = whole.nonzero()[:, 0]
         owns = own.nonzero()[:, 0]
         lows = (low & ~part).nonzero()[:, 0]
-        rules = _rules(
+        return _rules(
             torch.cat([cells.group[wholes], cells.group[leaves.cell[owns]]]),
             torch.cat([cells.token[wholes], cells.token[leaves.cell[owns]]]),
             torch.cat([torch.full_like(wholes, ALONE), leaves.kind[owns]]),
             torch.cat([torch.zeros_like(wholes), leaves.other[owns]]),
             unless=_exceptions(leaves, wholes, owns, lows),
         )
-        return rules
 
     def _chosen(
         self,
@@ -248,7 +246,8 @@ class _Task:
     def _saved(self, group: Tensor, hits: Tensor, count: Tensor, kind: Tensor, one: bool = False) -> Float[Tensor, "latents"]:
         """Bits that candidates save for each latent: all together, or the best of them."""
         saved = (bits_above(hits, count, self.base[group]) - self._cost(kind, count)).clamp_min(0)
-        return torch.zeros_like(self.base).scatter_reduce_(0, group, saved, "amax" if one else "sum")
+        bits = torch.zeros_like(self.base)
+        return bits.scatter_reduce_(0, group, saved, "amax") if one else bits.index_add_(0, group, saved)
 
     def _cost(self, kind: Int[Tensor, "n"], count: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
         """Bits that it takes to name a candidate, and to say its rate as exactly as so many places tell it: half of log2 count."""
@@ -270,8 +269,8 @@ def _exceptions(leaves: Leaves, wholes: Tensor, owns: Tensor, lows: Tensor) -> U
         cell = leaves.cell[lows][order]
         first = torch.searchsorted(cell, leaves.cell[owns])
         count = torch.searchsorted(cell, leaves.cell[owns], right=True) - first
-        of = torch.arange(len(owns), device=owns.device).repeat_interleave(count)
-        low = lows[order[first[of] + torch.arange(len(of), device=of.device) - (count.cumsum(0) - count)[of]]]
+        of, entry = spread(first, count)
+        low = lows[order[entry]]
         own = owns[of]
         apart = (leaves.kind[low] == PREVIOUS) & (leaves.kind[own] == PREVIOUS)
         kept = (leaves.turn[low] < leaves.turn[own]) & ~apart

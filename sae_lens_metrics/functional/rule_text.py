@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from sae_lens_metrics.functional.rule_counts import spread
+
 __all__ = ["ALONE", "FIRST", "NONE", "PREVIOUS", "REACHES", "WITHIN", "Postings", "RuleText"]
 
 ALONE, PREVIOUS, WITHIN, FIRST = range(4)
@@ -40,9 +42,8 @@ class Postings:
     def places(self, key: Int[Tensor, "n"]) -> tuple[Int[Tensor, "found"], Int[Tensor, "found"]]:
         """All places of some keys: which of the keys, and the place."""
         first, count = self.ranges(key)
-        of = torch.arange(len(key), device=key.device).repeat_interleave(count)
-        within = torch.arange(len(of), device=key.device) - (count.cumsum(0) - count)[of]
-        return of, self.place[first[of] + within].long()
+        of, entry = spread(first, count)
+        return of, self.place[entry].long()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sae_lens_metrics.functional.rule_counts import spread
 from sae_lens_metrics.functional.rule_text import FIRST, NONE, Postings, RuleText
 
 __all__ = ["AT_ONCE", "Matches", "Rules", "Unless", "first_rules"]
@@ -151,11 +152,16 @@ class Rules:
         return families
 
     def excepted(self, text: RuleText, rule: Int[Tensor, "n"], place: Int[Tensor, "n"]) -> Bool[Tensor, "n"]:
-        """Where a rule's exceptions hold."""
+        """Where an exception from a rule holds.
+
+        Args:
+            text: The text.
+            rule: The rules, by index.
+            place: A place of each.
+        """
         first = torch.searchsorted(self.unless.rule, rule)
         count = torch.searchsorted(self.unless.rule, rule, right=True) - first
-        of = torch.arange(len(rule), device=rule.device).repeat_interleave(count)
-        which = first[of] + torch.arange(len(of), device=rule.device) - (count.cumsum(0) - count)[of]
+        of, which = spread(first, count)
         holds = text.says(self.unless.kind[which], self.unless.other[which], place[of])
         return torch.zeros(len(rule), dtype=torch.bool, device=rule.device).index_put_((of[holds],), torch.tensor(True, device=rule.device))
 
