@@ -7,6 +7,7 @@ __all__ = [
     "MetricCheckError",
     "MetricsError",
     "ProcessLostError",
+    "PublishError",
     "ResultError",
     "SubjectError",
     "UnsupportedSAEError",
@@ -39,6 +40,10 @@ class ExplanationError(MetricsError):
 
 class ResultError(MetricsError):
     """A result file is damaged, or of a version that cannot be read."""
+
+
+class PublishError(MetricsError):
+    """Results cannot be sent to the hub, or read from there: no login, no rights, no network, or no such repository."""
 
 
 class MetricCheckError(MetricsError):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -15,11 +16,24 @@ def read(name):
     return nbformat.read(EXAMPLES / name, as_version=4)
 
 
+@pytest.fixture(scope="module")
+def kernel():
+    """One process for all notebooks, as importing takes longer than most of what they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        manager, client = start_new_kernel()
+    yield manager
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_it_runs(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    NotebookClient(read(name), timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+def test_it_runs(name, kernel, tmp_path):
+    """In a folder of its own, without a name that another one has defined or imported."""
+    notebook = read(name)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"%reset -f\nimport os\nos.chdir({str(tmp_path)!r})\ndel os"))
+    NotebookClient(notebook, km=kernel, timeout=300).execute()
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

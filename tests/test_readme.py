@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from loopback_hub import LoopbackHub
+from quick_command import quick_command
 from tiny_release import HUB_D_IN, REPOSITORY, TEXTS, gpt2_folder, parquet, sae_repository
 
 from sae_lens_metrics import Report
@@ -58,25 +59,65 @@ def commands(*texts):
     return f"from sae_lens_metrics.cli.main import main\nfor each in {given}: assert main(each) == 0, each"
 
 
+ONE_BY_ONE = """
+import json, os, sys, traceback
+import sae_lens_metrics
+for name, program in json.loads(sys.argv[1]).items():
+    os.makedirs(name)
+    os.chdir(name)
+    status = 0
+    try:
+        exec(compile(program, name, "exec"), {"__name__": "__main__", "sae_lens_metrics": sae_lens_metrics})
+    except BaseException:
+        status = 1
+        traceback.print_exc()
+    os.chdir("..")
+    for stream in (sys.stdout, sys.stderr):
+        print(f"ENDED {name} {status}", file=stream, flush=True)
+"""
+COMPARED = "import shutil; [shutil.copy('report.json', f'sae-metrics/{name}.json') for name in 'AB']"
+
+
+def programs():
+    """What each test is about."""
+    *_, compare = blocks("bash", EVALUATION)
+    evaluating = (smaller(PYTHON), *blocks("python", EVALUATION), *blocks("python", VIEWS))
+    looking = (commands(smaller(EVALUATE)), COMPARED, commands(compare, LOOK, *blocks("bash", VIEWS)))
+    training = (*map(smaller, blocks("python", TRAINING)), commands(*map(smaller, blocks("bash", TRAINING))))
+    return {"flag": smaller(FLAG), "training": "\n".join(training), "pretrained": "\n".join((*evaluating, *looking))}
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, documents):
-    """Runs programs one after the other in one process, in a folder of their own, against the hub."""
+def ran(tmp_path_factory, documents):
+    """All programs, one after the other in one process, each in a folder and with names of its own, against the hub: what they leave."""
     folder = tmp_path_factory.mktemp("readme")
     data = {"data/train-00000-of-00001.parquet": parquet([text[:3000] for text in documents])}
     models = {"gpt2": gpt2_folder(folder / "gpt2"), REPOSITORY: sae_repository()}
+    with LoopbackHub(models, {TEXTS: data, "Skylion007/openwebtext": data}) as server:
+        environment = {
+            **{"PATH": str(Path(sys.executable).parent), "HOME": str(folder), "HF_HOME": str(folder / "hf"), "HF_ENDPOINT": server.url},
+            **{"WANDB_MODE": "offline", "WANDB_DIR": str(folder), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        }
+        process = subprocess.run(
+            [sys.executable, "-c", ONE_BY_ONE, json.dumps(programs())],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
 
-    def run(*programs):
-        with LoopbackHub(models, {TEXTS: data, "Skylion007/openwebtext": data}) as server:
-            environment = {
-                **{"PATH": str(Path(sys.executable).parent), "HOME": str(folder), "HF_HOME": str(folder / "hf"), "HF_ENDPOINT": server.url},
-                **{"WANDB_MODE": "offline", "WANDB_DIR": str(folder), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-            }
-            program = "\n".join(["import sae_lens_metrics", *programs])
-            return folder, subprocess.run(
-                [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=400
-            )
+    def of(name):
+        """The folder, and what was printed; a failure is one of the test that asks."""
+        found = []
+        for said in (process.stdout, process.stderr):
+            before, mark, _ = said.partition(f"ENDED {name} ")
+            assert mark, process.stderr
+            found.append(re.split(r"^ENDED \w+ \d\n", before, flags=re.MULTILINE)[-1])
+        assert f"ENDED {name} 0" in process.stderr, found[1]
+        return folder / name, found[0]
 
-    return run
+    return of
 
 
 def test_it_is_short_and_every_block_is_covered():
@@ -91,38 +132,30 @@ def test_it_is_short_and_every_block_is_covered():
 
 
 @pytest.mark.slow
-def test_the_flag(run):
-    folder, process = run(smaller(FLAG))
-    assert process.returncode == 0, process.stderr
+def test_the_flag(ran):
+    folder, _ = ran("flag")
     assert (folder / "output" / "metrics.json").is_file()
     assert list((folder / "checkpoints").rglob("metrics.jsonl"))
 
 
 @pytest.mark.slow
-def test_the_other_ways_to_train(run):
-    folder, process = run(*map(smaller, blocks("python", TRAINING)), commands(*map(smaller, blocks("bash", TRAINING))))
-    assert process.returncode == 0, process.stderr
+def test_the_other_ways_to_train(ran):
+    folder, _ = ran("training")
     assert len(list((folder / "checkpoints").rglob("metrics.jsonl"))) >= 2
 
 
 @pytest.mark.slow
-def test_a_pretrained_sae(run):
-    compared = "import shutil; [shutil.copy('report.json', f'sae-metrics/{name}.json') for name in 'AB']"
-    first, (evaluate, _, _, _, compare) = smaller(PYTHON), blocks("bash", EVALUATION)
-    assert evaluate.startswith(EVALUATE)
-    folder, process = run(
-        *(first, *blocks("python", EVALUATION), *blocks("python", VIEWS)),
-        *(commands(smaller(EVALUATE)), compared, commands(compare, LOOK, *blocks("bash", VIEWS))),
-    )
-    assert process.returncode == 0, process.stderr
-    assert re.search(r"^0\.\d+ ± 0\.\d+$", process.stdout, flags=re.MULTILINE)  # the estimate
-    assert "shrinkage/ratio" in process.stdout
+def test_a_pretrained_sae(ran):
+    assert blocks("bash", EVALUATION)[0].startswith(EVALUATE)
+    folder, printed = ran("pretrained")
+    assert re.search(r"^0\.\d+ ± 0\.\d+$", printed, flags=re.MULTILINE)  # the estimate
+    assert "shrinkage/ratio" in printed
     written = {path.name for path in (folder / "sae-metrics").iterdir()}
     assert {"A.json", "B.json"} < written
     assert {Path(name).suffix for name in written} == {".html", ".json"}
     for page in ("report.html", "page.html", "comparison.html"):
         assert (folder / page).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert json.loads(process.stdout[process.stdout.rindex("\n{") :])["section"]
+    assert json.loads(printed[printed.rindex("\n{") :])["section"]
 
 
 SBATCH = """#!/usr/bin/env bash
@@ -140,9 +173,8 @@ done
 def test_many_saes_on_slurm_on_ray_and_by_torchrun(tmp_path):
     """As a shell runs it, in a clone. Slurm is played; Ray finds that all is there but for one result; torchrun makes all anew."""
     _, slurm, ray, torchrun, _ = blocks("bash", EVALUATION)
-    for name, program in {"sbatch": SBATCH, "sae-lens-metrics": f'#!/bin/sh\nexec {sys.executable} -m sae_lens_metrics "$@"\n'}.items():
-        (tmp_path / name).write_text(program)
-        (tmp_path / name).chmod(0o755)
+    (tmp_path / "sbatch").write_text(SBATCH)
+    (tmp_path / "sbatch").chmod(0o755)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"A text of {i} words. " * 40}) + "\n" for i in range(60)))
     little = "--metrics shrinkage --tokens 512 --shrinkage.tokens 256 --device cpu"
@@ -155,14 +187,9 @@ def test_many_saes_on_slurm_on_ray_and_by_torchrun(tmp_path):
         script = script.replace(old, new)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
     with LoopbackHub({"gpt2": gpt2_folder(tmp_path / "gpt2"), REPOSITORY: sae_repository((6, 7))}) as server:
-        process = subprocess.run(
-            ["bash", "-c", script],
-            cwd=tmp_path,
-            env=inherited | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": server.url},
-            capture_output=True,
-            text=True,
-            timeout=400,
-        )
+        own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": server.url}
+        with quick_command(tmp_path, inherited | own):
+            process = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=inherited | own, capture_output=True, text=True, timeout=400)
     assert process.returncode == 0, process.stdout + process.stderr
     assert process.stdout.count(".hook_resid_pre_") == 6
     assert "shard 2/2: 1 of 2 SAEs" in process.stderr

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["GEMMA_2_2B", "GPT2_SMALL", "SHAPES", "TINY", "Shape"]
+__all__ = ["GEMMA_2_2B", "GPT2_SMALL", "MISTRAL_LARGE_2", "SHAPES", "TINY", "Shape"]
 
 _PER_WEIGHT = 2
 """Floating-point operations of one weight on one token: a multiplication and an addition."""
@@ -95,6 +95,9 @@ class Shape:
 
 GPT2_SMALL = Shape("GPT-2 small", 12, 768, 12, 64, 3_072, 50_257, layers_to_hook=9, d_sae=24_576)
 GEMMA_2_2B = Shape("Gemma 2 2B", 26, 2_304, 8, 256, 9_216, 256_000, layers_to_hook=13, d_sae=16_384, key_value_heads=4, gated=True)
+MISTRAL_LARGE_2 = Shape(
+    "Mistral Large 2", 88, 12_288, 96, 128, 28_672, 32_768, layers_to_hook=44, d_sae=131_072, key_value_heads=8, gated=True
+)
 TINY = Shape("tiny", 3, 32, 2, 16, 64, 199, layers_to_hook=2, d_sae=128, context=32)
 
 SHAPES = {"gpt2-small": GPT2_SMALL, "tiny": TINY}

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sae_lens_metrics.views.plain_text import plain
 
-__all__ = ["PRESETS", "machine_in_words", "preset_rows", "print_bench", "rate_rows", "to_markdown"]
+__all__ = ["PRESETS", "in_words", "machine_in_words", "preset_rows", "print_bench", "rate_rows", "to_markdown"]
 
 Result = Mapping[str, Any]
 """What ``BenchResult.to_dict`` gives, or was read from its file."""
@@ -50,15 +50,21 @@ def preset_rows(results: Iterable[Result]) -> list[list[str]]:
     presets = {row["preset"]: row["tokens"] for row in results[0]["presets"]}
     minutes = {(row["preset"], index, row["shape"]): row["minutes"] for index, result in enumerate(results) for row in result["presets"]}
     rows = [
-        [f"`{preset}` ({tokens:,} tokens)", *(_time(minutes[preset, index, shape]) for index, shape in columns.values())]
+        [f"`{preset}` ({tokens:,} tokens)", *(in_words(60 * minutes[preset, index, shape]) for index, shape in columns.values())]
         for preset, tokens in presets.items()
     ]
     return [[PRESETS, *columns], *rows]
 
 
-def _time(minutes: float) -> str:
+def in_words(seconds: float) -> str:
+    """A time in the unit that it is best told in.
+
+    Args:
+        seconds: The time.
+    """
+    minutes = seconds / 60
     if minutes < 1:
-        return f"{60 * minutes:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 0.5 else "<1 s"
     if minutes < 90:
         return f"{minutes:.0f} min"
     hours = minutes / 60

@@ -17,6 +17,7 @@ _DESCRIPTION = """Compares result files of SAEs, number by number, with the firs
 
   sae-lens-metrics compare sae-metrics/A.json sae-metrics/B.json
   sae-lens-metrics compare old.json new1.json new2.json --output differences.csv
+  sae-lens-metrics compare MINE.json hf://datasets/USER/NAME      with all results of a data set (@REVISION, /PATH in it)
   sae-lens-metrics evaluate FOLDER_A FOLDER_B --model MODEL --dataset texts.jsonl --compare      evaluates them first
 
 Results on the same text and seed (which "evaluate" with the same --dataset, --tokens and --seed gives) are compared document by
@@ -79,7 +80,9 @@ def _parser() -> CommandParser:
         description=_DESCRIPTION,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument("results", metavar="RESULT", nargs="+", help="two or more result files, as evaluate writes them")
+    parser.add_argument(
+        "results", metavar="RESULT", nargs="+", help="two or more result files, as evaluate writes them, or hf://datasets/USER/NAME"
+    )
     parser.add_argument("--names", metavar="NAME,NAME", help="what the results are called (default: the shortest names that differ)")
     parser.add_argument("--alpha", metavar="P", type=float, default=0.05, help="level of the tests (default: %(default)s)")
     parser.add_argument("--output", metavar="FILE", help="write all differences, errors and p-values to this .json or .csv file too")

@@ -23,8 +23,10 @@ COMMANDS = {
     "train": "SAELens's training command, with metrics",
     "compare": "which numbers of several results differ by more than noise",
     "audit": "how noisy the numbers are from seed to seed, and what they can tell apart",
+    "reproduce": "published numbers computed anew, and whether they agree",
     "bench": "how fast this machine evaluates, and what presets take on it",
     "report": "results as a page to read: figures, latents, examples",
+    "publish": "results on the Hugging Face hub: a data set, a page, an SAE's card",
     "dashboard": "a W&B workspace for runs with metrics",
     "tasks": "the tasks that probes can be given",
     "explain": "what a metric or a number means, and how far to trust it",
@@ -46,6 +48,7 @@ examples:
   sae-lens-metrics compare A.json B.json
   sae-lens-metrics train --metrics.preset train <flags of SAELens's training command>
   sae-lens-metrics dashboard --entity E --project P
+  sae-lens-metrics publish sae-metrics --to USER/NAME
   sae-lens-metrics explain shrinkage/ratio
 
 exit status:

@@ -17,7 +17,8 @@ the configuration. The page opens from disk and requests nothing from anywhere, 
 In a folder of evaluate, summary.csv and errors.json are renewed, too, from what all its processes have written.
 
   sae-lens-metrics report sae-metrics/A.json sae-metrics/B.json
-  sae-lens-metrics report sae-lens-metrics-demo --output demo.html        all results and training histories in a folder"""
+  sae-lens-metrics report sae-lens-metrics-demo --output demo.html        all results and training histories in a folder
+  sae-lens-metrics report hf://datasets/USER/NAME                         what somebody has published (@REVISION, /PATH in it)"""
 
 
 def run_report(arguments: Sequence[str], console: Console | None = None) -> None:
@@ -39,7 +40,7 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
     from sae_lens_metrics.views.page.inputs import files_at
 
     output = Path(options.output or ("report" if options.folder else "report.html"))
-    read = [file for path in options.results for file in files_at(Path(path))]
+    read = [file for path in options.results for file in files_at(path)]
     require_other_files([output / "index.html" if options.folder else output], read)
     if not options.folder:
         require_page(output, folder=" for a file in it, or --folder for a page of several files")
@@ -59,7 +60,10 @@ def _parser() -> CommandParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "results", metavar="RESULTS", nargs="+", help="result files, metrics.jsonl of training runs, or folders that hold them"
+        "results",
+        metavar="RESULTS",
+        nargs="+",
+        help="result files, metrics.jsonl of training runs, folders that hold them, or hf://datasets/USER/NAME",
     )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="the page (default: report.html), or with --folder the folder (default: report)"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sae_lens_metrics.comparison.conditions import differing_conditions
+from sae_lens_metrics.comparison.conditions import differing_conditions, is_same_model
 from sae_lens_metrics.metrics.registry import metric_spec, spec_of_result
 from sae_lens_metrics.metrics.spec import Effect, MetricSpec, Number
 from sae_lens_metrics.results import Estimate, Report
@@ -157,8 +157,14 @@ class Common:
     def _unlike(self, name: str) -> Iterator[str]:
         first, second = self._sections(name)
         for key in _ALIKE[name]:
-            if first.get(key) != second.get(key):
+            if first.get(key) != second.get(key) and not self._is_called_otherwise(name, key):
                 yield f"{key}: {first.get(key)!r} and {second.get(key)!r}"
+
+    def _is_called_otherwise(self, section: str, key: str) -> bool:
+        """Whether it is a name, and hashes tell that what it names is the same: on another machine it stands in another folder."""
+        if (section, key) == ("corpus", "name"):
+            return self._text is None
+        return (section, key) == ("sae", "model_name") and is_same_model(*self._both)
 
     def _other_text(self) -> str | None:
         """Why the reports' sequences or documents are not the same."""

@@ -6,7 +6,7 @@ from typing import Any
 from sae_lens_metrics.metrics.spec import Given, MetricSpec
 from sae_lens_metrics.results import Report
 
-__all__ = ["differing_conditions"]
+__all__ = ["differing_conditions", "is_same_model"]
 
 _WORDS: Mapping[Given, str] = {
     "model": "the model",
@@ -43,7 +43,7 @@ def differing_conditions(given: Iterable[Given], spec: MetricSpec, first: Report
 
 def _differing(condition: Given, spec: MetricSpec, first: Report, second: Report) -> str | None:
     """How one condition differs, in words."""
-    if condition == "model" and _is_same_model(first, second):
+    if condition == "model" and is_same_model(first, second):
         return None
     pairs = zip(_values(condition, spec, first), _values(condition, spec, second), strict=True)
     unit = " tokens" if condition in ("context", "text_size") else ""
@@ -80,7 +80,7 @@ def _longest(spec: MetricSpec, report: Report) -> int | None:
     return longest if isinstance(longest, int) and longest > 0 else None
 
 
-def _is_same_model(first: Report, second: Report) -> bool:
+def is_same_model(first: Report, second: Report) -> bool:
     """Whether the weights are the same; models have several names."""
     hashes = [each.provenance.get("model_sha256") for each in (first, second)]
     return hashes[0] is not None and hashes[0] == hashes[1]

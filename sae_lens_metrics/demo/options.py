@@ -51,7 +51,7 @@ def training_config(options: DemoOptions) -> MetricsConfig:
     Args:
         options: The demo's options.
     """
-    if options.train:
+    if options.train and not options.quick:
         return MetricsConfig.preset("train")
     return MetricsConfig(
         names=["probe", "n2g", "shrinkage"],

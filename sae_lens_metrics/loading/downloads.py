@@ -62,8 +62,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_of_the_connection(error: BaseException) -> bool:
-    if isinstance(error, HfHubHTTPError):
-        status = getattr(getattr(error, "response", None), "status_code", None)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None or isinstance(error, HfHubHTTPError):  # an answer, also as the client's own error, which stands behind the hub's
         return status in (408, 429) or (status is not None and status >= 500)
     if isinstance(error, ConnectionError | TimeoutError | LocalEntryNotFoundError):
         return True

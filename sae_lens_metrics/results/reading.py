@@ -1,18 +1,36 @@
 """JSON from files that anybody may have written."""
 
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
 
 from sae_lens_metrics.errors import ResultError
 
-__all__ = ["LARGEST_FILE", "parsed", "read_json"]
+__all__ = ["LARGEST_FILE", "begins_as_result", "parsed", "read_json"]
 
 LARGEST_FILE = 8 * 2**30
 """Bytes of the largest file that is read: 16 million latents take about as much."""
 _DIGITS = 400
 """A whole number of more digits is beyond all range, and Python makes whole numbers of some thousands of digits at most."""
+
+_RESULT = re.compile(rb'\s*\{\s*"format"\s*:\s*"sae-lens-metrics"\s*[,}]')
+
+
+def begins_as_result(file: Path) -> bool:
+    """Whether a file says that it is a result; whether it is a whole one is seen when it is read.
+
+    Only its beginning is looked at, where the format always stands, as other files may be large.
+
+    Args:
+        file: The file.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with file.open("rb") as stream:
+        return _RESULT.match(stream.read(200)) is not None
 
 
 def read_json(path: Path) -> Any:

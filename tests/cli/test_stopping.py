@@ -72,12 +72,12 @@ def assert_stopped(result, signum):
     assert error.count("interrupted") == 1
 
 
-LONG = ("demo", "evaluate", "train")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LONG = {"demo": (2.0, 6.0, 0.3, 12.0), "evaluate": (2.0, 0.3, 12.0, 6.0), "train": (0.3, 2.0, 6.0, 12.0)}
+"""Moments, at which the two signals take turns: the same code takes both."""
 MOMENTS = [
-    (name, signum, after)
-    for name in COMMANDS
-    for signum in (signal.SIGINT, signal.SIGTERM)
-    for after in ((0.3, 2.0, 6.0, 12.0) if name in LONG else (0.3, 1.0))
+    *((name, SIGNALS[place % 2], after) for name, moments in LONG.items() for place, after in enumerate(moments)),
+    *((name, signum, after) for name in COMMANDS if name not in LONG for signum, after in zip(SIGNALS, (0.3, 1.0), strict=True)),
 ]
 EVERY_TIME = [("evaluate", signal.SIGINT, 2.0), ("demo", signal.SIGTERM, 6.0)]
 

@@ -155,7 +155,7 @@ def test_the_summary_is_made_again_from_the_files(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "times"), [(2, 3), (4, 10)])
+@pytest.mark.parametrize(("workers", "times"), [(4, 10), (2, 3)])
 def test_kills_of_any_process_at_any_moment(workers, times, saes, folder):
     whole, output, log = folder / "whole", folder / f"killed-{workers}", folder / f"killed-{workers}.log"
     if not whole.exists():

@@ -53,6 +53,7 @@ _BEGINNINGS = {
     "train": ["--architecture", "topk", "--k", "8", "--d_in", "64", "--d_sae", "128", "--log_to_wandb", "False", "--verbose", "False"],
     "compare": ["A.json", "B.json", "--no-report"],
     "report": ["A.json"],
+    "publish": ["A.json", "--to", "alice/results"],
     "dashboard": ["--entity", "e", "--project", "p"],
     "explain": ["probe"],
 }
@@ -64,6 +65,7 @@ _WORK = (
     "benchmark.bench.run_measurements",
     "training.attach.MetricsTrainingRunner",
     "views.page.write_saved",
+    "publishing.login",
     "views.wandb.workspace.save_dashboard",
 )
 """What takes long or needs a network: a command that comes to it has accepted what it was given."""

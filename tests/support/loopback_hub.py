@@ -13,13 +13,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 Files = Mapping[str, bytes]
 REVISION = r"refs/convert/\w+|[^/]+"
-KINDS = {"models": "model", "datasets": "dataset"}
+KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 
 
 class Request(NamedTuple):
     method: str
     path: str
     range: str | None
+    token: str | None = None
 
 
 class Reply(NamedTuple):
@@ -146,12 +147,12 @@ class LoopbackHub:
         path = unquote(parts.path)
         if any(f"/{name}/" in f"{path}/" for name in self._gated):
             return _error(401, "GatedRepo", "Access to this model is restricted. You must have access to it and be authenticated.")
-        if match := re.fullmatch(rf"/api/(models|datasets)/(.+?)(?:/(revision|tree|paths-info)/({REVISION})(?:/(.*))?)?", path):
+        if match := re.fullmatch(rf"/api/(models|datasets|spaces)/(.+?)(?:/(revision|tree|paths-info)/({REVISION})(?:/(.*))?)?", path):
             kind, name, what, revision, rest = match.groups()
             return self._api(kind, name, what, revision or "main", (rest or "").strip("/"), parse_qs(parts.query), body)
-        if match := re.fullmatch(rf"/(datasets/)?(.+?)/resolve/({REVISION})/(.+)", path):
+        if match := re.fullmatch(rf"/((?:datasets|spaces)/)?(.+?)/resolve/({REVISION})/(.+)", path):
             prefix, name, revision, file = match.groups()
-            return self._file("datasets" if prefix else "models", name, revision, file, request.range)
+            return self._file(prefix.strip("/") if prefix else "models", name, revision, file, request.range)
         return _error(404, "EntryNotFound", f"no such page: {path}")
 
     def _api(self, kind: str, name: str, what: str | None, revision: str, rest: str, query: dict[str, list[str]], body: bytes) -> Reply:
@@ -192,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        reply = self.answer(Request(self.command, self.path, self.headers.get("Range")), body)
+        reply = self.answer(Request(self.command, self.path, self.headers.get("Range"), self.headers.get("Authorization")), body)
         if reply.sent == -1:
             self.close_connection = True
             return
@@ -205,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.sent is not None:
             self.close_connection = True
 
-    do_GET = do_HEAD = do_POST = _serve
+    do_GET = do_HEAD = do_POST = do_PUT = _serve
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

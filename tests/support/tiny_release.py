@@ -22,9 +22,9 @@ HUB_D_IN, HUB_D_SAE, HUB_CONTEXT, HUB_LAYERS = 32, 48, 32, 9
 TEXTS = "NeelNanda/pile-10k"
 
 
-def gpt2_folder(folder):
+def gpt2_folder(folder, layers=HUB_LAYERS):
     """A random GPT-2, laid out as the hub's gpt2, with the tokenizer of the package's own model."""
-    config = GPT2Config(n_embd=HUB_D_IN, n_layer=HUB_LAYERS, n_head=2, n_positions=128, vocab_size=4096, bos_token_id=0, eos_token_id=0)
+    config = GPT2Config(n_embd=HUB_D_IN, n_layer=layers, n_head=2, n_positions=128, vocab_size=4096, bos_token_id=0, eos_token_id=0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = GPT2LMHeadModel(config)

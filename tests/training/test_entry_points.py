@@ -4,6 +4,7 @@ Weights are bit for bit those of the same run without metrics, and the metrics a
 """
 
 import copy
+import functools
 import json
 import logging
 from pathlib import Path
@@ -116,6 +117,16 @@ RUNNERS = {
 }
 
 
+PLAIN = {entry: "MultiSAETrainingRunner" if entry.startswith("Multi") else "LanguageModelSAETrainingRunner" for entry in RUNNERS}
+"""SAELens's own runner that each of them is compared with; one name of it stands for both."""
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Weights of runs without metrics, by runner and option, each trained once."""
+    return {}
+
+
 @pytest.fixture(scope="module")
 def cached(model, dataset, tmp_path_factory):
     """Activations that SAELens has computed before."""
@@ -159,7 +170,7 @@ OPTIONS = {
 OF_ONE_ONLY = ("cached activations", "from_pretrained_path", "compiled SAE")
 """SAELens's runner of several SAEs has none of these."""
 COMPILED = ("compiled model", "compiled SAE")
-"""These take a minute each, and are run once."""
+"""These are run once, and as PyTorch's compiler has traced them, without the minute in which it makes machine code of that."""
 CELLS = [
     (entry, option)
     for entry in RUNNERS
@@ -173,21 +184,24 @@ QUICK |= {("LanguageModelSAETrainingRunner", option) for option in ("autocast", 
 
 
 @pytest.mark.parametrize(("entry", "option"), slow_but(CELLS, QUICK.__contains__))
-def test_training_is_the_same_and_the_metrics_are_there(entry, option, model, dataset, cached, texts, tmp_path, monkeypatch):
-    def run(folder, metrics):
+def test_training_is_the_same_and_the_metrics_are_there(entry, option, model, dataset, cached, texts, plain, tmp_path, monkeypatch):
+    def run(entry, folder, metrics):
         torch.manual_seed(SEED)
         changes = OPTIONS[option](folder, cached)
         # compiling puts another method in the model's place, for good
         runner = RUNNERS[entry](folder, copy.deepcopy(model) if option in COMPILED else model, dataset, metrics, **changes)
         return weights(runner.run())
 
+    if option in COMPILED:
+        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     changes = {"dataset": str(texts)} if option == "cached activations" else {}
     everywhere = option == "checkpoints"
     metrics = small_metrics(names=["shrinkage"], checkpoints=everywhere, evaluate_at_start=everywhere, **changes)
-    fresh_wandb(tmp_path / "plain wandb", monkeypatch)
-    plain = run(tmp_path / "plain", None)
+    if (PLAIN[entry], option) not in plain:
+        fresh_wandb(tmp_path / "plain wandb", monkeypatch)
+        plain[PLAIN[entry], option] = run(PLAIN[entry], tmp_path / "plain", None)
     fresh_wandb(tmp_path / "wandb runs", monkeypatch)
-    assert_identical(plain, run(tmp_path / "with metrics", metrics))
+    assert_identical(plain[PLAIN[entry], option], run(entry, tmp_path / "with metrics", metrics))
     found = lines(tmp_path / "with metrics")
     assert {line["n_training_samples"] for line in found if line["final"]} == {STEPS * BATCH}
     assert all("shrinkage/ratio" in line and not line["errors"] for line in found)
@@ -225,7 +239,7 @@ def test_model_and_sae_on_different_devices(entry, model, dataset, tmp_path):
 
 
 def test_the_runners_configuration_opens_in_plain_saelens(model, dataset, tmp_path):
-    flag_of_one(tmp_path / "one", model, dataset, SHRINKAGE).run()
+    flag_of_one(tmp_path / "one", model, dataset, SHRINKAGE, training_tokens=BATCH).run()
     written = json.loads((tmp_path / "one" / "output" / "runner_cfg.json").read_text())
     plain = LanguageModelSAERunnerConfig.from_dict(copy.deepcopy(written))
     assert plain.hook_name == HOOK

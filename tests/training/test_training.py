@@ -46,6 +46,20 @@ NORMALIZED = ["none", "expected_average_only_in", "covariance_whitening"]
 EVERY_TIME = [("standard", "expected_average_only_in"), ("topk", "none"), ("batchtopk", "none"), ("gated", "covariance_whitening")]
 
 
+@pytest.fixture(scope="module")
+def plain(model, dataset, tmp_path_factory):
+    """Weights of runs without metrics by architecture and normalisation, each trained once."""
+    made = {}
+
+    def of(architecture, normalize="none"):
+        if (architecture, normalize) not in made:
+            folder = tmp_path_factory.mktemp("plain")
+            made[architecture, normalize] = trained(lambda: single_runner(folder, model, dataset, architecture, normalize=normalize))
+        return made[architecture, normalize]
+
+    return of
+
+
 @pytest.fixture
 def repeatable(request):
     """Matching pursuit, of all architectures, trains to other bits each time on several threads, without metrics too."""
@@ -58,12 +72,11 @@ def repeatable(request):
 
 @pytest.mark.parametrize(("architecture", "normalize"), slow_but(product(TRAINING_CONFIGS, NORMALIZED), EVERY_TIME.__contains__))
 @pytest.mark.usefixtures("repeatable")
-def test_weights_are_bit_identical(architecture, normalize, model, dataset, tmp_path):
+def test_weights_are_bit_identical(architecture, normalize, model, dataset, plain, tmp_path):
     if architecture == "matching_pursuit" and normalize == "covariance_whitening":
         pytest.skip("SAELens itself cannot fold whitening into matching pursuit")
-    plain = trained(lambda: single_runner(tmp_path / "a", model, dataset, architecture, normalize=normalize))
     with_metrics = trained(lambda: single_runner(tmp_path / "b", model, dataset, architecture, normalize=normalize, metrics=SHRINKAGE))
-    assert_identical(plain, with_metrics)
+    assert_identical(plain(architecture, normalize), with_metrics)
     assert len(read_lines(tmp_path / "b")) == 3
 
 
@@ -122,7 +135,7 @@ def test_weights_are_bit_identical_after_a_resume_and_so_is_the_evaluation_text(
     assert texts[0] == texts[1]
 
 
-def test_a_metric_that_draws_from_the_global_states_disturbs_nothing(model, dataset, tmp_path, metric):
+def test_a_metric_that_draws_from_the_global_states_disturbs_nothing(model, dataset, plain, tmp_path, metric):
     import random
 
     import numpy as np
@@ -134,8 +147,8 @@ def test_a_metric_that_draws_from_the_global_states_disturbs_nothing(model, data
         raise RuntimeError("and fails")
 
     metric("greedy", greedy)
-    plain = trained(lambda: single_runner(tmp_path / "a", model, dataset))
-    assert_identical(plain, trained(lambda: single_runner(tmp_path / "b", model, dataset, metrics=small_metrics(names=["greedy"]))))
+    with_metrics = trained(lambda: single_runner(tmp_path / "b", model, dataset, metrics=small_metrics(names=["greedy"])))
+    assert_identical(plain("topk"), with_metrics)
 
 
 # --- errors --------------------------------------------------------------------------------------------------------------------

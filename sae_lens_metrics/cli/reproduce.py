@@ -1,0 +1,87 @@
+"""The command ``sae-lens-metrics reproduce``: published numbers computed anew, and judged by bands that were fixed beforehand."""
+
+import argparse
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sae_lens_metrics.cli.mistakes import CommandParser
+from sae_lens_metrics.cli.outputs import writable
+from sae_lens_metrics.cli.statuses import DONE, OUTSIDE
+from sae_lens_metrics.integrations.terminal import say
+
+if TYPE_CHECKING:
+    from sae_lens_metrics.comparison.reference import Reference
+
+__all__ = ["run_reproduce"]
+
+_DESCRIPTION = """Computes published numbers anew, on the public SAEs that they are of, and says which are within the bands that were fixed
+before anything was run. A reference names SAEs, text, settings and, for each figure, what was published, where, and how wide its band is.
+
+  sae-lens-metrics reproduce --list                 the references, with every figure, band and source
+  sae-lens-metrics reproduce gao2024                needs a GPU, and the network
+  sae-lens-metrics reproduce my-reference.toml      one of your own, of the same form
+
+Stopped at any moment and started again, it goes on where it was. The exit status is 0 if every figure is within its band, else 4."""
+
+
+def run_reproduce(arguments: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Those after the command's name.
+
+    Returns:
+        The exit status: ``DONE`` if all figures are within their bands, else ``OUTSIDE``.
+
+    Raises:
+        MetricsError: There is no such reference, or a setting or the text cannot be used.
+        OSError: The output cannot be written.
+    """
+    options = _options(arguments)
+
+    from sae_lens_metrics.comparison.reference import load_reference, reference_names
+    from sae_lens_metrics.views.verdicts import print_reference
+
+    if options.list:
+        for name in [options.name] if options.name else reference_names():
+            print_reference(name, load_reference(name))
+        return DONE
+    reference = load_reference(options.name)
+    given = {key: value for key, value in (("dataset", options.dataset), ("tokens", options.tokens)) if value is not None}
+    output = writable(Path(options.output or f"reproduced-{Path(options.name).stem}"))
+    return _reproduced(options.name, replace(reference, settings=replace(reference.settings, **given)), output, options)
+
+
+def _reproduced(name: str, reference: "Reference", output: Path, options: argparse.Namespace) -> int:
+    from sae_lens_metrics.comparison.reference import load_reference
+    from sae_lens_metrics.comparison.saving import write_table
+    from sae_lens_metrics.evaluation.reproducing import changes_of, reproduce
+    from sae_lens_metrics.results import write_atomically
+    from sae_lens_metrics.views.page import offer_page
+    from sae_lens_metrics.views.verdicts import print_verdicts, verdicts_markdown
+
+    found = reproduce(name, reference, output, device=options.device)
+    verdicts = replace(found.verdicts, changes=tuple(changes_of(load_reference(name).settings, reference.settings)))
+    print_verdicts(verdicts)
+    write_table(output / "verdicts.json", verdicts)
+    say(f"written to {write_atomically(output / 'verdicts.md', verdicts_markdown(verdicts))} and verdicts.json")
+    if found.files:
+        say(offer_page(found.files, output / "report.html", title=reference.title))
+    return DONE if verdicts.all_within else OUTSIDE
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = CommandParser(prog="sae-lens-metrics reproduce", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("name", metavar="NAME", nargs="?", help="a reference, as --list names them, or a file that ends in .toml")
+    parser.add_argument("--list", action="store_true", help="print what would be checked, and evaluate nothing")
+    parser.add_argument("--output", metavar="DIR", help="folder for results and verdicts (default: reproduced-NAME)")
+    parser.add_argument("--device", metavar="DEVICE", help="default: a GPU if there is one")
+    parser.add_argument("--dataset", metavar="DATASET", help="another text than the reference's, for which its bands are not meant")
+    parser.add_argument("--tokens", metavar="N", type=int, help="so much of it, likewise")
+    options = parser.read(arguments)
+    if options.name is None and not options.list:
+        parser.error("which reference? Give a name, such as gao2024, or --list")
+    return options

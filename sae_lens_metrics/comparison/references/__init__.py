@@ -1,0 +1,1 @@
+"""Published numbers to hold this package's own against, one TOML file each."""
