@@ -119,6 +119,11 @@ def _ablation(config: MetricsConfig, shape: Shape) -> MetricWork:
     return MetricWork(settings.sequences * (changes * shape.ablation(settings.tokens) + shape.context * shape.to_hook + shape.encoding))
 
 
+def _rules(config: MetricsConfig, shape: Shape) -> MetricWork:
+    """Latents on both halves of the text, the first of which each process reads for its own latents; counting is not reckoned with."""
+    return MetricWork(config.tokens * _read(shape), parts=2)
+
+
 _WORK: dict[str, Callable[[MetricsConfig, Shape], MetricWork]] = {
     SANITY: _sanity,
     "probe": _probe,
@@ -126,4 +131,5 @@ _WORK: dict[str, Callable[[MetricsConfig, Shape], MetricWork]] = {
     "explanation": _explanation,
     "ablation": _ablation,
     "shrinkage": _shrinkage,
+    "rules": _rules,
 }

@@ -21,7 +21,6 @@ __all__ = ["rules"]
 
 _ONE_TOKEN = 0.5
 """F1 from which on one token counts as explaining a latent."""
-_ALL = len(LENGTHS)
 _NO_N2G = "it compares with N2G's explanations: ask for the metric n2g, too"
 
 
@@ -94,14 +93,14 @@ class _Table:
     def rows(self) -> list[Row]:
         """A row for each latent."""
         scores, learned = self._scores, self._learned
-        predicted, hits = (each[:, _ALL] for each in scores.rules.without(None))
+        predicted, hits = (each[:, -1] for each in scores.rules.without(None))
         fired = scores.fired_without(None)
         columns = {
             "density": (learned.fired + fired).double() / max(1, learned.places + scores.places),
-            "f1": scores.f1(scores.rules)[:, _ALL].where(self.counted, torch.nan),
+            "f1": scores.f1(scores.rules)[:, -1].where(self.counted, torch.nan),
             "precision": (hits / predicted).where(self.counted & (predicted > 0), torch.nan),
             "recall": (hits / fired).where(self.counted, torch.nan),
-            "f1_token_set": scores.f1(scores.tokens)[:, _ALL].where(self.counted, torch.nan),
+            "f1_token_set": scores.f1(scores.tokens)[:, -1].where(self.counted, torch.nan),
             "entropy": learned.entropy.where(learned.fired > 0, torch.nan),
             "bits": learned.bits,
         }
@@ -114,15 +113,15 @@ class _Table:
         """The means over latents, without a group of documents; which latents count follows from all documents."""
         scores = self._scores
         f1, tokens = scores.f1(scores.rules, group), scores.f1(scores.tokens, group)
-        predicted, hits = (each[:, _ALL] for each in scores.rules.without(group))
+        predicted, hits = (each[:, -1] for each in scores.rules.without(group))
         fired = scores.fired_without(group)
         return {
-            "f1": Average.over(f1[:, _ALL], self.counted),
+            "f1": Average.over(f1[:, -1], self.counted),
             "precision": Average.over(hits.double() / predicted, self.counted & (predicted > 0)),
             "recall": Average.over(hits.double() / fired, self.counted & (fired > 0)),
             **{f"f1_{length}": Average.over(f1[:, i], self.counted) for i, length in enumerate(LENGTHS)},
-            "f1_token_set": Average.over(tokens[:, _ALL], self.counted),
-            "f1_minus_token_set": Average.over(f1[:, _ALL] - tokens[:, _ALL], self.counted),
+            "f1_token_set": Average.over(tokens[:, -1], self.counted),
+            "f1_minus_token_set": Average.over(f1[:, -1] - tokens[:, -1], self.counted),
             "one_token": Average.over((tokens[:, 0] >= _ONE_TOKEN).double(), self.counted),
         }
 
@@ -131,7 +130,7 @@ class _Table:
         assert self._n2g is not None
         latents, scores = self._n2g
         other = _f1_on_text(scores if group is None else scores.without(group))
-        own, counted = self._scores.f1(self._scores.rules, group)[latents, _ALL], self.counted[latents]
+        own, counted = self._scores.f1(self._scores.rules, group)[latents, -1], self.counted[latents]
         return {"f1_n2g": Average.over(other, counted), "f1_minus_n2g": Average.over(own - other, counted)}
 
 

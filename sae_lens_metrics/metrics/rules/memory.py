@@ -13,10 +13,10 @@ _FIRING, _CONTEXT = 40, 40
 """Bytes of a firing, and of each token in front of one while contexts are counted."""
 _PLACE = 32
 """Bytes of a token in front of another one, in all that is looked up of a text."""
-_COUNTS = 2 * 2 * 20 * 5 * 4
+_COUNTS = 20 * (2 * 5 + 2 * 2 + 1) * 4
 """Bytes of a latent's counts by groups of documents and lengths of lists."""
-_RULE, _RULES = 2 * 56, 64
-"""Bytes of a rule that is ready to be looked up, and rules of a latent that are to be reckoned with."""
+_RULE, _RULES, _FIRINGS = 2 * 56, 64, 3
+"""Bytes of a rule that is ready to be looked up, rules of a latent that are to be reckoned with, and firings that a rule takes."""
 _FEWEST = 2**14
 
 
@@ -46,5 +46,6 @@ def rules_memory(settings: Any, scale: MemoryScale, others: Mapping[str, Any]) -
     firings = places * scale.l0
     counted = _CONTEXT * (settings.within + 8) * min(firings, at_once(scale.memory, settings.within))
     learning = text + min(firings * _FIRING, kept(scale.memory)) + max(counted, scale.batch + scale.dense)
-    scoring = scale.d_sae * (_COUNTS + _RULES * _RULE) + scale.batch + scale.dense
+    rules = _RULE * min(_RULES * scale.d_sae, firings / _FIRINGS)
+    scoring = scale.d_sae * _COUNTS + rules + scale.batch + scale.dense
     return max(learning, scoring)

@@ -1,5 +1,6 @@
 """How well rules say where latents fire on other text, latent by latent and by groups of documents."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,7 @@ class Counts:
     """What some latents' rules predict on a text, by how many of the rules are used and by group of documents."""
 
     predicted: Int[Tensor, "d_sae groups lengths"]
-    """Places where one of the first rules says that the latent fires: of the first 1, 4, 16, 64, and of all."""
+    """Places where one of the first rules says that the latent fires: of the first 1, 4, 16, 64 (of tokens 1), and of all."""
     hits: Int[Tensor, "d_sae groups lengths"]
     """Those of them where it does."""
 
@@ -77,7 +78,8 @@ def score(rules: Rules, tokens: Rules, subject: Subject, scoring: Corpus, config
         config: ``seed``, ``batch_size`` and ``rules.within`` are used.
         ranks: The processes that do it together.
     """
-    counting = [_Counting(each, vocabulary_of(each, scoring), subject) for each in (rules, tokens)]
+    wanted = ((rules, LENGTHS), (tokens, LENGTHS[:1]))
+    counting = [_Counting(each, vocabulary_of(each, scoring), subject, lengths) for each, lengths in wanted]
     fired = torch.zeros(subject.d_sae, GROUPS, dtype=torch.int32, device=subject.device)
     places = sum(ranks.each(lambda: _count_all(subject, scoring, config, fired, counting, ranks)))
     of_rules, of_tokens = (each.counts(ranks) for each in counting)
@@ -104,17 +106,17 @@ def _count_all(subject: Subject, scoring: Corpus, config: MetricsConfig, fired: 
 class _Counting:
     """Counts what one set of rules says."""
 
-    def __init__(self, rules: Rules, vocabulary: int, subject: Subject) -> None:
+    def __init__(self, rules: Rules, vocabulary: int, subject: Subject, lengths: Sequence[int]) -> None:
         self.matcher = RuleMatcher(rules.to(subject.device), vocabulary)
-        self._length = torch.bucketize(self.matcher.rules.rank, torch.tensor(LENGTHS, device=subject.device), right=True)
-        shape = (subject.d_sae, GROUPS, len(LENGTHS) + 1)
+        self._length = torch.bucketize(self.matcher.rules.rank, torch.tensor(lengths, device=subject.device), right=True)
+        shape = (subject.d_sae, GROUPS, len(lengths) + 1)
         self._predicted, self._hits = (torch.zeros(shape, dtype=torch.int32, device=subject.device) for _ in range(2))
 
     def add(self, matches: Matches, group: Int[Tensor, "n"], rows: slice, z: Float[Tensor, "rows d_sae"]) -> None:
         """Counts the matches at some rows of a batch."""
         here = (matches.place >= rows.start) & (matches.place < rows.start + len(z))
         latent, place, rule = (column[here] for column in matches)
-        key = (latent * GROUPS + group[place]) * (len(LENGTHS) + 1) + self._length[rule]
+        key = (latent * GROUPS + group[place]) * self._predicted.shape[2] + self._length[rule]
         _count(self._predicted, key)
         _count(self._hits, key[z[place - rows.start, latent] != 0])
 
