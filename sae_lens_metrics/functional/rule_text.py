@@ -94,6 +94,10 @@ class RuleText:
     def __len__(self) -> int:
         return len(self.token)
 
+    def some(self, which: Bool[Tensor, "places"]) -> "RuleText":
+        """Some of the places, with all that is seen from them."""
+        return RuleText(self.token[which], self.earlier[which], self.column[which], self.vocabulary)
+
     def answers(self, kind: int, place: Int[Tensor, "n"]) -> tuple[Int[Tensor, "found"], Int[Tensor, "found"]]:
         """What may be asked about places such that they say yes: which of the places, and the token or reach asked for.
 

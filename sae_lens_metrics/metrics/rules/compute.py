@@ -1,12 +1,15 @@
 """Explanations that need no run of the model: can short lists of rules about tokens say where latents fire?"""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae_lens_metrics.functional.jackknife import GROUPS
+from sae_lens_metrics.functional.jackknife import GROUPS, jackknife_variance_of_mean
+from sae_lens_metrics.functional.significance import welch_degrees_of_freedom
 from sae_lens_metrics.metrics.context import MetricContext
 from sae_lens_metrics.metrics.n2g.errors import Average, Errors, Moved, moved_by_rebuilding
 from sae_lens_metrics.metrics.n2g.scores import Scores
@@ -40,7 +43,8 @@ def rules(context: MetricContext) -> MetricResult:
     - ``one_token``: share of latents whose best single token has an F1 of at least 0.5.
     - ``length``, ``length_token_set``, ``bits``: rules of a latent, tokens of its set, and bits to write its rules down.
 
-    Standard errors are over the documents on which rules are scored; N2G's also hold what other activations to explain from would move.
+    Standard errors join what leaving out groups of documents to score on moves, and, of some latents, groups of documents to learn from;
+    that of the difference to N2G also holds what other activations to explain from would move.
 
     Args:
         context: The run: subject, text and settings.
@@ -76,13 +80,14 @@ class _Table:
 
     def estimates(self) -> dict[str, Estimate]:
         """The metric's numbers."""
-        estimates = _means(self._averages)
+        estimates = _means(lambda group: _averages(self._scores, self.counted, group))
         if self._n2g is None:
             estimates |= {name: Estimate.absent(_NO_N2G, of="latents") for name in ("f1_n2g", "f1_minus_n2g")}
         else:
             latents, scores = self._n2g
             # errors that n-grams have of their own are those of the latents that N2G explains
             estimates |= _means(self._beside_n2g, moved_by_rebuilding(scores), 1 - len(latents) / len(self.counted))
+        estimates |= self._with_other_text(estimates)
         asked = len(self.counted)
         for name, values in {"length": self._length, "length_token_set": self._tokens, "bits": self._learned.bits}.items():
             average = Average.over(values.double(), self.counted)
@@ -109,21 +114,17 @@ class _Table:
         values = [*(_numbers(column) for column in columns.values()), *(column.tolist() for column in exact.values())]
         return [{"latent": latent, **dict(zip(names, row, strict=True))} for latent, row in enumerate(zip(*values, strict=True))]
 
-    def _averages(self, group: int | None) -> dict[str, Average]:
-        """The means over latents, without a group of documents; which latents count follows from all documents."""
-        scores = self._scores
-        f1, tokens = scores.f1(scores.rules, group), scores.f1(scores.tokens, group)
-        predicted, hits = (each[:, -1] for each in scores.rules.without(group))
-        fired = scores.fired_without(group)
-        return {
-            "f1": Average.over(f1[:, -1], self.counted),
-            "precision": Average.over(hits.double() / predicted, self.counted & (predicted > 0)),
-            "recall": Average.over(hits.double() / fired, self.counted & (fired > 0)),
-            **{f"f1_{length}": Average.over(f1[:, i], self.counted) for i, length in enumerate(LENGTHS)},
-            "f1_token_set": Average.over(tokens[:, -1], self.counted),
-            "f1_minus_token_set": Average.over(f1[:, -1] - tokens[:, -1], self.counted),
-            "one_token": Average.over((tokens[:, 0] >= _ONE_TOKEN).double(), self.counted),
-        }
+    def _with_other_text(self, estimates: dict[str, Estimate]) -> dict[str, Estimate]:
+        """With what other text to learn from would move, as far as the rules tell that were learned without some documents each."""
+        latents = None if self._learned.again is None else self._learned.again.latents
+        if latents is None or not bool(self.counted[latents].any()):
+            return estimates
+        counted = self.counted[latents]
+        without = [_averages(scores, counted, None) for scores in self._scores.again]
+        moves = {name: _moved(torch.stack([each[name].values for each in without])[:, counted], estimates[name].n) for name in without[0]}
+        if "f1_minus_n2g" in estimates:
+            moves["f1_minus_n2g"] = moves["f1"]
+        return {name: _joined(estimates[name], stderr, len(without) - 1) for name, stderr in moves.items()}
 
     def _beside_n2g(self, group: int | None) -> dict[str, Average]:
         """Likewise, over the latents that N2G was asked about."""
@@ -132,6 +133,35 @@ class _Table:
         other = _f1_on_text(scores if group is None else scores.without(group))
         own, counted = self._scores.f1(self._scores.rules, group)[latents, -1], self.counted[latents]
         return {"f1_n2g": Average.over(other, counted), "f1_minus_n2g": Average.over(own - other, counted)}
+
+
+def _averages(scores: RuleScores, counted: Bool[Tensor, "latents"], group: int | None) -> dict[str, Average]:
+    """The means over latents, without a group of documents; which latents count follows from all documents."""
+    f1, tokens = scores.f1(scores.rules, group), scores.f1(scores.tokens, group)
+    predicted, hits = (each[:, -1] for each in scores.rules.without(group))
+    fired = scores.fired_without(group)
+    return {
+        "f1": Average.over(f1[:, -1], counted),
+        "precision": Average.over(hits.double() / predicted, counted & (predicted > 0)),
+        "recall": Average.over(hits.double() / fired, counted & (fired > 0)),
+        **{f"f1_{length}": Average.over(f1[:, i], counted) for i, length in enumerate(LENGTHS)},
+        "f1_token_set": Average.over(tokens[:, -1], counted),
+        "f1_minus_token_set": Average.over(f1[:, -1] - tokens[:, -1], counted),
+        "one_token": Average.over((tokens[:, 0] >= _ONE_TOKEN).double(), counted),
+    }
+
+
+def _moved(without: Float[Tensor, "groups some"], members: int) -> float:
+    """The standard error of a mean from what its members are without each group of documents."""
+    return math.sqrt(jackknife_variance_of_mean(without, max(members, without.shape[1])))
+
+
+def _joined(estimate: Estimate, stderr: float, df: int) -> Estimate:
+    """An estimate with one more part of its error."""
+    if estimate.stderr is None or not stderr:
+        return estimate
+    joined = welch_degrees_of_freedom((estimate.stderr, estimate.degrees_of_freedom), (stderr, df)) if estimate.stderr else df
+    return replace(estimate, stderr=math.hypot(estimate.stderr, stderr), df=joined)
 
 
 def _means(averages: Callable[[int | None], dict[str, Average]], moved: Moved | None = None, left_out: float = 0.0) -> dict[str, Estimate]:

@@ -13,6 +13,7 @@ from sae_lens_metrics.functional.rule_matching import RuleMatcher
 from sae_lens_metrics.functional.rule_text import REACHES
 from sae_lens_metrics.functional.rules import Matches, Rules
 from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.rules.learning import LearnedRules, Relearned
 from sae_lens_metrics.metrics.rules.text import text_of_batch
 from sae_lens_metrics.ranks import ALONE, Ranks
 from sae_lens_metrics.subject.subject import Subject
@@ -33,6 +34,10 @@ class Counts:
     hits: Int[Tensor, "d_sae groups lengths"]
     """Those of them where it does."""
 
+    def some(self, latents: slice) -> "Counts":
+        """Of some latents."""
+        return Counts(self.predicted[latents], self.hits[latents])
+
     def without(self, group: int | None) -> tuple[Int[Tensor, "d_sae lengths"], Int[Tensor, "d_sae lengths"]]:
         """Both over all groups of documents but one; over all for ``None``."""
         both = (self.predicted, self.hits)
@@ -51,6 +56,8 @@ class RuleScores:
     """Of the rules that name tokens alone."""
     places: int
     """Positions of the text that count."""
+    again: "Sequence[RuleScores]" = ()
+    """The same of some latents, whose rules were learned without each group of documents; all documents to score on are one group."""
 
     def fired_without(self, group: int | None) -> Int[Tensor, "d_sae"]:
         """How often latents fire in all groups of documents but one."""
@@ -67,23 +74,36 @@ def vocabulary_of(rules: Rules, text: Corpus) -> int:
     return 1 + max(REACHES[-1], int(text.tokens.max()), *(int(part.max()) for part in (rules.token, rules.other) if len(part)))
 
 
-def score(rules: Rules, tokens: Rules, subject: Subject, scoring: Corpus, config: MetricsConfig, ranks: Ranks = ALONE) -> RuleScores:
+def score(learned: LearnedRules, subject: Subject, scoring: Corpus, config: MetricsConfig, ranks: Ranks = ALONE) -> RuleScores:
     """Scores rules on a text.
 
     Args:
-        rules: The rules.
-        tokens: Those that name tokens alone.
+        learned: The rules.
         subject: The model and SAE.
         scoring: Text of other documents than the rules were learned from.
         config: ``seed``, ``batch_size`` and ``rules.within`` are used.
         ranks: The processes that do it together.
     """
-    wanted = ((rules, LENGTHS), (tokens, LENGTHS[:1]))
-    counting = [_Counting(each, vocabulary_of(each, scoring), subject, lengths) for each, lengths in wanted]
+    every = torch.arange(subject.d_sae)
+    counting = [_Counting(learned.rules, scoring, subject, every, LENGTHS), _Counting(learned.tokens, scoring, subject, every, LENGTHS[:1])]
+    again = learned.again
+    if again is not None:
+        of = again.latents.repeat(again.groups)
+        counting.append(_Counting(again.rules, scoring, subject, of, LENGTHS, groups=1))
+        counting.append(_Counting(again.tokens, scoring, subject, of, LENGTHS[:1], groups=1))
     fired = torch.zeros(subject.d_sae, GROUPS, dtype=torch.int32, device=subject.device)
     places = sum(ranks.each(lambda: _count_all(subject, scoring, config, fired, counting, ranks)))
-    of_rules, of_tokens = (each.counts(ranks) for each in counting)
-    return RuleScores(ranks.total(fired).cpu(), of_rules, of_tokens, places)
+    fired = ranks.total(fired).cpu()
+    of_rules, of_tokens, *others = (each.counts(ranks) for each in counting)
+    relearned = [] if again is None else _of_each_group(again, fired, *others, places)
+    return RuleScores(fired, of_rules, of_tokens, places, relearned)
+
+
+def _of_each_group(again: Relearned, fired: Int[Tensor, "d_sae groups"], rules: Counts, tokens: Counts, places: int) -> list[RuleScores]:
+    """The scores of rules that were learned without each group of documents."""
+    some, of_some = len(again.latents), fired[again.latents].sum(1, keepdim=True)
+    parts = [slice(some * group, some * (group + 1)) for group in range(again.groups)]
+    return [RuleScores(of_some, rules.some(part), tokens.some(part), places) for part in parts]
 
 
 def _count_all(subject: Subject, scoring: Corpus, config: MetricsConfig, fired: Tensor, counting: "list[_Counting]", ranks: Ranks) -> int:
@@ -106,19 +126,23 @@ def _count_all(subject: Subject, scoring: Corpus, config: MetricsConfig, fired: 
 class _Counting:
     """Counts what one set of rules says."""
 
-    def __init__(self, rules: Rules, vocabulary: int, subject: Subject, lengths: Sequence[int]) -> None:
-        self.matcher = RuleMatcher(rules.to(subject.device), vocabulary)
+    def __init__(
+        self, rules: Rules, scoring: Corpus, subject: Subject, of: Int[Tensor, "latents"], lengths: Sequence[int], groups: int = GROUPS
+    ) -> None:
+        self.matcher = RuleMatcher(rules.to(subject.device), vocabulary_of(rules, scoring))
+        self._of, self._groups = of.to(subject.device), groups
         self._length = torch.bucketize(self.matcher.rules.rank, torch.tensor(lengths, device=subject.device), right=True)
-        shape = (subject.d_sae, GROUPS, len(lengths) + 1)
+        shape = (len(of), groups, len(lengths) + 1)
         self._predicted, self._hits = (torch.zeros(shape, dtype=torch.int32, device=subject.device) for _ in range(2))
 
     def add(self, matches: Matches, group: Int[Tensor, "n"], rows: slice, z: Float[Tensor, "rows d_sae"]) -> None:
-        """Counts the matches at some rows of a batch."""
+        """Counts the matches at some rows of a batch; what a rule's latent is called is one of the SAE's."""
         here = (matches.place >= rows.start) & (matches.place < rows.start + len(z))
         latent, place, rule = (column[here] for column in matches)
-        key = (latent * GROUPS + group[place]) * self._predicted.shape[2] + self._length[rule]
+        group = group[place] if self._groups > 1 else torch.zeros_like(place)
+        key = (latent * self._groups + group) * self._predicted.shape[2] + self._length[rule]
         _count(self._predicted, key)
-        _count(self._hits, key[z[place - rows.start, latent] != 0])
+        _count(self._hits, key[z[place - rows.start, self._of[latent]] != 0])
 
     def counts(self, ranks: Ranks) -> Counts:
         """What all processes have counted: rules that are in a shorter list are in all longer ones."""

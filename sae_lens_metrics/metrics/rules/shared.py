@@ -17,4 +17,4 @@ def learned_rules_of(context: MetricContext) -> LearnedRules:
 def rule_scores_of(context: MetricContext) -> RuleScores:
     """How well they say where latents fire on the second half; likewise."""
     learned, (_, scoring) = context.once(learned_rules_of), context.once(texts_of)
-    return score(learned.rules, learned.tokens, context.subject, scoring, context.config, context.ranks)
+    return score(learned, context.subject, scoring, context.config, context.ranks)

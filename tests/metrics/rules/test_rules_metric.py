@@ -10,13 +10,15 @@ from saes import D_SAE, training_sae
 
 from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.errors import ConfigError, ResultError
-from sae_lens_metrics.functional.jackknife import GROUPS, random_groups
+from sae_lens_metrics.functional.jackknife import GROUPS, jackknife_variance, jackknife_variance_of_mean, random_groups
+from sae_lens_metrics.functional.rule_learning import RuleLearner
 from sae_lens_metrics.metrics.n2g.shared import texts_of
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.metrics.rules.compute import rules
 from sae_lens_metrics.metrics.rules.firings import firings
 from sae_lens_metrics.metrics.rules.shared import learned_rules_of
 from sae_lens_metrics.metrics.rules.spec import RulesConfig
+from sae_lens_metrics.metrics.rules.text import text_of_corpus
 from sae_lens_metrics.results.rules import LatentRules, rules_of
 
 
@@ -65,8 +67,9 @@ def test_scores_are_those_of_predicting_each_token(context, result, subject):
         assert row["f1"] == pytest.approx(2 * hits / (int(predicted.sum()) + int(actual.sum())))
 
 
-def test_means_and_their_errors_are_those_over_latents_without_each_group_of_documents(context, result, subject):
-    _, scoring = context.once(texts_of)
+def test_means_and_their_errors_are_those_without_each_group_of_documents(context, result, subject):
+    """To score on: of all latents. To learn from: of those whose rules were learned again, by rules that were learned by themselves."""
+    text, scoring = context.once(texts_of)
     group = random_groups(scoring.units, GROUPS, seed=0)
     fires = dense(subject, scoring) != 0
     counted = [row["latent"] for row in result.tables["latents"] if row["f1"] is not None]
@@ -75,14 +78,31 @@ def test_means_and_their_errors_are_those_over_latents_without_each_group_of_doc
         own = rules_of(result, latent)
         predicted[..., latent] = torch.tensor([own.predict(sequence) for sequence in scoring.tokens]) != 0
 
+    def f1(predicted, actual):
+        return 2 * (predicted & actual).sum(0).double() / (predicted.sum(0) + actual.sum(0)).clamp_min(1)
+
     def mean(sequences):
-        p, a = (each[sequences][..., counted].flatten(0, 1) for each in (predicted, fires))
-        return float((2 * (p & a).sum(0) / (p.sum(0) + a.sum(0)).clamp_min(1)).double().mean())
+        return float(f1(*(each[sequences][..., counted].flatten(0, 1) for each in (predicted, fires))).mean())
 
     found = result.estimates["f1"]
     assert found.value == pytest.approx(mean(torch.ones(len(scoring), dtype=torch.bool)))
-    without = torch.tensor([mean(group != g) for g in range(GROUPS)], dtype=torch.float64)
-    assert found.stderr == pytest.approx(float(((GROUPS - 1) / GROUPS * (without - without.mean()).square().sum()).sqrt()), rel=1e-6)
+    to_score = torch.tensor([mean(group != g) for g in range(GROUPS)], dtype=torch.float64)
+
+    again = context.once(learned_rules_of).again
+    group, matched = random_groups(text.units, again.groups, seed=0), []
+    for g in range(again.groups):
+        less = text.some((group != g).nonzero()[:, 0])
+        [part] = firings(subject, less, None, memory=1e9, at_once=10**9)
+        own = RuleLearner(text_of_corpus(less, subject, 16)).learn(part.latents, part.firings).rules
+        latent, place, _ = own.match(text_of_corpus(scoring, subject, 16))
+        says = torch.zeros(int(subject.site.valid(scoring.tokens).sum()), subject.d_sae, dtype=torch.bool)
+        says[place, latent] = True
+        matched.append(f1(says, fires[subject.site.valid(scoring.tokens)]))
+    drawn = [latent for latent in again.latents.tolist() if latent in counted]
+    to_learn = jackknife_variance_of_mean(torch.stack(matched)[:, drawn], len(counted))
+    expected = float(jackknife_variance(to_score)) + to_learn
+    assert to_learn > 0
+    assert found.stderr == pytest.approx(expected**0.5, rel=1e-6)
 
 
 def test_values_are_the_means_where_a_rule_decides(context, subject):
