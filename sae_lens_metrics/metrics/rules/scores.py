@@ -94,9 +94,9 @@ def score(learned: LearnedRules, subject: Subject, scoring: Corpus, config: Metr
     fired = torch.zeros(subject.d_sae, GROUPS, dtype=torch.int32, device=subject.device)
     places = sum(ranks.each(lambda: _count_all(subject, scoring, config, fired, counting, ranks)))
     fired = ranks.total(fired).cpu()
-    of_rules, of_tokens, *others = (each.counts(ranks) for each in counting)
-    relearned = [] if again is None else _of_each_group(again, fired, *others, places)
-    return RuleScores(fired, of_rules, of_tokens, places, relearned)
+    counts = [each.counts(ranks) for each in counting]
+    relearned = [] if again is None else _of_each_group(again, fired, counts[2], counts[3], places)
+    return RuleScores(fired, counts[0], counts[1], places, relearned)
 
 
 def _of_each_group(again: Relearned, fired: Int[Tensor, "d_sae groups"], rules: Counts, tokens: Counts, places: int) -> list[RuleScores]:
