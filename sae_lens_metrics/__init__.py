@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from sae_lens_metrics.metrics.n2g.spec import N2GConfig
     from sae_lens_metrics.metrics.probe.spec import ProbeConfig
     from sae_lens_metrics.metrics.registry import metric_names, metric_spec, register_metric, unregister_metric
+    from sae_lens_metrics.metrics.rules.spec import RulesConfig
     from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
     from sae_lens_metrics.metrics.spec import MetricSpec, Number
     from sae_lens_metrics.ranks import Ranks
     from sae_lens_metrics.results import Estimate, FiringExample, LatentEffects, LatentExplanation, MetricResult, Report, summary
     from sae_lens_metrics.results.history import History, read_histories
+    from sae_lens_metrics.results.rules import LatentRules, rules_of
     from sae_lens_metrics.subject.subject import Subject
     from sae_lens_metrics.text.corpus import Corpus
     from sae_lens_metrics.training.attach import (
@@ -55,6 +57,7 @@ __all__ = [
     "History",
     "LatentEffects",
     "LatentExplanation",
+    "LatentRules",
     "MetricContext",
     "MetricResult",
     "MetricSpec",
@@ -71,6 +74,7 @@ __all__ = [
     "Ranks",
     "RayCluster",
     "Report",
+    "RulesConfig",
     "Shard",
     "ShrinkageConfig",
     "Subject",
@@ -87,6 +91,7 @@ __all__ = [
     "paper_figures",
     "read_histories",
     "register_metric",
+    "rules_of",
     "run_evals",
     "save_saebench",
     "summary",
@@ -119,11 +124,13 @@ _HOMES = {
     "metrics.n2g.spec": ("N2GConfig",),
     "metrics.probe.spec": ("ProbeConfig",),
     "metrics.registry": ("metric_names", "metric_spec", "register_metric", "unregister_metric"),
+    "metrics.rules.spec": ("RulesConfig",),
     "metrics.shrinkage.spec": ("ShrinkageConfig",),
     "metrics.spec": ("MetricSpec", "Number"),
     "ranks": ("Ranks",),
     "results": ("Estimate", "FiringExample", "LatentEffects", "LatentExplanation", "MetricResult", "Report", "summary"),
     "results.history": ("History", "read_histories"),
+    "results.rules": ("LatentRules", "rules_of"),
     "subject.subject": ("Subject",),
     "text.corpus": ("Corpus",),
     "training.attach": (

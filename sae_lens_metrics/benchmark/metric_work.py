@@ -119,6 +119,11 @@ def _ablation(config: MetricsConfig, shape: Shape) -> MetricWork:
     return MetricWork(settings.sequences * (changes * shape.ablation(settings.tokens) + shape.context * shape.to_hook + shape.encoding))
 
 
+def _rules(config: MetricsConfig, shape: Shape) -> MetricWork:
+    """Latents on both halves of the text, the first of which each process reads for its own latents; counting is not reckoned with."""
+    return MetricWork(config.tokens * _read(shape), parts=2)
+
+
 def _directions(config: MetricsConfig, shape: Shape) -> MetricWork:
     """All latents with each other and with the vocabulary; text up to the hook, and its latents twice: as read, and by what comes next."""
     width = 2 * shape.d_model * shape.d_sae
@@ -133,5 +138,6 @@ _WORK: dict[str, Callable[[MetricsConfig, Shape], MetricWork]] = {
     "explanation": _explanation,
     "ablation": _ablation,
     "shrinkage": _shrinkage,
+    "rules": _rules,
     "directions": _directions,
 }

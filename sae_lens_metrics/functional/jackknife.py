@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["GROUPS", "jackknife_stderr", "jackknife_variance", "random_groups"]
+__all__ = ["GROUPS", "jackknife_stderr", "jackknife_variance", "jackknife_variance_of_mean", "random_groups"]
 
 GROUPS = 20
 """Groups that units are put into: enough for an error that is itself known to some 16 %."""
@@ -53,3 +53,18 @@ def jackknife_variance(without: Float[Tensor, "groups *n"]) -> Float[Tensor, "*n
     """
     n = len(without)
     return (n - 1) / n * (without - without.mean(0)).square().sum(0)
+
+
+def jackknife_variance_of_mean(without: Float[Tensor, "groups some"], members: int) -> float:
+    """The jackknife variance of a mean over members of which only some, drawn at random, were computed without each group of units.
+
+    What groups move in all members alike stays, whatever their number; what they move in each by itself is divided by it.
+
+    Args:
+        without: Of each of those members, the statistic without each of two groups at least.
+        members: How many members the mean is over; as many as there are here or more.
+    """
+    some = without.shape[1]
+    own, together = float(jackknife_variance(without).mean()), float(jackknife_variance(without.mean(1)))
+    shared = together if some == 1 else max(0.0, (together - own / some) / (1 - 1 / some))
+    return own / members + (1 - 1 / members) * shared

@@ -34,7 +34,7 @@ __all__ = [
 _GROUP = "sae_lens_metrics.metrics"
 SANITY = "sanity"
 """The line before any metric: always computed, never named among the metrics."""
-_BUILT_IN = ("probe", "n2g", "explanation", "ablation", "shrinkage", "directions")
+_BUILT_IN = ("probe", "n2g", "explanation", "ablation", "shrinkage", "rules", "directions")
 
 _registered: dict[str, MetricSpec] = {}
 

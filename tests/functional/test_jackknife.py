@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from sae_lens_metrics.functional.jackknife import GROUPS, jackknife_stderr, random_groups
+from sae_lens_metrics.functional.jackknife import GROUPS, jackknife_stderr, jackknife_variance, jackknife_variance_of_mean, random_groups
 from sae_lens_metrics.functional.significance import student_quantile, welch_degrees_of_freedom
 
 
@@ -41,3 +41,17 @@ def test_intervals_cover_where_sampled_latents_share_documents(shared):
     assert 0.93 <= covered / repetitions <= 0.98
     if shared:
         assert by_spread / repetitions < 0.8
+
+
+def test_what_all_members_share_is_not_divided_by_how_many_they_are():
+    generator = torch.Generator().manual_seed(0)
+    shared, own = torch.randn(200, 10, 1, generator=generator), 3 * torch.randn(200, 10, 16, generator=generator)
+    whole = (shared + own).double()
+    some = [jackknife_variance_of_mean(each, 400) for each in whole]
+    # of 10 groups the jackknife gives (10 - 1) / 10 times 9 of the variance of what is left out
+    expected = 8.1 * (1 + 9 / 400)
+    assert abs(sum(some) / 200 / expected - 1) < 0.15
+    for each in whole[:5]:  # of all members it is the jackknife of their mean, unless that is below what each moves by itself
+        together, least = float(jackknife_variance(each.mean(1))), float(jackknife_variance(each).mean()) / 16
+        assert jackknife_variance_of_mean(each, 16) == pytest.approx(max(together, least))
+    assert jackknife_variance_of_mean(whole[0, :, :1], 1) == pytest.approx(float(jackknife_variance(whole[0, :, 0])))

@@ -86,7 +86,7 @@ FULL = Sizes(
     tokens=131_072,
     sample=512,
     trained_tokens=1_000_000,
-    metrics={"names": ["probe", "n2g", "explanation", "ablation", "shrinkage"], "tokens": 2_048},
+    metrics={"names": ["probe", "n2g", "explanation", "ablation", "shrinkage", "rules"], "tokens": 2_048},
 )
 DRY = Sizes(
     shape=replace(TINY, vocabulary=4_096),

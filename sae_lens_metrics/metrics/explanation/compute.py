@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.metrics.context import MetricContext
+from sae_lens_metrics.metrics.explanation.by_rules import NO_RULES, SimulationByRules, simulation_by_rules
 from sae_lens_metrics.metrics.explanation.redraws import Redraws, well_explained_again
 from sae_lens_metrics.metrics.explanation.simulation import Simulation, decode_sparse
 from sae_lens_metrics.metrics.explanation.token_means import TokenMeans, parts_that_fit
@@ -28,6 +29,7 @@ __all__ = ["explanation"]
 _REPLACEMENTS = ("reconstruction", "explanation", "explained_latents", "bias", "zeroed", "mean", "unigram", "bigram")
 _REDRAWN = ("explanation", "explained_latents")
 """What another draw of activations to explain latents from moves."""
+_OF_RULES = ("ce_rules", "recovered_rules", "rules_minus_bigram", "rules_minus_explanation")
 _SHARE = 0.5
 """Of ``memory_gb``, for the means given tokens."""
 
@@ -47,6 +49,8 @@ def explanation(context: MetricContext) -> MetricResult:
       away from a token is put back in all of them but ``zeroed``. Special tokens keep their activation, except where all is zeroed, as in
       SAELens.
     - ``recovered_…``: (zeroed - it) / (zeroed - clean), for each.
+    - ``ce_rules``, ``recovered_rules``, ``rules_minus_bigram``, ``rules_minus_explanation``: the same of latents that are simulated from
+      rules about tokens, learned from the same half; where the metric ``rules`` is among those asked for.
     - ``explanation_minus_bigram``, ``explanation_minus_reconstruction``: paired differences of losses.
     - ``mse``, ``explained_variance``: E|x - x̂|² / E|x - E x|² of the simulated reconstruction, and 1 minus that.
     - ``unscaled``: latents with an explanation that never fires on the training text, and so is not used; ``used``: the others.
@@ -72,6 +76,7 @@ def explanation(context: MetricContext) -> MetricResult:
     more, note = more_text(context, 2 * context.corpus.tokens.numel() if asked is None else asked)
     simulation, good = Simulation(explanations, subject, rebuilt), _explained_well(context)
     redraws = None if rebuilt is None else _redraws(context, simulation, good, rebuilt)
+    by_rules = simulation_by_rules(context)
     measured: list[SequenceSums] = []
     before = 0  # sequences in earlier parts
     for number, part in enumerate(parts_that_fit(scoring, subject.d_out, config.memory_gb * 2**30 * _SHARE)):
@@ -81,13 +86,13 @@ def explanation(context: MetricContext) -> MetricResult:
         _learn(context, more, [means])
         for learner in learners:
             learner.combine(context.ranks)
-        measure = partial(_measured, context, scoring, part, before, simulation, means, good, redraws)
+        measure = partial(_measured, context, scoring, part, before, simulation, means, good, redraws, by_rules)
         measured += context.ranks.each(measure)
         before += len(part)
     sums = SequenceSums.joined(scoring, measured)
     learned = sum(int(subject.site.valid(each.tokens).sum()) for each in (text, more) if each is not None)
     exact = {**_used(simulation, explanations), "baseline_tokens": _exact(learned, learned, "tokens")}
-    return MetricResult(_estimates(sums, redraws) | exact, notes=[f"means given tokens: {note}"])
+    return MetricResult(_estimates(sums, redraws, with_rules=by_rules is not None) | exact, notes=[f"means given tokens: {note}"])
 
 
 def _explained_well(context: MetricContext) -> Bool[Tensor, "d_sae"]:
@@ -137,11 +142,12 @@ def _measured(
     means: TokenMeans,
     good: Bool[Tensor, "d_sae"],
     redraws: Redraws | None,
+    by_rules: SimulationByRules | None,
 ) -> SequenceSums:
     """Losses and errors of this process's sequences of a part of the text, of which so many sequences come before."""
     sums, batch_size, ranks = SequenceSums(scoring), context.config.batch_size, context.ranks
     for batch in activation_batches(context.subject, part, batch_size, progress="explanation: measuring losses", ranks=ranks):
-        _measure(sums, replace(batch, first=before + batch.first), context.subject, simulation, means, good, redraws)
+        _measure(sums, replace(batch, first=before + batch.first), context.subject, simulation, means, good, redraws, by_rules)
     return sums
 
 
@@ -153,6 +159,7 @@ def _measure(
     means: TokenMeans,
     good: Bool[Tensor, "d_sae"],
     redraws: Redraws | None,
+    by_rules: SimulationByRules | None,
 ) -> None:
     """Adds a batch's losses and errors to the sums."""
     predicted = simulation.simulate(batch)
@@ -171,6 +178,8 @@ def _measure(
         "bias": subject.dictionary.scale_and_offset(batch.x)[1],
         **baselines,
     }
+    if by_rules is not None:
+        replacements["rules"] = decode_sparse(subject, by_rules.simulate(batch), batch.x)
     if redraws is not None:
         redrawn = decode_sparse(subject, redraws.simulated(predicted, batch), batch.x)
         replacements |= {"explanation_redrawn": redrawn, "explained_latents_redrawn": partial + change}
@@ -183,7 +192,7 @@ def _squared_error(batch: ActivationBatch, simulated: Float[Tensor, "n d_out"]) 
     return batch.per_sequence((batch.y - simulated).square().sum(-1))
 
 
-def _estimates(sums: SequenceSums, redraws: Redraws | None) -> dict[str, Estimate]:
+def _estimates(sums: SequenceSums, redraws: Redraws | None, *, with_rules: bool) -> dict[str, Estimate]:
     predictions, clean, zeroed = sums["predictions"], sums["clean"], sums["zeroed"]
 
     def joined(estimate: Estimate, redrawn: str, weights: Float[Tensor, "sequences"]) -> Estimate:
@@ -202,12 +211,25 @@ def _estimates(sums: SequenceSums, redraws: Redraws | None) -> dict[str, Estimat
     def above(name: str) -> Estimate:
         return joined(sums.estimate(sums["explanation"] - sums[name], predictions), "explanation", predictions)
 
+    def beside_rules() -> dict[str, Estimate]:
+        """Of latents simulated from rules."""
+        if not with_rules:
+            return {name: Estimate.absent(NO_RULES, of="sequences") for name in _OF_RULES}
+        differences = {name: sums.estimate(sums["rules"] - sums[name], predictions) for name in ("bigram", "explanation")}
+        differences["explanation"] = joined(differences["explanation"], "explanation", predictions)
+        return {
+            "ce_rules": loss("rules"),
+            "recovered_rules": recovered("rules"),
+            **{f"rules_minus_{name}": difference for name, difference in differences.items()},
+        }
+
     mse = joined(sums.estimate(sums["error"], variance(sums)), "error", variance(sums))
     return {
         **{f"ce_{name}": loss(name) for name in ("clean", *_REPLACEMENTS)},
         "explanation_minus_bigram": above("bigram"),
         "explanation_minus_reconstruction": above("reconstruction"),
         **{f"recovered_{name}": recovered(name) for name in _REPLACEMENTS if name != "zeroed"},
+        **beside_rules(),
         "mse": mse,
         "explained_variance": mse.one_minus(),
         "bigram_backoff": sums.ratio("backoff", "tokens"),

@@ -98,6 +98,7 @@ def _numbers() -> Iterator[tuple[str, Number]]:
                 same_given=(f"ce_{name}", "ce_clean") if own else None,
             ),
         )
+    yield from _of_rules()
     yield "mse", Number("squared error over variance, of the simulated reconstruction", "", "lower", shown=False)
     yield "explained_variance", Number("explained variance of the simulated reconstruction", "share", "higher", same_as="mse", shown=False)
     yield "used", Number("latents whose explanation is used", "latents", "higher", shown=False)
@@ -105,6 +106,32 @@ def _numbers() -> Iterator[tuple[str, Number]]:
     backoff = "share of positions whose pair of tokens the fitting text lacks"
     yield "bigram_backoff", Number(backoff, "share", baseline_of="ce_explanation", shown=False)
     yield "baseline_tokens", Number("tokens that mean activations are over", "tokens", baseline_of="ce_explanation", shown=False)
+
+
+def _of_rules() -> Iterator[tuple[str, Number]]:
+    """Of latents that are simulated from rules about tokens."""
+    called = "rules about tokens"
+    yield (
+        "ce_rules",
+        Number(f"next-token loss, nats: {called}", "nats", "lower", f"… with {called} in place of n-grams", shown=False, given=_LOSSES),
+    )
+    yield "recovered_rules", Number(f"share of the loss recovered: {called}", "share", "higher", f"… by {called}", shown=False)
+    for other, words in (
+        ("bigram", "below 0: the rules tell more than two tokens"),
+        ("explanation", "below 0: rules tell more than n-grams"),
+    ):
+        label = "the mean given two tokens" if other == "bigram" else "explanations"
+        yield (
+            f"rules_minus_{other}",
+            Number(
+                f"loss of {called} minus that of {label}, nats",
+                "nats",
+                "lower",
+                words,
+                shown=False,
+                difference_of=("ce_rules", f"ce_{other}"),
+            ),
+        )
 
 
 def _cost(settings: ExplanationConfig, scale: Scale, others: Mapping[str, Any]) -> float:

@@ -26,6 +26,7 @@ from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.demo.shipped import SHIPPED_SAES
 from sae_lens_metrics.errors import ConfigError, CorpusError, ExplanationError
 from sae_lens_metrics.functional.ngrams import Patterns
+from sae_lens_metrics.metrics.explanation.by_rules import SimulationByRules, simulation_by_rules
 from sae_lens_metrics.metrics.explanation.compute import explanation
 from sae_lens_metrics.metrics.explanation.simulation import Simulation
 from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
@@ -35,6 +36,8 @@ from sae_lens_metrics.metrics.n2g import building, shared
 from sae_lens_metrics.metrics.n2g.building import explain, texts
 from sae_lens_metrics.metrics.n2g.scores import score
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
+from sae_lens_metrics.metrics.rules.shared import learned_rules_of
+from sae_lens_metrics.metrics.rules.written import latent_rules
 from sae_lens_metrics.results import Report
 from sae_lens_metrics.results.estimate import error_parts
 from sae_lens_metrics.subject.dictionary import Dictionary
@@ -106,6 +109,42 @@ def test_true_latents_in_place_of_simulated_ones_lose_what_the_sae_loses(archite
     assert found["recovered_explanation"].value == pytest.approx(found["recovered_reconstruction"].value, abs=1e-6)
     assert abs(found["explanation_minus_reconstruction"].value) < 1e-5
     assert found["ce_reconstruction"].value != pytest.approx(found["ce_bias"].value, rel=1e-3)
+
+
+def test_so_do_true_latents_in_place_of_those_from_rules(model, corpus, cut, monkeypatch):
+    monkeypatch.setattr(SimulationByRules, "simulate", lambda self, batch: sparse(batch.subject.dictionary.encode(batch.x)))
+    subject = Subject(model, training_sae("topk", normalize="layer_norm"))
+    found = measured(subject, corpus, configured(names=("explanation", "rules")))
+    assert found["ce_rules"].value == pytest.approx(found["ce_reconstruction"].value, rel=1e-6)
+    assert found["recovered_rules"].value == pytest.approx(found["recovered_reconstruction"].value, abs=1e-6)
+    for name in ("bigram", "explanation"):
+        difference = found[f"rules_minus_{name}"]
+        assert difference.value == pytest.approx(found["ce_rules"].value - found[f"ce_{name}"].value, abs=1e-6)
+        assert difference.stderr > 0
+
+
+def test_latents_are_simulated_from_the_rules_that_were_learned(model, corpus, cut):
+    """What each token gets is what the rules in words predict, without any further scale."""
+    subject = Subject(model, training_sae("topk"))
+    context = context_of("explanation", subject, corpus, configured(names=("explanation", "rules")))
+    simulation, (_, scoring) = simulation_by_rules(context), context.once(shared.texts_of)
+    batch = next(scoring.activations(subject, None, progress=""))
+    simulated = torch.zeros(len(batch.x), D_SAE)
+    row, latent, value = simulation.simulate(batch)
+    assert torch.equal(row, row.sort().values)
+    simulated[row, latent] = value
+    special = subject.language.special_tokens.tolist()
+    for own in latent_rules(context.once(learned_rules_of).rules, 16, special):
+        predicted = torch.tensor([own.predict(tokens) for tokens in batch.prefix.tokens]).flatten()[batch.position]
+        torch.testing.assert_close(simulated[:, own.latent], predicted, rtol=1e-4, atol=1e-6)
+
+
+def test_rules_are_neither_learned_nor_told_of_where_nobody_asks_for_them(model, corpus, cut, monkeypatch):
+    monkeypatch.delattr("sae_lens_metrics.metrics.rules.learning.RuleLearner")
+    found = measured(Subject(model, training_sae("topk")), corpus)
+    for name in ("ce_rules", "recovered_rules", "rules_minus_bigram", "rules_minus_explanation"):
+        assert found[name].value is None
+        assert "ask for the metric rules" in found[name].reason
 
 
 @pytest.mark.parametrize("normalize", ["none", "layer_norm", "constant_norm_rescale"])

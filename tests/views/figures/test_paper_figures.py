@@ -19,6 +19,7 @@ OWN = {
     "explanation": ["explanation/losses"],
     "ablation": ["ablation/sparsity", "ablation/distribution"],
     "shrinkage": ["shrinkage/change", "shrinkage/before_after", "shrinkage/loss_before_after"],
+    "rules": ["rules/lengths"],
 }
 ALL = [name for names in OWN.values() for name in names]
 DISTRIBUTIONS = {"n2g/latents", "n2g/density", "ablation/distribution", "shrinkage/change"}

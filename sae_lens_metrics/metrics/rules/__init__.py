@@ -1,0 +1,1 @@
+"""Explanations that need no run of the model: rules about tokens."""
