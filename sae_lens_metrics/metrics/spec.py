@@ -205,6 +205,8 @@ class MetricSpec:
     """Columns of its table ``latents`` that the page shows."""
     logit_effects: EffectsWords | None = None
     """What its ``effects`` are, if it names tokens whose logits latents change."""
+    rules: str = ""
+    """Its table of rules about tokens that say where latents fire, if it has one, as ``results.rules.LatentRules.rows`` makes them."""
     examples: bool = False
     """Whether it gives examples of text on which latents fire."""
     compute: str | Callable[..., Any] = ""

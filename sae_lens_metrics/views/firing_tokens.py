@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sae_lens_metrics.results import MetricResult, Report
+from sae_lens_metrics.metrics.registry import spec_of_result
+from sae_lens_metrics.results import MetricResult, Report, Row
 
 __all__ = ["FiringTokens", "FoundLatent", "firing_tokens"]
 
@@ -74,9 +75,22 @@ def firing_tokens(report: Report) -> FiringTokens:
     Args:
         report: The report.
     """
-    evidence = [dict(tell(result)) for _, result in report.results() for tell in _ON]
-    behind = [dict(tell(result)) for _, result in report.results() for tell in _AFTER]
+    results = list(report.results())
+    rules = [result.tables.get(spec_of_result(metric, result.estimates).rules, []) for metric, result in results]
+    evidence = [dict(tell(result)) for _, result in results for tell in _ON] + [dict(_of_rules(rows, "token_text")) for rows in rules]
+    behind = [dict(tell(result)) for _, result in results for tell in _AFTER] + [dict(_of_rules(rows, "other_text")) for rows in rules]
     return FiringTokens(_by_token(evidence), _by_token(behind))
+
+
+def _of_rules(rows: Sequence[Row], column: str) -> Iterator[tuple[int, Shares]]:
+    """The tokens that rules name, weighted by the activations that they predict; exceptions say where a latent does not fire."""
+    weights: dict[int, list[tuple[str | None, float]]] = defaultdict(list)
+    for row in rows:
+        latent, text, value = row.get("latent"), row.get(column), row.get("value")
+        if isinstance(latent, int) and isinstance(value, int | float) and not row.get("unless"):
+            weights[latent].append((text if isinstance(text, str) else None, value))
+    for latent, found in weights.items():
+        yield latent, _shares(found)
 
 
 def _on_ngrams(result: MetricResult) -> Iterator[tuple[int, Shares]]:

@@ -18,6 +18,7 @@ from sae_lens_metrics.results import (
     TokenChange,
 )
 from sae_lens_metrics.results.history import History, Point
+from sae_lens_metrics.results.rules import Condition, LatentRules, Rule
 
 HOSTILE = {
     "closing": "</script><img src=x onerror=window.hacked=1>",
@@ -103,6 +104,7 @@ def hostile_report(text: str) -> Report:
     }
     changes = [LatentEffects(0, [TokenChange(3, text, 0.5)], [TokenChange(None, text, -0.5)])]
     near = {"latent": 0, "nearest": 1, "max_cosine": 0.5, "match": 1, "match_cosine": 0.5, "match_correlation": None}
+    rules = LatentRules(0, [Rule(3, text, Condition("after", 4, text), [Condition("within", 4, text, 16)], 0.5)])
     example = FiringExample(0, "top", 1, [text, text, "end"], [0.0, 2.0, 1.0], [0.5, 0.0, 0.0])
     other = FiringExample(0, text, 0, [text], [1.0], [1.0])
     metrics = {
@@ -116,6 +118,7 @@ def hostile_report(text: str) -> Report:
         "probe": MetricResult({"loss": Estimate(0.5, 0.1, 2, text, text)}, {"tasks": tasks}, notes=[text]),
         "ablation": MetricResult({"sparsity": Estimate(0.5, None, 2, text)}, {"latents": [effects]}, effects=changes),
         "directions": MetricResult({"next_token": Estimate.absent(text, of=text)}, {"latents": [near]}, effects=changes),
+        "rules": MetricResult({"f1": Estimate.absent(text, of=text)}, {"rules": [*rules.rows()]}),
         text: MetricResult({text: Estimate(1.0, 0.5, 3, text)}, {f"table {text}": [{text: text}]}, notes=[text]),
     }
     sae = {"architecture": text, "model_name": text, "hook_name": text, "neuronpedia_id": text, "weights_sha256": text, "release": text}

@@ -18,6 +18,7 @@ from sae_lens_metrics.results import (
     MetricResult,
     NGramExplanations,
 )
+from sae_lens_metrics.results.rules import Condition, LatentRules, Rule
 from sae_lens_metrics.views.firing_tokens import firing_tokens
 
 RULES = MatchingRules("released", [0], 0)
@@ -53,6 +54,20 @@ def test_shares_are_of_what_ngrams_predict_and_of_what_fires_in_examples():
     assert found(report, " import") == [(1, 0.75, 0), (2, 0.5, 0), (3, 0, 1)]
     assert found(report, "c") == [(1, 0.125, 0)]
     assert found(report, "d") == []
+
+
+def test_rules_are_evidence_too_but_not_their_exceptions():
+    rules = [
+        Rule(1, " import", None, [Condition("after", 2, "self")], 3.0),
+        Rule(3, "x", Condition("within", 4, "import", 16), [], 1.0),
+    ]
+    report = replace(make_report(2), metrics={"rules": MetricResult({}, {"rules": [*LatentRules(1, rules).rows()]})})
+    assert found(report, " import") == [(1, 0.75, 0)]
+    assert found(report, "import") == [(1, 0, 0.25)]
+    assert found(report, "self") == []
+    several = report_of({1: [ngram("x")]})
+    several.metrics["rules"] = report.metrics["rules"]
+    assert found(several, " import") == [(1, 0.375, 0)]  # the mean of what n-grams and rules say
 
 
 def test_a_token_is_what_is_written_or_what_is_like_it():

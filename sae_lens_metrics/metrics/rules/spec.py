@@ -166,5 +166,6 @@ SPEC = MetricSpec(
         LatentColumn("length", "Rules", "how many rules it has"),
         LatentColumn("entropy", "Token entropy", "entropy of the tokens on which it fires, in bits"),
     ),
+    rules="rules",
     compute="sae_lens_metrics.metrics.rules.compute:rules",
 )

@@ -102,6 +102,7 @@ def _guide(spec: MetricSpec) -> dict[str, Any]:
         },
         "baselines": spec.baselines(),
         "latents": [asdict(column) for column in spec.latents],
+        "rules": spec.rules,
         "logit_effects": None if spec.logit_effects is None else asdict(spec.logit_effects),
     }
 

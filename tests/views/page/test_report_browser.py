@@ -13,7 +13,8 @@ from slow import slow_but
 
 from sae_lens_metrics.comparison.audit import audit_reports
 from sae_lens_metrics.comparison.comparison import compare_reports
-from sae_lens_metrics.results import Estimate, ExplanationNGram, FiringExample, LatentExplanation, Report
+from sae_lens_metrics.results import Estimate, ExplanationNGram, FiringExample, LatentExplanation, MetricResult, Report
+from sae_lens_metrics.results.rules import Condition, LatentRules, Rule
 from sae_lens_metrics.views.firing_tokens import firing_tokens
 from sae_lens_metrics.views.page import write_report
 
@@ -282,13 +283,24 @@ def test_a_latent_is_explained_in_the_order_of_use(reader, tmp_path):
     right = FiringExample(4, "predicted", 1, ["x", " common"], [0.0, 3.0], [0.0, 2.0])
     wrong = FiringExample(4, "predicted", 0, [" common", "y"], [0.0, 0.0], [2.0, 0.0])
     n2g.examples[:] = [*(each for each in n2g.examples if each.latent != 4 or each.kind == "top"), right, wrong]
+    rules = [
+        Rule(2, "def", Condition("after", 5, "\n"), [Condition("within", 6, "self", 16)], 3.0),
+        *(Rule(10 + i, f"<b>{i}</b>", None, [], 1.0) for i in range(9)),
+    ]
+    of_others = [*LatentRules(3, rules[1:]).rows(), *LatentRules(4, rules).rows()]
+    report.metrics["rules"] = MetricResult({}, {"rules": of_others})
     tab = reader(write_report({"made": report}, tmp_path / "r.html")).open("#/latent/made/4")
     assert tab.locator("#main h2").all_inner_texts() == [
         *("What fires it", "Examples", "What it writes", "Without it, these tokens become", "Among all latents"),
         "Nearest latents by the decoder",
     ]
-    assert "common" in tab.locator(".ngrams li").first.inner_text()
-    assert "\u00d72" in tab.locator(".ngrams li").first.inner_text()
+    first = tab.locator(".rules li").first
+    assert first.inner_text().split() == ["3", "def", "after", "newline,", "not", "within", "16", "tokens", "after", "self"]
+    assert first.locator("code").all_inner_texts() == ["def", "self"]
+    assert tab.locator(".rules li").nth(1).locator("code").inner_text() == "<b>0</b>"
+    assert tab.locator(".rules + details summary").inner_text() == "2 more"
+    assert "common" in tab.locator(".ngrams:not(.rules) li").first.inner_text()
+    assert "\u00d72" in tab.locator(".ngrams:not(.rules) li").first.inner_text()
     headings = tab.locator(".examples h3").all_inner_texts()
     assert headings[-2:] == ["Wrongly predicted (second half)", "Rightly predicted (second half)"]
     text = tab.inner_text("#main")

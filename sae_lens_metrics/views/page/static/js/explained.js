@@ -16,6 +16,21 @@ const explained = (() => {
     };
   }
 
+  /** The rules of an SAE's latents, those that gain most first: `of(latent)` gives each in words with the activation that it predicts. */
+  async function rules(sae) {
+    const found = new Map();
+    for (const [metric, { rules: name }] of Object.entries(saes.contents().guides)) {
+      const table = name ? await saes.columns(sae, metric, name) : null;
+      if (!table || !table.latent || !table.words) continue;
+      table.latent.forEach((latent, i) => {
+        if (table.unless && table.unless[i]) return; // an exception, which stands in the words of its rule
+        if (!found.has(latent)) found.set(latent, []);
+        found.get(latent).push({ words: table.words[i], value: table.value ? table.value[i] : null });
+      });
+    }
+    return { of: (latent) => found.get(latent) || [] };
+  }
+
   /**
    * The tokens whose logits an SAE's latents change, of each metric that names some, what latents write before what their absence does:
    * `of(latent, "raised")` gives changes as a result file has them, `text` words for people.
@@ -84,5 +99,5 @@ const explained = (() => {
     return plain.includes("'") && !plain.includes('"') ? `"${plain}"` : `'${plain.replace(/'/g, "\\'")}'`;
   }
 
-  return { explanations, effects, byUse, whole };
+  return { explanations, effects, rules, byUse, whole };
 })();

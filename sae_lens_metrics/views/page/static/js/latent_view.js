@@ -6,7 +6,7 @@ const latentView = (() => {
     wrong: "Wrongly predicted (second half)",
     predicted: "Rightly predicted (second half)",
   };
-  const FIRST = 8; // n-grams that are shown at once
+  const FIRST = 8; // rules, or n-grams, that are shown at once
   let wrap = false;
 
   async function render({ path }) {
@@ -18,9 +18,10 @@ const latentView = (() => {
     if (i === undefined) return saes.missing("Latent", `No metric has looked at latent ${path[2] ?? ""} of ${sae.name}.`);
     const report = await saes.overview(sae);
     const found = await saes.examples(sae, latent);
+    const rules = await explained.rules(sae);
     const page = h("div", { class: "view" }, steps(sae, table, i), h("h1", {}, `Latent ${latent}`));
     page.append(h("p", { class: "about" }, h("a", { href: router.address(["latents"], { sae: sae.name }) }, h("bdi", {}, sae.name)), neuronpedia(report, latent), inShort(table, i)));
-    page.append(...fires(table, i, found), examples(found), ...table.effects.flatMap((effects) => changes(effects, latent, report)));
+    page.append(...fires(table, i, found, rules.of(latent)), examples(found), ...table.effects.flatMap((effects) => changes(effects, latent, report)));
     page.append(...numbers(table, i, report), ...probes(table, latent), ...alike(sae, table, i, report));
     return { title: `Latent ${latent}`, page };
   }
@@ -90,11 +91,24 @@ const latentView = (() => {
     return [h("section", { class: "card" }, h("h2", {}, "Best latent for these probe tasks"), tables.sortable(columns, tasks, { label: "Probe tasks" }))];
   }
 
-  /** What fires it: each way to say so is a block of this card, the shortest first (rules in words come before n-grams, where there are). */
-  function fires(table, i, found) {
-    const blocks = [ngrams(table, i, found)].filter(Boolean);
+  /** What fires it: each way to say so is a block of this card, rules in words before n-grams. */
+  function fires(table, i, found, rules) {
+    const blocks = [inWords(rules), ngrams(table, i, found)].filter(Boolean);
     return blocks.length ? [h("section", { class: "card" }, h("h2", {}, "What fires it"), blocks)] : [];
   }
+
+  /** Its rules, those that gain most first. */
+  function inWords(rules) {
+    if (!rules.length) return null;
+    const about = h("p", { class: "dim" }, "Rules that were learned from where it fires, those first that tell most; the number is the activation predicted there.");
+    const item = ({ words, value }) => h("li", {}, h("span", { class: "predicts" }, value === null ? "" : format.number(value, 3)), h("span", {}, quoted(words)));
+    const list = (some) => h("ol", { class: "ngrams rules" }, some.map(item));
+    const rest = rules.slice(FIRST);
+    return h("div", {}, about, list(rules.slice(0, FIRST)), rest.length ? h("details", {}, h("summary", {}, `${rest.length} more`), list(rest)) : null);
+  }
+
+  /** Words with the tokens in them, which stand between backticks, set as code. */
+  const quoted = (words) => words.split(/(`[^`]+`)/).map((part) => (/^`[^`]+`$/.test(part) ? h("code", {}, part.slice(1, -1)) : part));
 
   /** Its n-grams, those first that predict most often in its examples. */
   function ngrams(table, i, found) {
