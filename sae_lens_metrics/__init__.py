@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sae_lens_metrics.metrics.ablation.spec import AblationConfig
     from sae_lens_metrics.metrics.config import MetricsConfig
     from sae_lens_metrics.metrics.context import MetricContext
+    from sae_lens_metrics.metrics.directions.spec import DirectionsConfig
     from sae_lens_metrics.metrics.explanation.spec import ExplanationConfig
     from sae_lens_metrics.metrics.n2g.spec import N2GConfig
     from sae_lens_metrics.metrics.probe.spec import ProbeConfig
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AblationConfig",
     "Corpus",
+    "DirectionsConfig",
     "Estimate",
     "Evaluated",
     "ExplanationConfig",
@@ -117,6 +119,7 @@ _HOMES = {
     "metrics.ablation.spec": ("AblationConfig",),
     "metrics.config": ("MetricsConfig",),
     "metrics.context": ("MetricContext",),
+    "metrics.directions.spec": ("DirectionsConfig",),
     "metrics.explanation.spec": ("ExplanationConfig",),
     "metrics.n2g.spec": ("N2GConfig",),
     "metrics.probe.spec": ("ProbeConfig",),

@@ -124,6 +124,13 @@ def _rules(config: MetricsConfig, shape: Shape) -> MetricWork:
     return MetricWork(config.tokens * _read(shape), parts=2)
 
 
+def _directions(config: MetricsConfig, shape: Shape) -> MetricWork:
+    """All latents with each other and with the vocabulary; text up to the hook, and its latents twice: as read, and by what comes next."""
+    width = 2 * shape.d_model * shape.d_sae
+    tokens = min(config.directions.tokens, config.tokens)
+    return MetricWork(width * (shape.d_sae + shape.vocabulary) + tokens * (_read(shape) + width))
+
+
 _WORK: dict[str, Callable[[MetricsConfig, Shape], MetricWork]] = {
     SANITY: _sanity,
     "probe": _probe,
@@ -132,4 +139,5 @@ _WORK: dict[str, Callable[[MetricsConfig, Shape], MetricWork]] = {
     "ablation": _ablation,
     "shrinkage": _shrinkage,
     "rules": _rules,
+    "directions": _directions,
 }

@@ -1,6 +1,6 @@
 """The command ``sae-lens-metrics report``: results and training histories as a page to read and share."""
 
-from argparse import RawDescriptionHelpFormatter
+from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from rich.console import Console
 
 from sae_lens_metrics.cli.mistakes import CommandParser
 from sae_lens_metrics.cli.outputs import require_other_files, require_page
+from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.views.plain_text import plain
 
 __all__ = ["run_report"]
@@ -18,7 +19,8 @@ In a folder of evaluate, summary.csv and errors.json are renewed, too, from what
 
   sae-lens-metrics report sae-metrics/A.json sae-metrics/B.json
   sae-lens-metrics report sae-lens-metrics-demo --output demo.html        all results and training histories in a folder
-  sae-lens-metrics report hf://datasets/USER/NAME                         what somebody has published (@REVISION, /PATH in it)"""
+  sae-lens-metrics report hf://datasets/USER/NAME                         what somebody has published (@REVISION, /PATH in it)
+  sae-lens-metrics report sae-metrics/A.json --find ' import'             the latents that fire on a token"""
 
 
 def run_report(arguments: Sequence[str], console: Console | None = None) -> None:
@@ -32,7 +34,12 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
         MetricsError: A path holds no results, a file is damaged, or the page would take the place of one.
         OSError: The page cannot be written.
     """
-    options = _parser().read(arguments)
+    parser = _parser()
+    options = parser.read(arguments)
+    if options.most < 1:
+        parser.error(f"--most is {options.most}, expected at least 1")
+    if options.find is not None:
+        return _find(options, console or Console())
 
     from sae_lens_metrics.evaluation.sweep_folder import SweepFolder
     from sae_lens_metrics.evaluation.sweep_summary import SweepSummary
@@ -51,6 +58,19 @@ def run_report(arguments: Sequence[str], console: Console | None = None) -> None
     page = write_saved(reports, output, folder=options.folder, histories=histories, **titled)
     console = console or Console()
     console.print(plain(f"written to {page}, open it in a browser"), soft_wrap=True)
+
+
+def _find(options: Namespace, console: Console) -> None:
+    """Prints the latents for a token, and writes nothing."""
+    from sae_lens_metrics.views.found_latents import found_latents
+    from sae_lens_metrics.views.page import read_inputs
+
+    reports, _ = read_inputs(options.results, options.names)
+    if not reports:
+        raise ResultError("--find looks into results, of which there are none: give result files, or folders that hold them")
+    for name, report in reports.items():
+        for part in found_latents(name, report, options.find, options.most):
+            console.print(part)
 
 
 def _parser() -> CommandParser:
@@ -74,5 +94,9 @@ def _parser() -> CommandParser:
         help="write a folder, of which a browser loads what is looked at: for SAEs of more than some 100,000 latents",
     )
     parser.add_argument("--names", metavar="NAME,NAME", help="what the results are called (default: the shortest names that differ)")
+    parser.add_argument(
+        "--find", metavar="TOKEN", help="print the latents that fire on a token, by n-grams and examples, ranked; no page is written"
+    )
+    parser.add_argument("--most", type=int, default=20, metavar="N", help="of them, as many at most (default: %(default)s)")
     parser.add_argument("--title", metavar="TEXT", help="what the page is called")
     return parser

@@ -18,7 +18,7 @@ from sae_lens_metrics.loading.models import nearest
 from sae_lens_metrics.loading.patterns import matching
 from sae_lens_metrics.loading.pretrained import check_name
 
-__all__ = ["Target", "find_targets"]
+__all__ = ["Target", "find_target", "find_targets"]
 
 logger = logging.getLogger("sae_lens_metrics")
 
@@ -71,6 +71,31 @@ def find_targets(words: Sequence[str]) -> list[Target]:
     if "/" not in release or _SIGNS.search(release):
         raise SubjectError(f"there is no release {release!r}: the nearest names are {nearest(release, directory)}")
     return _in_repository(release, sae_id)
+
+
+def find_target(name: str) -> Target:
+    """The SAE of a name in one word.
+
+    Args:
+        name: A folder that holds an SAE, or RELEASE/SAE_ID, of a release of SAELens's directory or a repository on the hub.
+
+    Raises:
+        SubjectError: If nothing, or more than one SAE, is meant by it; it tells the nearest names.
+    """
+    words = [name] if os.path.isdir(name) else _release_and_sae(name)
+    found = find_targets(words)
+    if len(found) > 1:
+        raise SubjectError(f"{name!r} means {len(found)} SAEs, such as {found[0].name}, expected one: name it")
+    return found[0]
+
+
+def _release_and_sae(name: str) -> list[str]:
+    """Splits RELEASE/SAE_ID, either of which may have slashes: a release of the directory has none, a repository has one."""
+    release, _, rest = name.partition("/")
+    if release in get_pretrained_saes_directory() or rest.count("/") == 0:
+        return [release, rest] if rest else [name]
+    owner, _, sae_id = rest.partition("/")
+    return [f"{release}/{owner}", sae_id]
 
 
 def _matching(pattern: str, names: Iterable[str]) -> list[str]:

@@ -34,7 +34,7 @@ __all__ = [
 _GROUP = "sae_lens_metrics.metrics"
 SANITY = "sanity"
 """The line before any metric: always computed, never named among the metrics."""
-_BUILT_IN = ("probe", "n2g", "explanation", "ablation", "shrinkage", "rules")
+_BUILT_IN = ("probe", "n2g", "explanation", "ablation", "shrinkage", "rules", "directions")
 
 _registered: dict[str, MetricSpec] = {}
 
@@ -101,7 +101,7 @@ def registered_specs() -> tuple[MetricSpec, ...]:
 
 
 def built_in_metrics() -> tuple[str, ...]:
-    """Names of this package's metrics, in the order of the paper."""
+    """Names of this package's metrics, those of the paper first, in its order."""
     return _BUILT_IN
 
 

@@ -18,6 +18,7 @@ from sae_lens_metrics.results import Expectation
 __all__ = [
     "Better",
     "Effect",
+    "EffectsWords",
     "Given",
     "LatentColumn",
     "MetricSpec",
@@ -106,6 +107,18 @@ class LatentColumn:
 
 
 @dataclass(frozen=True)
+class EffectsWords:
+    """What the page calls the tokens that a metric's ``effects`` name for each latent."""
+
+    title: str
+    """The heading."""
+    meaning: str
+    """What is measured, in a sentence or two; ``{name}`` stands for a setting of the result, and is left out where that has none."""
+    column: str
+    """What the table of latents calls the tokens that are raised most; empty where it does not show them."""
+
+
+@dataclass(frozen=True)
 class Units:
     """A table with a row for each sampling unit, or each part of one, by which two results show that they are over the same ones."""
 
@@ -190,6 +203,8 @@ class MetricSpec:
     """What to draw of it."""
     latents: tuple[LatentColumn, ...] = ()
     """Columns of its table ``latents`` that the page shows."""
+    logit_effects: EffectsWords | None = None
+    """What its ``effects`` are, if it names tokens whose logits latents change."""
     examples: bool = False
     """Whether it gives examples of text on which latents fire."""
     compute: str | Callable[..., Any] = ""

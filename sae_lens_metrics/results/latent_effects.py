@@ -1,4 +1,4 @@
-"""What it does to the logits to take a latent away, as data."""
+"""What a latent does to the logits, as data."""
 
 from dataclasses import dataclass, field
 
@@ -25,7 +25,7 @@ class TokenChange:
 
 @dataclass(frozen=True)
 class LatentEffects:
-    """The tokens whose logits change most where what a latent adds is taken away."""
+    """The tokens whose logits a latent changes most: where it is taken away, or by what it writes, as its metric says."""
 
     latent: int = field(metadata=at_least(0))
     """The latent."""

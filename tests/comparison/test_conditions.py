@@ -52,6 +52,7 @@ CROSS_ENTROPIES = {number for number in WHOLE["explanation"] if number.startswit
                 "explanation": WHOLE["explanation"],
                 "ablation": WHOLE["ablation"],
                 "shrinkage": SHRINKAGE_LOSSES | SHRINKAGE_ADDED,
+                "directions": {"next_token"},
             },
         ),
         (
@@ -62,6 +63,7 @@ CROSS_ENTROPIES = {number for number in WHOLE["explanation"] if number.startswit
                 "explanation": WHOLE["explanation"],
                 "ablation": WHOLE["ablation"],
                 "shrinkage": SHRINKAGE_LOSSES | SHRINKAGE_ADDED | {"ce_clean"},
+                "directions": {"next_token"},
             },
         ),
         ({"corpus": {"tokens": 1_280}}, {"sanity": {"dead_latents"}, "n2g": WHOLE["n2g"], "explanation": WHOLE["explanation"]}),
@@ -239,7 +241,7 @@ def test_several_saes_are_ranked_by_what_can_be_compared(others, expected):
 
 def test_several_saes_are_not_ranked_by_what_the_hook_moves():
     one, other = (measured(sae={"hook_name": hook}) for hook in ("a", "b"))
-    assert [ranked_by(name, [one, other]) for name in SPECS] == ["explained_variance", "loss", "f1", None, None, "ratio"]
+    assert [ranked_by(name, [one, other]) for name in SPECS] == ["explained_variance", "loss", "f1", None, None, "ratio", None]
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)

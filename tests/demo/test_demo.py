@@ -13,6 +13,7 @@ from specs import SPECS
 from sae_lens_metrics import Report
 from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.demo.shipped import SHIPPED_SAES, load_shipped_subject
+from sae_lens_metrics.metrics.registry import built_in_metrics
 from sae_lens_metrics.results.history import read_histories
 from sae_lens_metrics.results.in_words import with_error
 from sae_lens_metrics.text.standard_library import standard_library_documents
@@ -48,7 +49,7 @@ def test_the_demo_runs_and_puts_two_saes_side_by_side(demo):
     for name in ("L1", "TopK"):
         report = Report.load(folder / f"{name}.json")
         assert not report.errors
-        assert report.metrics.keys() == {"probe", "n2g", "explanation", "ablation", "shrinkage", "rules"}
+        assert report.metrics.keys() == {*built_in_metrics()}
     assert "first: L1, second: TopK" in printed
     for named in ("report.html", "L1.json", "summary.csv"):
         assert str(folder / named) in printed

@@ -22,6 +22,7 @@ from sae_lens_metrics.integrations.saelens import HookedProxyLM
 from sae_lens_metrics.loading import model_classes
 from sae_lens_metrics.loading.model_classes import MODEL_CLASSES
 from sae_lens_metrics.loading.models import MODEL_DTYPES, ModelChoice, ModelSpec, load_spec
+from sae_lens_metrics.metrics.registry import built_in_metrics
 from sae_lens_metrics.subject.capabilities import relative_difference
 from sae_lens_metrics.subject.hook_paths import hook_path
 from sae_lens_metrics.text.standard_library import standard_library_documents
@@ -82,7 +83,7 @@ def test_all_metrics_are_the_same_in_every_class(architecture, folder_of, lines,
         for name in CLASSES
         if (architecture, name) != ("gemma2", HOOKED)  # TransformerLens knows Gemma 2 by the names of its models only
     }
-    assert set(reports[OWN].metrics) == {"probe", "n2g", "explanation", "ablation", "shrinkage", "rules"}
+    assert set(reports[OWN].metrics) == {*built_in_metrics()}
     for name, report in reports.items():
         # differences of numbers that are nearly equal are as precise as these
         assert numbers(report) == pytest.approx(numbers(reports[OWN]), rel=1e-4, abs=2e-5), name

@@ -1,10 +1,9 @@
 """What numbers must not depend on: the units of latents."""
 
-import copy
 import re
 
 import pytest
-import torch
+from other_units import in_other_units
 from saes import SUPPORTED, training_sae
 from slow import slow_but
 
@@ -12,38 +11,10 @@ from sae_lens_metrics import Corpus, MetricsConfig, Subject, evaluate
 from sae_lens_metrics.metrics.ablation.spec import AblationConfig
 from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
-from sae_lens_metrics.subject.dictionary import Dictionary
+from sae_lens_metrics.metrics.registry import built_in_metrics
 
 SOLVER = re.compile("kkt_residual|noise")
 """Numbers that measure how exactly the others are computed."""
-
-
-class InOtherUnits(Dictionary):
-    """The same dictionary, each of whose latents counts in a unit of its own: encoder rows times ``units``, decoder rows over them."""
-
-    def __init__(self, own, units):
-        vars(self).update(vars(own))
-        self._own, self._units = own, units
-        self.decoder = own.decoder / units[:, None]
-
-    def encode(self, x):
-        return self._own.encode(x) * self._units
-
-    def pre_activations_given(self, encoder_input, latents):
-        return self._own.pre_activations_given(encoder_input, latents) * self._units[latents]
-
-    def pre_activations(self, x, latents=None, *, at_once=None):
-        return self._own.pre_activations(x, latents, at_once=at_once) * self._units[slice(None) if latents is None else latents]
-
-    def decode(self, feature_acts, x):
-        return self._own.decode(feature_acts / self._units, x)
-
-
-def in_other_units(subject):
-    other = copy.copy(subject)
-    units = torch.randn(subject.d_sae, generator=torch.Generator().manual_seed(0)).exp()
-    other.dictionary = InOtherUnits(subject.dictionary, units.to(subject.device))
-    return other
 
 
 def configured():
@@ -67,4 +38,4 @@ def test_no_number_depends_on_the_units_of_latents(architecture, normalize, mode
     subject, corpus = Subject(model, training_sae(architecture, normalize=normalize)), Corpus.from_tokens(tokens[:12, :32])
     own, other = (evaluate(each, corpus, configured()) for each in (subject, in_other_units(subject)))
     assert numbers(other) == pytest.approx(numbers(own), rel=1e-3, abs=1e-5)
-    assert own.metrics.keys() == {"probe", "n2g", "explanation", "ablation", "shrinkage", "rules"}
+    assert own.metrics.keys() == {*built_in_metrics()}

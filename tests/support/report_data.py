@@ -56,8 +56,10 @@ WORDS = [
 ]
 
 
-def make_report(latents: int = 24, *, seed: int = 0, architecture: str = "standard", examples: int = 6, tokens: int = 25) -> Report:
-    """A report with everything that an evaluation gives."""
+def make_report(
+    latents: int = 24, *, seed: int = 0, architecture: str = "standard", examples: int = 6, tokens: int = 25, directions: bool = False
+) -> Report:
+    """A report with everything that an evaluation gives; with what latents write where that is asked for."""
     draw = random.Random(seed)
     metrics = {
         "probe": _probe(draw, latents),
@@ -69,6 +71,8 @@ def make_report(latents: int = 24, *, seed: int = 0, architecture: str = "standa
             seconds=4.5,
         ),
     }
+    if directions:
+        metrics["directions"] = _directions(draw, latents)
     sanity = MetricResult(
         {
             "l0": _estimate(draw, 16.0, 8),
@@ -98,6 +102,7 @@ def hostile_report(text: str) -> Report:
         "tokens_affected": 0.2,
     }
     changes = [LatentEffects(0, [TokenChange(3, text, 0.5)], [TokenChange(None, text, -0.5)])]
+    near = {"latent": 0, "nearest": 1, "max_cosine": 0.5, "match": 1, "match_cosine": 0.5, "match_correlation": None}
     example = FiringExample(0, "top", 1, [text, text, "end"], [0.0, 2.0, 1.0], [0.5, 0.0, 0.0])
     other = FiringExample(0, text, 0, [text], [1.0], [1.0])
     metrics = {
@@ -110,12 +115,19 @@ def hostile_report(text: str) -> Report:
         ),
         "probe": MetricResult({"loss": Estimate(0.5, 0.1, 2, text, text)}, {"tasks": tasks}, notes=[text]),
         "ablation": MetricResult({"sparsity": Estimate(0.5, None, 2, text)}, {"latents": [effects]}, effects=changes),
+        "directions": MetricResult({"next_token": Estimate.absent(text, of=text)}, {"latents": [near]}, effects=changes),
         text: MetricResult({text: Estimate(1.0, 0.5, 3, text)}, {f"table {text}": [{text: text}]}, notes=[text]),
     }
     sae = {"architecture": text, "model_name": text, "hook_name": text, "neuronpedia_id": text, "weights_sha256": text, "release": text}
     corpus = {"dataset": text, "split": text, "tokens_sha256": text, text: text}
     about = {"versions": {"torch": text, text: text}, "model": text, text: text}
-    provenance = {"sae": sae, "corpus": corpus, **about, "config": {text: {text: text}, "dataset": text}, "created": text}
+    provenance = {
+        "sae": sae,
+        "corpus": corpus,
+        **about,
+        "config": {text: {text: text}, "dataset": text, "directions": {"against": text}},
+        "created": text,
+    }
     return Report(plain.sanity, metrics, errors={text: text}, warnings=[text], provenance=provenance)
 
 
@@ -215,6 +227,30 @@ def _ablation(draw: random.Random, latents: int) -> MetricResult:
         effects=[LatentEffects(latent, raised, lowered) for latent in range(0, latents, 2)],
         seconds=6.0,
     )
+
+
+def _directions(draw: random.Random, latents: int) -> MetricResult:
+    rows = [
+        {
+            "latent": latent,
+            "fires": draw.randrange(900),
+            "next_token": draw.gauss(0, 1),
+            "written": draw.uniform(3, 9),
+            "nearest": (latent + 1) % latents,
+            "max_cosine": draw.random(),
+            "nearest_2": (latent + 2) % latents,
+            "cosine_2": draw.random() / 2,
+            "match": draw.randrange(latents),
+            "match_cosine": draw.random(),
+            "match_correlation": draw.random(),
+        }
+        for latent in range(latents)
+    ]
+    changes = [
+        LatentEffects(latent, [TokenChange(7, " import", 0.5), TokenChange(8, f" word{latent}", 0.25)], [TokenChange(9, " the", -0.125)])
+        for latent in range(latents)
+    ]
+    return MetricResult({"next_token": _estimate(draw, 0.5, 8), "max_cosine": _estimate(draw, 0.3, 8)}, {"latents": rows}, effects=changes)
 
 
 def _provenance(latents: int, architecture: str, seed: int) -> dict[str, object]:

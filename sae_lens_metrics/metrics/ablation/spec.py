@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.metrics.ablation.memory import ablation_memory
 from sae_lens_metrics.metrics.figure_specs import DistributionFigure, NumbersFigure
-from sae_lens_metrics.metrics.spec import LatentColumn, MetricSpec, Number, Scale, moves_nothing, moves_sample
+from sae_lens_metrics.metrics.spec import EffectsWords, LatentColumn, MetricSpec, Number, Scale, moves_nothing, moves_sample
 
 __all__ = ["SPEC", "AblationConfig"]
 
@@ -142,6 +142,12 @@ SPEC = MetricSpec(
     latents=(
         LatentColumn("sparsity", "Ablation sparsity", "how many logits change without it: 0 is one, 1 is all alike"),
         LatentColumn("effect", "Ablation effect", "length of the change of the logits", log=True),
+    ),
+    logit_effects=EffectsWords(
+        "Without it, these tokens become",
+        "Of its ablation with the largest effect: how much the logits of these tokens change, summed over the {tokens} tokens from there "
+        "on, around the median of the vocabulary.",
+        "",
     ),
     compute="sae_lens_metrics.metrics.ablation.compute:ablation",
 )

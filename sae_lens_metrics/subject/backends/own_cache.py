@@ -90,7 +90,7 @@ class OwnCacheBackend(FullRunBackend):
         """Unembeds differences where logits are linear in the outputs, which is more precise than to subtract logits."""
         if not self.unembeds:
             return super().logit_differences(outputs, unchanged)
-        return unembedded_differences(outputs, unchanged, self._head.weight.T, self._cap, self._head)
+        return unembedded_differences(outputs, unchanged, self.head.weight.T, self._cap, self.head)
 
     def bytes_per_output(self, onwards: Onwards, vocabulary: int) -> int:
         """Memory that ``outputs`` takes for each run while it computes, roughly, in bytes."""
@@ -106,7 +106,7 @@ class OwnCacheBackend(FullRunBackend):
         cache = None if onwards.memory is None else _for_rows(onwards.memory, rows)
         if not self.unembeds:
             return self._forward(tokens, activation, cache)
-        with _ends_at(self._embeddings) as seen:
+        with _ends_at(self.embeddings) as seen:
             self._forward(tokens, activation, cache)
         return seen[-1]
 
@@ -119,28 +119,28 @@ class OwnCacheBackend(FullRunBackend):
             return self.model(tokens, return_type="logits", **self.model_kwargs | {"past_key_values": cache, "use_cache": True})
 
     @property
-    def _embeddings(self) -> Any:
+    def embeddings(self) -> Any:
         """The module that unembeds, as the model calls it."""
         return self._wrapped.get_output_embeddings()
 
     @property
-    def _head(self) -> Any:
+    def head(self) -> Any:
         """The same without what a bridge puts around it."""
-        return getattr(self._embeddings, "original_component", self._embeddings)
+        return getattr(self.embeddings, "original_component", self.embeddings)
 
     @property
     def _cap(self) -> float:
         return getattr(self._wrapped.config.get_text_config(), "final_logit_softcapping", None) or 0.0
 
     def _unembed(self, outputs: Tensor) -> Tensor:
-        logits = self._head(outputs)
+        logits = self.head(outputs)
         return self._cap * (logits / self._cap).tanh() if self._cap else logits
 
     @cached_property
     def unembeds(self) -> bool:
         """Whether logits are known to follow from what is unembedded: by a linear map and a soft cap, and nothing else."""
-        weight = getattr(self._head, "weight", None)
-        if not isinstance(self._head, torch.nn.Linear) or weight is None or weight.is_meta or not weight.is_floating_point():
+        weight = getattr(self.head, "weight", None)
+        if not isinstance(self.head, torch.nn.Linear) or weight is None or weight.is_meta or not weight.is_floating_point():
             return False
         tokens = torch.arange(4, device=self.device)[None] % weight.shape[0]
         seen: list[Tensor] = []
@@ -149,7 +149,7 @@ class OwnCacheBackend(FullRunBackend):
             seen.append(inputs[0] * _STRETCH)
             return (seen[-1], *inputs[1:])
 
-        handle = self._embeddings.register_forward_pre_hook(stretch)
+        handle = self.embeddings.register_forward_pre_hook(stretch)
         try:
             logits = self._forward(tokens, None, None)
         finally:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["difference", "unembedded_differences"]
+__all__ = ["difference", "product_in_wider", "unembedded_differences"]
 
 _WIDENED_AT_ONCE = 2**24
 """Weights of which there is a float32 copy at once: 64 MB."""
@@ -31,7 +31,7 @@ def unembedded_differences(
         unembed: Gives logits before the cap.
     """
     with torch.no_grad():
-        differences = _product(difference(outputs, unchanged), weight).float()
+        differences = product_in_wider(difference(outputs, unchanged), weight).float()
         if cap:
             step = max(1, _CAPPED_AT_ONCE // weight.shape[1])
             for changed, before in zip(differences.flatten(0, 1).split(step), unchanged.flatten(0, 1).split(step), strict=True):
@@ -39,8 +39,13 @@ def unembedded_differences(
         return differences
 
 
-def _product(a: Float[Tensor, "n pos d_output"], weight: Float[Tensor, "d_output vocab"]) -> Float[Tensor, "n pos vocab"]:
-    """``a @ weight`` in the more precise of both types, a part of the vocabulary at a time where the weight must be widened."""
+def product_in_wider(a: Float[Tensor, "*batch d_output"], weight: Float[Tensor, "d_output vocab"]) -> Float[Tensor, "*batch vocab"]:
+    """``a @ weight`` in the more precise of both types, a part of the vocabulary at a time where the weight must be widened.
+
+    Args:
+        a: What is unembedded.
+        weight: The unembedding.
+    """
     if weight.dtype == a.dtype or torch.promote_types(weight.dtype, a.dtype) == weight.dtype:
         return a.to(weight) @ weight
     a = a.to(weight.device)

@@ -11,6 +11,7 @@ from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.metrics.spec import MetricSpec
 from sae_lens_metrics.results import FiringExample, Report, Row
 from sae_lens_metrics.results.history import History
+from sae_lens_metrics.views.firing_tokens import firing_tokens
 from sae_lens_metrics.views.page.latent_parts import effects_value, explanations_value
 from sae_lens_metrics.views.page.parts import Part
 from sae_lens_metrics.views.units import units_to_tell
@@ -38,6 +39,8 @@ class SAEParts:
     """By metric, the part with its explanations."""
     effects: dict[str, str] = field(default_factory=dict)
     """By metric, the part with its effects."""
+    search: str | None = None
+    """The part that says which latents fire on a token; ``None`` where nothing tells."""
     controls: list[dict[str, Any]] = field(default_factory=list)
     """Of each metric and control, the main number, and whether that is as it must be."""
 
@@ -70,6 +73,10 @@ def sae_parts(sae: SAEParts, report: Report) -> Iterator[Part]:
             yield Part.of(sae.effects[metric], effects_value(result.effects))
         if result.examples:
             yield from _example_parts(sae, f"{sae.key}-examples-{m}", metric, result.examples)
+    found = firing_tokens(report)
+    if found.on or found.after:
+        sae.search = f"{sae.key}-search"
+        yield Part.of(sae.search, found.value())
 
 
 def guides(reports: Iterable[Report]) -> dict[str, dict[str, Any]]:
@@ -95,6 +102,7 @@ def _guide(spec: MetricSpec) -> dict[str, Any]:
         },
         "baselines": spec.baselines(),
         "latents": [asdict(column) for column in spec.latents],
+        "logit_effects": None if spec.logit_effects is None else asdict(spec.logit_effects),
     }
 
 

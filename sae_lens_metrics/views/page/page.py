@@ -39,6 +39,7 @@ SCRIPTS = (
     "tables",
     "tokens",
     "explained",
+    "search",
     "latent_table",
     "download",
     "plots",

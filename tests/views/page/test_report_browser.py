@@ -1,6 +1,7 @@
 """The page in a browser: what a reader sees and does."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from slow import slow_but
 
 from sae_lens_metrics.comparison.audit import audit_reports
 from sae_lens_metrics.comparison.comparison import compare_reports
-from sae_lens_metrics.results import Estimate, Report
+from sae_lens_metrics.results import Estimate, ExplanationNGram, FiringExample, LatentExplanation, Report
+from sae_lens_metrics.views.firing_tokens import firing_tokens
 from sae_lens_metrics.views.page import write_report
 
 ABSENT = "\N{EN DASH}"
@@ -209,10 +211,10 @@ def test_sorting_by_mouse_and_keyboard(reader, page, reports):
     assert "sort=f1" in tab.url
     tab.locator("button[data-key=precision]").click()
     tab.get_by_role("button", name="Last").click()
-    assert column(tab, 4)[-1] == ABSENT, "absent values are last"
+    assert column(tab, 5)[-1] == ABSENT, "absent values are last"
     tab.locator("button[data-key=precision]").click()
     tab.get_by_role("button", name="Last").click()
-    assert column(tab, 4)[-1] == ABSENT, "in both directions"
+    assert column(tab, 5)[-1] == ABSENT, "in both directions"
 
 
 def test_filtering_by_text_range_and_kind(reader, page, reports):
@@ -249,7 +251,7 @@ def test_a_latent_has_its_own_address_and_the_back_button_works(reader, page, re
     assert tab.locator(".examples h3").all_inner_texts() == [
         "Largest activations (second half of the text)",
         "Random activations (first half)",
-        "Random predictions (second half)",
+        "Rightly predicted (second half)",
     ]
     assert tab.locator(".example span.at").count() == len(mine)
     firing = sum(activation != 0 for each in mine for activation in each.activations)
@@ -268,6 +270,61 @@ def test_a_latent_has_its_own_address_and_the_back_button_works(reader, page, re
     tab.wait_for_function("() => document.querySelector('h1').textContent === 'Latent 7'")
     tab.locator("#random").click()
     tab.wait_for_function("() => document.querySelector('h1').textContent !== 'Latent 7'")
+
+
+def test_a_latent_is_explained_in_the_order_of_use(reader, tmp_path):
+    """What fires it, where it does, what it writes, what its absence does, its numbers, and what is like it."""
+    report = make_report(24, directions=True)
+    report.provenance["config"]["directions"] = {"against": "<i>other</i>"}
+    n2g = report.metrics["n2g"]
+    rare, common = (ExplanationNGram([i], [text], False, value) for i, text, value in ((1, " rare", 1.0), (2, " common", 2.0)))
+    n2g.explanations.latents[4] = LatentExplanation(4, [rare, common])
+    right = FiringExample(4, "predicted", 1, ["x", " common"], [0.0, 3.0], [0.0, 2.0])
+    wrong = FiringExample(4, "predicted", 0, [" common", "y"], [0.0, 0.0], [2.0, 0.0])
+    n2g.examples[:] = [*(each for each in n2g.examples if each.latent != 4 or each.kind == "top"), right, wrong]
+    tab = reader(write_report({"made": report}, tmp_path / "r.html")).open("#/latent/made/4")
+    assert tab.locator("#main h2").all_inner_texts() == [
+        *("What fires it", "Examples", "What it writes", "Without it, these tokens become", "Among all latents"),
+        "Nearest latents by the decoder",
+    ]
+    assert "common" in tab.locator(".ngrams li").first.inner_text()
+    assert "\u00d72" in tab.locator(".ngrams li").first.inner_text()
+    headings = tab.locator(".examples h3").all_inner_texts()
+    assert headings[-2:] == ["Wrongly predicted (second half)", "Rightly predicted (second half)"]
+    text = tab.inner_text("#main")
+    assert "import" in tab.locator("section:has(h2:text('What it writes'))").inner_text()
+    assert "Best match in <i>other</i>: latent" in text
+    tab.locator("section:has(h2:text('Nearest latents')) tbody a").first.click()
+    tab.wait_for_function("() => document.querySelector('h1').textContent === 'Latent 5'")
+
+
+def test_latents_are_found_by_the_token_that_fires_them(reader, tmp_path):
+    report = make_report(40, directions=True)
+    report.metrics["n2g"].examples.clear()
+    latents = report.metrics["n2g"].explanations.latents
+    only = ExplanationNGram([1], [" needle"], False, 1.0)
+    behind = ExplanationNGram([1, 2], [" needle", "."], False, 1.0)
+    latents[3], latents[5], latents[7] = (
+        LatentExplanation(3, [only, replace(only, texts=["."])]),
+        LatentExplanation(5, [only]),
+        LatentExplanation(7, [behind]),
+    )
+    tab = reader(write_report({"made": report}, tmp_path / "r.html")).open("#/latents")
+    tab.fill("#latents-token", " needle")
+    count(tab, "3 of 40 latents")
+    assert column(tab, 1) == ["5", "3", "7"]
+    assert column(tab, 2) == ["100 %", "50 %", "100 % behind"]
+    assert [(each.latent, each.on, each.after) for each in firing_tokens(report).find(" needle")] == [(5, 1, 0), (3, 0.5, 0), (7, 0, 1)]
+    reopened = reader(tmp_path / "r.html").open(tab.url[tab.url.index("#") :])
+    assert column(reopened, 1) == ["5", "3", "7"]
+    reopened.fill("#latents-token", "NEEDLE")
+    reopened.wait_for_function("() => document.querySelector('#main').textContent.includes('Taken for')")
+    reopened.fill("#latents-token", "nowhere")
+    count(reopened, "0 of 40 latents")
+    reopened.fill("#latents-token", "")
+    count(reopened, "40 of 40 latents")
+    reopened.fill("#latents-q", "word17")
+    count(reopened, "1 of 40 latents")
 
 
 def test_a_latent_says_which_text_its_counts_are_of(reader, tmp_path):

@@ -11,7 +11,10 @@ from specs import SPECS
 from sae_lens_metrics import Corpus, Subject, evaluate
 from sae_lens_metrics.cli.dashboard import run_dashboard
 from sae_lens_metrics.errors import ConfigError, MetricsError
+from sae_lens_metrics.metrics.directions.spec import DirectionsConfig
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+from sae_lens_metrics.metrics.registry import built_in_metrics
+from sae_lens_metrics.subject.inference_sae import inference_sae
 from sae_lens_metrics.views.wandb.log import loggable
 
 HERE = ["--entity", ENTITY, "--project", PROJECT]
@@ -69,11 +72,13 @@ def test_it_has_a_section_for_each_metric(specification):
         assert {f"{metric}/{name}" for name in (spec.headline, *spec.shown(), *spec.baselines())} == drawn
 
 
-def test_every_panel_has_something_to_show(specification, model, tokens):
-    names = ["probe", "n2g", "explanation", "ablation", "shrinkage", "rules"]
+def test_every_panel_has_something_to_show(specification, model, tokens, tmp_path):
+    names = [*built_in_metrics()]
     subject = Subject(model, training_sae("topk"))
     probes = ProbeConfig(tasks=["base64", "hexadecimal", "inside_string"], examples=40)  # two of one family
-    report = evaluate(subject, Corpus.from_tokens(tokens), small_metrics(names=names, tokens=4096, probe=probes))
+    inference_sae(training_sae("standard")).save_model(tmp_path / "second")
+    more = {"probe": probes, "directions": DirectionsConfig(against=str(tmp_path / "second"))}
+    report = evaluate(subject, Corpus.from_tokens(tokens), small_metrics(names=names, tokens=4096, **more))
     logged = set(loggable(report))
     keys = plotted(specification)
     assert len(keys) > 40

@@ -12,12 +12,13 @@ from runners import small_metrics
 from saes import training_sae
 
 from sae_lens_metrics import Corpus, Estimate, Report, Subject, evaluate
+from sae_lens_metrics.metrics.registry import built_in_metrics
 from sae_lens_metrics.results import ExplanationNGram, FiringExample, LatentExplanation, MatchingRules, MetricResult, NGramExplanations
 from sae_lens_metrics.results.readable_tables import readable_tables
 from sae_lens_metrics.views.wandb.example_html import examples_html
 from sae_lens_metrics.views.wandb.log import log_report, loggable, wandb_run
 
-ALL = ["probe", "n2g", "explanation", "ablation", "shrinkage", "rules"]
+ALL = [*built_in_metrics()]
 HOSTILE = [
     "</script><img src=x onerror=alert(1)>",
     "</div></section><script>alert(2)</script>",

@@ -31,7 +31,13 @@ const latentTable = (() => {
     columns.tasks = latent.map((number) => (best.get(number) || []).map((task) => task.task).join(", ") || null);
     lazily(columns, "explanation", () => latent.map((number) => explanations.text(number) || null));
     lazily(columns, "values", () => latent.map((number) => explanations.values(number) || null));
-    for (const side of ["raised", "lowered"]) lazily(columns, side, () => latent.map((number) => effects.text(number, side) || null));
+    for (const each of effects) {
+      for (const side of ["raised", "lowered"]) {
+        const key = side in columns ? `${each.metric}_${side}` : side;
+        lazily(columns, key, () => latent.map((number) => each.text(number, side) || null));
+        each[side] = key;
+      }
+    }
     return { columns, row, best, explanations, effects, fields: fields.filter((field) => field.label && columns[field.key].some((value) => value !== null)), sorted: {} };
   }
 
@@ -55,7 +61,7 @@ const latentTable = (() => {
         const key = fields.some((field) => field.key === name) ? `${metric}_${name}` : name;
         const plain = said.size === 0 && table[name].some((value) => typeof value === "number");
         const { label = plain ? name.replaceAll("_", " ") : "", title = "", log = false, percent = false, leading = false } = said.get(name) || {};
-        fields.push({ key, from: [metric, name], label, title, log, leading, show: percent ? format.percent : log || plain ? number : fixed });
+        fields.push({ key, from: [metric, name], label, title, log, leading, percent, show: percent ? format.percent : log || plain ? number : fixed });
       }
     }
     return fields;
@@ -98,14 +104,21 @@ const latentTable = (() => {
     return table.sorted[key];
   }
 
-  /** Rows that a text, ranges and "only with" let through. */
-  function filter(table, { q = "", only = "", ranges = {} }) {
+  /** Everything that a latent can be searched by, in small letters: its explanation, its tasks, and the tokens that it writes. */
+  function textsOf({ columns, effects }) {
+    const all = [columns.explanation, columns.tasks, ...effects.filter((each) => each.column).map((each) => columns[each.raised])];
+    return columns.latent.map((number, i) => all.map((column) => column[i] || "").join("\n").toLowerCase());
+  }
+
+  /** Rows that a text, ranges, "only with" and what was found for a token let through. */
+  function filter(table, { q = "", only = "", ranges = {}, found = null }) {
     const { columns } = table;
     const wanted = q.toLowerCase();
-    table.texts ||= columns.latent.map((number, i) => `${columns.explanation[i] || ""}\n${columns.tasks[i] || ""}`.toLowerCase());
+    if (wanted) table.texts ||= textsOf(table);
     const limits = Object.entries(ranges).filter(([key, [low, high]]) => columns[key] && (low !== null || high !== null));
     const kept = [];
     for (let i = 0; i < columns.latent.length; i += 1) {
+      if (found && !found.of.has(columns.latent[i])) continue;
       if (wanted && !table.texts[i].includes(wanted) && String(columns.latent[i]) !== wanted) continue;
       if (only && (columns[only][i] === null || columns[only][i] === "")) continue;
       if (limits.every(([key, [low, high]]) => within(columns[key][i], low, high))) kept.push(i);
@@ -115,9 +128,9 @@ const latentTable = (() => {
 
   const within = (value, low, high) => value !== null && (low === null || value >= low) && (high === null || value <= high);
 
-  /** Sorts rows by a column, absent values last; equal ones by latent. */
-  function sort(table, rows, { key, descending }) {
-    const values = table.columns[key];
+  /** Sorts rows by a column, or by what was found for a token, absent values last; equal ones by latent. */
+  function sort(table, rows, { key, descending }, found = null) {
+    const values = key === "found" && found ? table.columns.latent.map((number) => (found.of.has(number) ? search.rank(found.of.get(number)) : null)) : table.columns[key];
     return rows.sort((a, b) => tables.compare(values[a], values[b], descending) || a - b);
   }
 

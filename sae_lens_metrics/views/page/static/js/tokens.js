@@ -27,6 +27,9 @@ const tokens = (() => {
     return h("span", { class: "brief" }, ngrams.slice(0, most).map(chips), more);
   }
 
+  /** The first of some tokens whose logits change. */
+  const written = (changes, most = 3) => h("span", { class: "brief" }, changes.slice(0, most).map(({ text }) => h("span", { class: "chip" }, short(text))));
+
   /**
    * An example: what the latent is on each token as background, what its explanation predicts as underline (Figure 7 of the paper).
    * @param {Object} example with tokens, activations, predictions and at
@@ -49,5 +52,5 @@ const tokens = (() => {
     return box;
   }
 
-  return { shown, short, chips, brief, example };
+  return { shown, short, chips, brief, written, example };
 })();
