@@ -63,10 +63,14 @@ CROSS_ENTROPIES = {number for number in WHOLE["explanation"] if number.startswit
                 "explanation": WHOLE["explanation"],
                 "ablation": WHOLE["ablation"],
                 "shrinkage": SHRINKAGE_LOSSES | SHRINKAGE_ADDED | {"ce_clean"},
+                "rules": WHOLE["rules"],
                 "directions": {"next_token"},
             },
         ),
-        ({"corpus": {"tokens": 1_280}}, {"sanity": {"dead_latents"}, "n2g": WHOLE["n2g"], "explanation": WHOLE["explanation"]}),
+        (
+            {"corpus": {"tokens": 1_280}},
+            {"sanity": {"dead_latents"}, "n2g": WHOLE["n2g"], "explanation": WHOLE["explanation"], "rules": WHOLE["rules"]},
+        ),
         (
             {"sae": {"prepend_bos": False}},
             {"sanity": LOSSES | {"ce_clean"}, "explanation": CROSS_ENTROPIES, "shrinkage": SHRINKAGE_LOSSES | {"ce_clean"}},
@@ -80,6 +84,7 @@ CROSS_ENTROPIES = {number for number in WHOLE["explanation"] if number.startswit
                 "n2g": WHOLE["n2g"],
                 "explanation": WHOLE["explanation"],
                 "shrinkage": SHRINKAGE_LOSSES | {"ce_clean"},
+                "rules": WHOLE["rules"],
             },
         ),
         ({"sae": {"dtype": "bfloat16", "model_dtype": "bfloat16"}}, {}),
@@ -241,7 +246,7 @@ def test_several_saes_are_ranked_by_what_can_be_compared(others, expected):
 
 def test_several_saes_are_not_ranked_by_what_the_hook_moves():
     one, other = (measured(sae={"hook_name": hook}) for hook in ("a", "b"))
-    assert [ranked_by(name, [one, other]) for name in SPECS] == ["explained_variance", "loss", "f1", None, None, "ratio", None]
+    assert [ranked_by(name, [one, other]) for name in SPECS] == ["explained_variance", "loss", "f1", None, None, "ratio", "f1", None]
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)

@@ -213,7 +213,11 @@ def test_a_device_map(folder_of, lines, tmp_path):
     whole = evaluated(sae, model, lines, tmp_path / "whole", "--model-class", OWN)
     more = ["--device-map", json.dumps(spread), "--model-from-pretrained-kwargs", f"offload_folder={tmp_path / 'offloaded'}"]
     parts = evaluated(sae, model, lines, tmp_path / "parts", "--model-class", OWN, *more)
-    assert numbers(parts) == pytest.approx(numbers(whole), rel=1e-4, abs=2e-5)
+    of_all = numbers(whole)
+    gone = {name: of_all.pop(name) for name in ("directions/next_token", "directions/next_token_stderr")}  # the unembedding is on disk
+    assert numbers(parts) == pytest.approx(of_all, rel=1e-4, abs=2e-5)
+    assert len(gone) == 2
+    assert "not in memory" in parts.metrics["directions"].estimates["next_token"].reason
     subjects = [
         load_pretrained(str(sae), model=str(model), model_class=OWN, device="cpu", device_map=each, model_from_pretrained_kwargs=kwargs)
         for each, kwargs in ((None, {}), (spread, {"offload_folder": str(tmp_path / "offloaded")}), ("auto", {}))

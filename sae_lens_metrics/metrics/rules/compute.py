@@ -22,6 +22,8 @@ from sae_lens_metrics.results import Estimate, MetricResult, Row
 
 __all__ = ["rules"]
 
+_FREQUENT = 32
+"""Firings in the first half from which on a latent is not learned from too few; as many as N2G has of each at most."""
 _ONE_TOKEN = 0.5
 """F1 from which on one token counts as explaining a latent."""
 _NO_N2G = "it compares with N2G's explanations: ask for the metric n2g, too"
@@ -34,6 +36,7 @@ def rules(context: MetricContext) -> MetricResult:
     as N2G's precision is. The mean is over latents that fire at least twice in the first half and once in the second; one of which no
     rule is worth its words has an F1 of 0.
 
+    - ``f1_frequent``: F1 of those latents alone that fire 32 times in the first half, by which SAEs of different sizes can be compared.
     - ``f1``, ``precision``, ``recall``: means over latents; precision over those whose rules fire at all. ``f1_1`` … ``f1_64``: F1 of the
       first rules of each list.
     - ``f1_token_set``: the best set of tokens without any context, learned by the same measure; ``f1_minus_token_set``: the paired
@@ -75,12 +78,13 @@ class _Table:
         self._learned, self._scores, self._n2g = learned, scores, n2g
         fired = scores.fired_without(None)
         self.counted = (learned.fired > 1) & (fired > 0)
+        self._frequent = self.counted & (learned.fired >= _FREQUENT)
         self._rare = ~self.counted & (learned.fired + fired > 0)
         self._length, self._tokens = (torch.bincount(each.latent, minlength=len(fired)) for each in (learned.rules, learned.tokens))
 
     def estimates(self) -> dict[str, Estimate]:
         """The metric's numbers."""
-        estimates = _means(lambda group: _averages(self._scores, self.counted, group))
+        estimates = _means(lambda group: _averages(self._scores, self.counted, self._frequent, group))
         if self._n2g is None:
             estimates |= {name: Estimate.absent(_NO_N2G, of="latents") for name in ("f1_n2g", "f1_minus_n2g")}
         else:
@@ -119,9 +123,14 @@ class _Table:
         latents = None if self._learned.again is None else self._learned.again.latents
         if latents is None or not bool(self.counted[latents].any()):
             return estimates
-        counted = self.counted[latents]
-        without = [_averages(scores, counted, None) for scores in self._scores.again]
-        moves = {name: _moved(torch.stack([each[name].values for each in without])[:, counted], estimates[name].n) for name in without[0]}
+        counted, frequent = self.counted[latents], self._frequent[latents]
+        without = [_averages(scores, counted, frequent, None) for scores in self._scores.again]
+        among = {name: frequent if name == "f1_frequent" else counted for name in without[0]}
+        moves = {
+            name: _moved(torch.stack([each[name].values for each in without])[:, which], estimates[name].n)
+            for name, which in among.items()
+            if bool(which.any())
+        }
         if "f1_minus_n2g" in estimates:
             moves["f1_minus_n2g"] = moves["f1"]
         return {name: _joined(estimates[name], stderr, len(without) - 1) for name, stderr in moves.items()}
@@ -135,13 +144,16 @@ class _Table:
         return {"f1_n2g": Average.over(other, counted), "f1_minus_n2g": Average.over(own - other, counted)}
 
 
-def _averages(scores: RuleScores, counted: Bool[Tensor, "latents"], group: int | None) -> dict[str, Average]:
+def _averages(
+    scores: RuleScores, counted: Bool[Tensor, "latents"], frequent: Bool[Tensor, "latents"], group: int | None
+) -> dict[str, Average]:
     """The means over latents, without a group of documents; which latents count follows from all documents."""
     f1, tokens = scores.f1(scores.rules, group), scores.f1(scores.tokens, group)
     predicted, hits = (each[:, -1] for each in scores.rules.without(group))
     fired = scores.fired_without(group)
     return {
         "f1": Average.over(f1[:, -1], counted),
+        "f1_frequent": Average.over(f1[:, -1], frequent),
         "precision": Average.over(hits.double() / predicted, counted & (predicted > 0)),
         "recall": Average.over(hits.double() / fired, counted & (fired > 0)),
         **{f"f1_{length}": Average.over(f1[:, i], counted) for i, length in enumerate(LENGTHS)},

@@ -39,7 +39,15 @@ _LENGTHS = (1, 4, 16, 64)
 
 def _at(length: int) -> Number:
     rules = "the first rule" if length == 1 else f"the first {length} rules"
-    return Number(f"F1 of {rules}, mean over latents", "share", "higher", f"… of {rules}", shown=length in (1, 16), depends_on_size=_RARE)
+    return Number(
+        f"F1 of {rules}, mean over latents",
+        "share",
+        "higher",
+        f"… of {rules}",
+        shown=length in (1, 16),
+        depends_on_size=_RARE,
+        instead="f1_frequent",
+    )
 
 
 SPEC = MetricSpec(
@@ -61,6 +69,15 @@ SPEC = MetricSpec(
             followed=True,
             overview=True,
             depends_on_size=_RARE,
+            instead="f1_frequent",
+        ),
+        "f1_frequent": Number(
+            "F1, mean over latents that fire 32 times in the text that is learned from",
+            "share",
+            "higher",
+            "… of latents that fire often enough to learn from",
+            shown=True,
+            over="those that fire 32 times",
         ),
         "precision": Number(
             "precision, mean over latents",
@@ -70,6 +87,7 @@ SPEC = MetricSpec(
             shown=True,
             over="those whose rules fire",
             depends_on_size=_RARE,
+            instead="f1_frequent",
         ),
         "recall": Number(
             "recall, mean over latents",
@@ -78,6 +96,7 @@ SPEC = MetricSpec(
             "… share of the places where the latent fires that it predicts",
             shown=True,
             depends_on_size=_RARE,
+            instead="f1_frequent",
         ),
         **{f"f1_{length}": _at(length) for length in _LENGTHS},
         "f1_token_set": Number(
