@@ -2,7 +2,7 @@
 
 After ``sae-lens-metrics demo``::
 
-    python examples/draw_report.py sae-lens-metrics-demo/report.html --latent TopK/210 --output examples
+    python examples/draw_report.py sae-lens-metrics-demo/report.html --latent TopK/148 --output examples
 """
 
 import argparse

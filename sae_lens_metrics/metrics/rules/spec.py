@@ -180,7 +180,7 @@ SPEC = MetricSpec(
         ),
     ),
     latents=(
-        LatentColumn("f1", "F1 of rules", "harmonic mean of precision and recall of its rules on other text"),
+        LatentColumn("f1", "F1 of rules", "harmonic mean of precision and recall of its rules on other text", leading=True),
         LatentColumn("f1_token_set", "F1 of tokens", "that of the best set of tokens"),
         LatentColumn("length", "Rules", "how many rules it has"),
         LatentColumn("entropy", "Token entropy", "entropy of the tokens on which it fires, in bits"),

@@ -296,8 +296,8 @@ def test_a_latent_is_explained_in_the_order_of_use(reader, tmp_path):
     ]
     first = tab.locator(".rules li").first
     assert first.inner_text().split() == ["3", "def", "after", "newline,", "not", "within", "16", "tokens", "after", "self"]
-    assert first.locator("code").all_inner_texts() == ["def", "self"]
-    assert tab.locator(".rules li").nth(1).locator("code").inner_text() == "<b>0</b>"
+    assert first.locator(".chip").all_inner_texts() == ["def", "self"]
+    assert tab.locator(".rules li").nth(1).locator(".chip").inner_text() == "<b>0</b>"
     assert tab.locator(".rules + details summary").inner_text() == "2 more"
     assert "common" in tab.locator(".ngrams:not(.rules) li").first.inner_text()
     assert "\u00d72" in tab.locator(".ngrams:not(.rules) li").first.inner_text()

@@ -104,11 +104,11 @@ const latentView = (() => {
     const item = ({ words, value }) => h("li", {}, h("span", { class: "predicts" }, value === null ? "" : format.number(value, 3)), h("span", {}, quoted(words)));
     const list = (some) => h("ol", { class: "ngrams rules" }, some.map(item));
     const rest = rules.slice(FIRST);
-    return h("div", {}, about, list(rules.slice(0, FIRST)), rest.length ? h("details", {}, h("summary", {}, `${rest.length} more`), list(rest)) : null);
+    return h("div", { class: "way" }, about, list(rules.slice(0, FIRST)), rest.length ? h("details", {}, h("summary", {}, `${rest.length} more`), list(rest)) : null);
   }
 
-  /** Words with the tokens in them, which stand between backticks, set as code. */
-  const quoted = (words) => words.split(/(`[^`]+`)/).map((part) => (/^`[^`]+`$/.test(part) ? h("code", {}, part.slice(1, -1)) : part));
+  /** Words with the tokens in them, which stand between backticks, as chips. */
+  const quoted = (words) => words.split(/(`[^`]+`)/).map((part) => (/^`[^`]+`$/.test(part) ? h("span", { class: "chip" }, tokens.short(part.slice(1, -1))) : part));
 
   /** Its n-grams, those first that predict most often in its examples. */
   function ngrams(table, i, found) {
@@ -121,7 +121,7 @@ const latentView = (() => {
     const shown = ordered.slice(0, FIRST);
     const rest = ordered.slice(FIRST);
     const list = (some) => h("ol", { class: "ngrams" }, some.map(item));
-    return h("div", {}, about, list(shown), rest.length ? h("details", {}, h("summary", {}, `${rest.length} more`), list(rest)) : null);
+    return h("div", { class: "way" }, about, list(shown), rest.length ? h("details", {}, h("summary", {}, `${rest.length} more`), list(rest)) : null);
   }
 
   function examples(found) {
