@@ -62,7 +62,7 @@ SPEC = MetricSpec(
     headline="next_token",
     numbers={
         "next_token": Number(
-            "how far active latents raise the token that comes next, standard deviations over the vocabulary",
+            "how far latents raise the next token, standard deviations",
             "standard deviations",
             "higher",
             "how far an active latent raises the token that comes next, above tokens that come next elsewhere; 0: it writes something else",

@@ -392,7 +392,7 @@ def test_the_layers_after_the_hook_run_in_float32(kind, dtype, layer, corpus, tr
     config = settings(sequences=4, positions=1, baselines=2)  # all active latents, as a sample of slightly others is another one
     expected, found = (run(subject, corpus, config).estimates for subject in subjects)
     for name in ("sparsity", "random_sparsity", "channels_sparsity", "channels_lasting_sparsity", "tokens_affected"):
-        assert found[name].value == pytest.approx(expected[name].value, rel=0.02), name
+        assert found[name].value == pytest.approx(expected[name].value, rel=0.05), name
     assert found["effect_over_noise"].value > 1000
     after = half.state_dict()
     assert all(value.dtype == after[name].dtype and torch.equal(value, after[name]) for name, value in before.items())

@@ -42,7 +42,7 @@ def test_every_figure_is_an_image_of_the_expected_size(names):
         assert image.shape[1] == 900
         assert image.shape[0] == 560 or (figure.name == "probe/by_task" and image.shape[0] > 560)
         edge = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-        assert (edge == 255).all()  # nothing is cut off
+        assert (edge == 255).all(), figure.name  # nothing is cut off
         assert 0.01 < (image.min(axis=2) < 250).mean() < 0.9
 
 
