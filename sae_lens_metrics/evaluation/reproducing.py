@@ -1,7 +1,7 @@
 """Published numbers computed anew, and judged by bands that were fixed beforehand."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,17 @@ from sae_lens_metrics.loading.targets import Target
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.metrics.registry import metric_spec
 
-__all__ = ["Reproduced", "changes_of", "config_of", "reproduce"]
+__all__ = ["Reproduced", "changes_of", "check_numbers", "config_of", "reproduce"]
 
 
+@dataclass(frozen=True)
 class Reproduced:
-    """What came of a reference.
+    """What came of a reference."""
 
-    Attributes:
-        verdicts: Each figure, judged.
-        files: The result files, by the SAEs' names in the reference.
-    """
-
-    def __init__(self, verdicts: Verdicts, files: Mapping[str, Path]) -> None:
-        self.verdicts, self.files = verdicts, dict(files)
+    verdicts: Verdicts
+    """Each figure, judged."""
+    files: Mapping[str, Path]
+    """The result files, by the SAEs' names in the reference."""
 
 
 def reproduce(name: str, reference: Reference, output: str | Path, *, device: str | None = None) -> Reproduced:

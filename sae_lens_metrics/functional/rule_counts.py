@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["Tally", "best_of_groups", "spread"]
+__all__ = ["Tally", "best_of_groups", "find", "spread"]
 
 
 class Tally(NamedTuple):
@@ -25,12 +25,25 @@ class Tally(NamedTuple):
         """How often some keys come; 0 for others."""
         if len(self.key) == 0:
             return torch.zeros_like(key)
-        place = torch.searchsorted(self.key, key).clamp_max(len(self.key) - 1)
-        return torch.where(self.key[place] == key, self.number[place], 0)
+        place = find(self.key, key)
+        return torch.where(place >= 0, self.number[place], 0)
 
     def holds(self, key: Int[Tensor, "n"]) -> Bool[Tensor, "n"]:
         """Which keys come."""
         return self.at(key) > 0
+
+
+def find(keys: Int[Tensor, "keys"], key: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
+    """Where some keys are among ascending ones; -1 for those that are not.
+
+    Args:
+        keys: Ascending, each once.
+        key: Those that are looked for.
+    """
+    if len(keys) == 0:
+        return torch.full_like(key, -1)
+    place = torch.searchsorted(keys, key).clamp_max(len(keys) - 1)
+    return torch.where(keys[place] == key, place, -1)
 
 
 def best_of_groups(score: Float[Tensor, "n"], group: Int[Tensor, "n"], groups: int) -> Bool[Tensor, "n"]:

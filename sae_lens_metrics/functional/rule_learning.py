@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae_lens_metrics.functional.rule_cells import Cells, Leaves, Places, frequent_contexts, split
-from sae_lens_metrics.functional.rule_counts import Tally, best_of_groups, spread
+from sae_lens_metrics.functional.rule_counts import Tally, best_of_groups, find, spread
 from sae_lens_metrics.functional.rule_selection import Chosen, best_by_f1, bits_above, shrunken
 from sae_lens_metrics.functional.rule_text import ALONE, FIRST, NONE, PREVIOUS, REACHES, WITHIN, RuleText
 from sae_lens_metrics.functional.rules import Matches, Rules, Unless
@@ -90,7 +90,7 @@ class RuleLearner:
         open_fires, covered = task.undecided(before)
         cells, of = task.cells(open_fires, covered)
         key = covered.group * self._text.vocabulary + self._text.token[covered.place]
-        there = _find(cells.group * self._text.vocabulary + cells.token, key)
+        there = find(cells.group * self._text.vocabulary + cells.token, key)
         out = Places(there, covered.place).some(there >= 0)
         leaves, rest = split(self._text, cells, Places(of, open_fires.place), out, self._costs, self._frequent)
         return task.of_leaves(cells, leaves, rest)
@@ -167,7 +167,7 @@ class _Task:
         """Where latents fire without a rule that says so, and where rules say that they do."""
         latent, place, _ = rules.match(self.text)
         covered = Places(latent, place)
-        found = _find(covered.group * len(self.text) + covered.place, self.fires.group * len(self.text) + self.fires.place)
+        found = find(covered.group * len(self.text) + covered.place, self.fires.group * len(self.text) + self.fires.place)
         return self.fires.some(found < 0), covered
 
     def of_leaves(self, cells: Cells, leaves: Leaves, rest: Cells) -> Rules:
@@ -217,7 +217,7 @@ class _Task:
 
     def where(self, matches: Matches) -> Int[Tensor, "matches"]:
         """Which firing is where rules match; -1 for none."""
-        return _find(self.fires.group * len(self.text) + self.fires.place, matches.latent * len(self.text) + matches.place)
+        return find(self.fires.group * len(self.text) + self.fires.place, matches.latent * len(self.text) + matches.place)
 
     def pruned(self, rules: Rules) -> Rules:
         """The rules that still gain where others are there, those that gain most first."""
@@ -261,7 +261,7 @@ def _nowhere(places: Places) -> Places:
 
 def _exceptions(leaves: Leaves, wholes: Tensor, owns: Tensor, lows: Tensor) -> Unless:
     """Exceptions from the rules of whole cells, and of parts of cells: what was taken out of them before."""
-    of_whole = _find(wholes, leaves.cell[lows])
+    of_whole = find(wholes, leaves.cell[lows])
     excepted = (of_whole >= 0).nonzero()[:, 0]
     rule, leaf = [of_whole[excepted]], [lows[excepted]]
     if len(owns):
@@ -292,11 +292,3 @@ def _joined(first: Rules, second: Rules) -> Rules:
     """The rules of the same latents from two lists, those of the first in front."""
     both = Rules.joined([first, second])
     return both.some(both.latent.argsort(stable=True))
-
-
-def _find(sorted_keys: Int[Tensor, "keys"], key: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
-    """Where keys are among ascending ones; -1 for those that are not."""
-    if len(sorted_keys) == 0:
-        return torch.full_like(key, -1)
-    place = torch.searchsorted(sorted_keys, key).clamp_max(len(sorted_keys) - 1)
-    return torch.where(sorted_keys[place] == key, place, -1)
