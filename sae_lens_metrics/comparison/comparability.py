@@ -9,7 +9,7 @@ from sae_lens_metrics.metrics.registry import metric_spec, spec_of_result
 from sae_lens_metrics.metrics.spec import Effect, MetricSpec, Number
 from sae_lens_metrics.results import Estimate, Report
 
-__all__ = ["Common", "ranked_by"]
+__all__ = ["Common", "never_tested", "ranked_by"]
 
 _TEXT = frozenset({"sequences", "documents"})
 _ALIKE = {
@@ -194,6 +194,20 @@ class Common:
         pairs = zip(first, second, strict=True)
         changed = [str(a[units.key]) for a, b in pairs if a.get(units.fingerprint) != b.get(units.fingerprint)]
         return f"the examples of {units.called} differ ({', '.join(changed[:3])}{' …' if changed[3:] else ''})" if changed else None
+
+
+def never_tested(metric: str, number: Number) -> str | None:
+    """Why no difference of a number is tested, between whichever SAEs; ``None`` where there is no such reason.
+
+    Args:
+        metric: The metric.
+        number: What it says about its number.
+    """
+    if number.baseline_of is not None:
+        return "a baseline"
+    if number.qualifies is not None:
+        return f"it tells how far to trust {metric}/{number.qualifies}"
+    return None
 
 
 def ranked_by(metric: str, reports: Sequence[Report]) -> str | None:

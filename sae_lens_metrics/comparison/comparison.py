@@ -6,8 +6,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sae_lens_metrics.comparison.comparability import Common
-from sae_lens_metrics.comparison.difference_errors import independent, paired
+from sae_lens_metrics.comparison.comparability import Common, never_tested
+from sae_lens_metrics.comparison.difference_errors import RESOLUTION, independent, paired
 from sae_lens_metrics.comparison.judgement import Judgement, in_words, judgement, wider_in_words
 from sae_lens_metrics.comparison.saving import write_table
 from sae_lens_metrics.errors import ConfigError, ResultError
@@ -30,9 +30,6 @@ CAVEAT = (
     "metrics draw at random it counts the examples that explanations are built from: evaluate with another seed to see what the rest does."
 )
 """What a comparison does not tell."""
-
-_RESOLUTION = 1e-6
-"""Relative to a value; what is computed in float32 does not tell smaller differences."""
 
 
 @dataclass(frozen=True)
@@ -343,10 +340,8 @@ def _over_units(found: Difference, a: Estimate, b: Estimate, common: Common) -> 
 def _untested(found: Difference, common: Common) -> str | None:
     """Why a difference with an error is not tested."""
     metric, number = _metric(found.number), common.number(found.number)
-    if number.baseline_of is not None:
-        return "a baseline"
-    if number.qualifies is not None:
-        return f"it tells how far to trust {metric}/{number.qualifies}"
+    if reason := never_tested(metric, number):
+        return reason
     if number.same_as is not None:
         return f"the same as {metric}/{number.same_as}"
     if number.same_given is not None and found.paired and common.is_same(f"{metric}/{number.same_given[1]}"):
@@ -357,7 +352,7 @@ def _untested(found: Difference, common: Common) -> str | None:
 
 
 def _p_value(found: Difference, stderr: float | None, df: float | None) -> float:
-    if abs(found.difference) <= _RESOLUTION * max(abs(found.first), abs(found.second)):
+    if abs(found.difference) <= RESOLUTION * max(abs(found.first), abs(found.second)):
         return 1.0
     if df == 0:
         return 1.0  # the error itself is not known

@@ -6,7 +6,7 @@ from typing import Any
 from sae_lens_metrics.metrics.spec import Given, MetricSpec
 from sae_lens_metrics.results import Report
 
-__all__ = ["differing_conditions", "is_same_model"]
+__all__ = ["condition_values", "differing_conditions", "is_same_model"]
 
 _WORDS: Mapping[Given, str] = {
     "model": "the model",
@@ -39,6 +39,18 @@ def differing_conditions(given: Iterable[Given], spec: MetricSpec, first: Report
     """
     found = [text for condition in given if (text := _differing(condition, spec, first, second)) is not None]
     return " and ".join(found) or None
+
+
+def condition_values(condition: Given, spec: MetricSpec, report: Report) -> list[Any]:
+    """All that is asked of a report to know whether a condition is alike in it and in another one, as JSON types.
+
+    Args:
+        condition: The condition.
+        spec: What a metric says about itself.
+        report: The report.
+    """
+    told = [None if value is _UNTOLD else [value] for value in _values(condition, spec, report)]
+    return [*told, report.provenance.get("model_sha256")] if condition == "model" else told
 
 
 def _differing(condition: Given, spec: MetricSpec, first: Report, second: Report) -> str | None:

@@ -7,7 +7,10 @@ from sae_lens_metrics.functional.significance import welch_degrees_of_freedom
 from sae_lens_metrics.results import Estimate, Repeated
 from sae_lens_metrics.results.estimate import error_parts
 
-__all__ = ["DifferenceError", "independent", "paired"]
+__all__ = ["RESOLUTION", "DifferenceError", "independent", "paired"]
+
+RESOLUTION = 1e-6
+"""Relative to a value; what is computed in float32 does not tell smaller differences."""
 
 
 class DifferenceError(NamedTuple):

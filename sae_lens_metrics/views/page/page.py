@@ -10,11 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sae_lens_metrics.comparison.contenders import Contenders
 from sae_lens_metrics.errors import ResultError
 from sae_lens_metrics.results import Report, write_atomically
 from sae_lens_metrics.results.history import History, histories_of
 from sae_lens_metrics.views.page.data import SAEParts, guides, histories_value, sae_parts
 from sae_lens_metrics.views.page.folder import PART, fresh_data
+from sae_lens_metrics.views.page.leaderboard import LEAST, leaderboard_value
 from sae_lens_metrics.views.page.parts import Part, encode
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ __all__ = ["SCRIPTS", "STYLES", "write_report"]
 
 TITLE = "SAE metrics"
 
-STYLES = ("base.css", "parts.css", "latents.css")
+STYLES = ("base.css", "parts.css", "latents.css", "leaderboard.css")
 """The style sheets, in the order in which they stand in a page."""
 SCRIPTS = (
     "format",
@@ -35,6 +37,7 @@ SCRIPTS = (
     "theme",
     "sae",
     "statistics",
+    "estimates",
     "marks",
     "tables",
     "tokens",
@@ -45,7 +48,12 @@ SCRIPTS = (
     "plots",
     "comparison_view",
     "audit_view",
+    "leaderboard_ranks",
     "findings",
+    "leaderboard_filters",
+    "leaderboard_plot",
+    "leaderboard_table",
+    "leaderboard",
     "overview_view",
     "figures_view",
     "explore_view",
@@ -116,14 +124,21 @@ class _Data:
         from sae_lens_metrics.views.figures import slim
 
         self._saes = [SAEParts(name, f"sae-{i}") for i, name in enumerate(self.reports)]
+        self._contenders = Contenders() if len(self.reports) >= LEAST else None
         # figures are about all reports at once, so these leave out what they do not draw
-        self._drawn = {name: slim(report, len(self.reports)) for name, report in self.reports.items()}
+        self._drawn: dict[str, Report] = {}
+        for name, report in self.reports.items():
+            self._drawn[name] = slim(report, len(self.reports))
+            if self._contenders is not None:
+                self._contenders.add(report)
         self.histories = {**histories_of(self._drawn), **self.histories}
 
     def parts(self) -> Iterator[Part]:
         """The parts; afterwards ``contents`` knows all of them."""
         yield Part.of("figures", _figures(self._drawn, self.histories))
         yield Part.of("histories", histories_value(self.histories))
+        if self._contenders is not None:
+            yield Part.of("leaderboard", leaderboard_value(self._contenders, self._drawn))
         yield Part.of("comparison", None if self.comparison is None else self.comparison.to_dict())
         yield Part.of("audit", None if self.audit is None else self.audit.to_dict())
         for sae in self._saes:
@@ -132,10 +147,14 @@ class _Data:
 
     def contents(self) -> dict[str, Any]:
         """The table of contents."""
+        from sae_lens_metrics.views.figures.palette import COLOURS
+
         return {
             "title": self.title,
+            "colours": list(COLOURS),
             "saes": [sae.contents() for sae in self._saes],
             "histories": list(self.histories),
+            "ranked": self._contenders is not None,
             "compared": self.comparison is not None,
             "audited": self.audit is not None,
             "guides": guides(self._drawn.values()),

@@ -1,7 +1,7 @@
 /** Any number against any other, over SAEs or over training. */
 const exploreView = (() => {
-  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#b8609a", "#b57c00", "#3596d4", "#8f8a00", "#808080"];
-  const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down"];
+  const { spoken } = saes;
+  const { plain } = plots;
   const GROUPS = { none: "nothing", architecture: "architecture", model_name: "model", hook_name: "hook", d_sae: "number of latents", context_size: "context", run: "run" };
 
   async function render({ query }) {
@@ -58,14 +58,6 @@ const exploreView = (() => {
   /** What some points can be coloured by: keys and names. */
   const groupsOf = (points) => Object.entries(GROUPS).filter(([key]) => key === "none" || points.some((point) => point.groups[key] !== undefined && point.groups[key] !== null));
 
-  /** A number's name as people say it. */
-  function spoken(name) {
-    const [metric, number] = name.split("/");
-    if (!number) return { step: "training steps", samples: "activations trained on", d_sae: "number of latents" }[name] || format.words(name);
-    const guide = saes.guide(metric);
-    return `${guide ? guide.title : metric}: ${format.words(number)}`;
-  }
-
   function controls(kinds, names, state, change, points) {
     const options = names.map((name) => [name, spoken(name)]);
     const check = (key, text) => {
@@ -94,7 +86,7 @@ const exploreView = (() => {
       traces.get(key).some.push(point);
     }
     const groups = [...new Set([...traces.values()].map(({ group }) => group))];
-    const bars = (some, name) => ({ type: "data", array: some.map((point) => point.errors[name] ?? 0), visible: some.some((point) => point.errors[name]), thickness: 1.2, width: 3 });
+    const bars = (some, name) => plots.bars(some.map((point) => point.errors[name]));
     const drawn = ({ group, some }, i) => ({
       type: "scatter",
       mode: from === "training" ? "lines+markers" : "markers",
@@ -105,8 +97,8 @@ const exploreView = (() => {
       error_y: bars(some, y),
       text: some.map((point) => `${plain(point.name)}<br>${plain(spoken(x))} ${format.estimate(point.values[x], point.errors[x])}<br>${plain(spoken(y))} ${format.estimate(point.values[y], point.errors[y])}`),
       hovertemplate: "%{text}<extra></extra>",
-      marker: { size: 10, color: COLOURS[i % COLOURS.length], symbol: SYMBOLS[i % SYMBOLS.length] },
-      line: { color: COLOURS[i % COLOURS.length], width: 1.5 },
+      marker: { size: 10, ...plots.marker(i) },
+      line: { color: plots.marker(i).color, width: 1.5 },
     });
     const data = [...traces.values()].map((trace) => drawn(trace, groups.indexOf(trace.group)));
     if (!data.length) return h("p", { class: "card" }, logx || logy ? "No point has both numbers above 0, as a logarithmic axis needs." : "No point has both numbers.");
@@ -120,9 +112,6 @@ const exploreView = (() => {
     };
     return h("div", { class: "card" }, plots.lazy({ data, layout }, `${spoken(y)} against ${spoken(x)}`));
   }
-
-  /** Text that plotly, which reads some tags, shows as it is. */
-  const plain = (text) => format.cut(format.visible(text), 120).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
   const drawable = (point, name, log) => Number.isFinite(point.values[name]) && (!log || point.values[name] > 0);
 

@@ -2,9 +2,9 @@
 const findings = (() => {
   const BEYOND = 2; // standard errors from which on a difference is told
 
-  function section(all, reports, comparison) {
-    const said = [...warned(all, reports), ...(all.length === 1 ? alone(reports[0]) : [...(comparison?.in_words || []), ...best(all, reports, comparison)])];
-    if (all.length > 1 && !comparison) said.push("Which differences are more than noise: sae-lens-metrics compare.");
+  function section(all, reports, comparison, ranked) {
+    const said = [...warned(all, reports), ...(all.length === 1 ? alone(reports[0]) : [...(comparison?.in_words || []), ...best(all, reports, comparison, ranked)])];
+    if (all.length > 1 && !comparison && !ranked) said.push("Which differences are more than noise: sae-lens-metrics compare.");
     return h("section", { class: "card findings", "aria-label": "Findings" }, h("h2", {}, "Findings"), h("ul", {}, said.map((text) => h("li", {}, text))));
   }
 
@@ -33,25 +33,33 @@ const findings = (() => {
   }
 
   function against(estimate, other, better) {
-    const difference = worth(estimate.value, better) - worth(other.value, better);
+    const difference = estimates.worth(estimate.value, better) - estimates.worth(other.value, better);
     if (!better || Math.abs(difference) <= BEYOND * Math.hypot(estimate.stderr || 0, other.stderr || 0)) return "alike";
     return difference > 0 ? "better" : "worse";
   }
 
-  const worth = (value, better) => (better === "higher" ? value : better === "one" ? -Math.abs(value - 1) : -value);
-
   /** Which of several SAEs has the best main number, where they can be ranked, and whether that is known of the next one. */
-  function best(all, reports, comparison) {
+  function best(all, reports, comparison, ranked) {
     const metrics = new Map(reports.flatMap((report) => main(report).map((each) => [each.metric, each.guide])));
     const said = [...metrics].flatMap(([metric, guide]) => {
       const name = guide.ranked_by; // nothing where something else than the SAEs moves the number
       const better = guide.numbers[name]?.better;
       const rows = all.map((sae, i) => ({ sae, estimate: saes.results(reports[i])[metric]?.estimates[name] })).filter((row) => Number.isFinite(row.estimate?.value));
       if (!better || rows.length < 2) return [];
-      const [first, second] = rows.sort((a, b) => worth(b.estimate.value, better) - worth(a.estimate.value, better));
-      return [`${guide.title}: ${first.sae.name} has the best ${format.words(name)}, ${format.estimate(first.estimate.value, first.estimate.stderr)}${nearest(first, second, better, tested(comparison, `${metric}/${name}`, first, second))}.`];
+      const number = ranked?.numbers[`${metric}/${name}`];
+      const [first, second] = rows.sort((a, b) => estimates.worth(b.estimate.value, better) - estimates.worth(a.estimate.value, better));
+      return [`${guide.title}: ${first.sae.name} has the best ${format.words(name)}, ${format.estimate(first.estimate.value, first.estimate.stderr)}${number ? alike(number, all) : nearest(first, second, better, tested(comparison, `${metric}/${name}`, first, second))}.`];
     });
     return said;
+  }
+
+  /** How many SAEs noise cannot tell from the best, by the leaderboard's tests. */
+  function alike(number, all) {
+    const { rows } = leaderboardRanks.pools(number, () => true)[0];
+    const others = rows.slice(1).filter((row) => leaderboardRanks.alike(rows[0], row));
+    if (!rows[0].tested || !others.length) return "";
+    const names = others.slice(0, 2).map(({ place }) => all[place].name).join(" and ");
+    return `; noise cannot tell it from ${others.length > 2 ? `${others.length} others` : names}`;
   }
 
   /** What the comparison found of a number of two SAEs, if it tested it: a paired test sees more than two standard errors do. */

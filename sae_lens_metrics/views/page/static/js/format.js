@@ -31,6 +31,18 @@ const format = (() => {
     return { value: signed(value.toFixed(digits)), error: stderr.toFixed(digits) };
   }
 
+  /**
+   * Values and errors of a column, all to one place, that of the middle error, so that points stand below each other.
+   * @param {Object[]} all the estimates of the column
+   * @returns {function(Object): {value: string, error: ?string}} the parts of one of them
+   */
+  function aligned(all) {
+    const digits = all.filter((each) => each?.stderr).map((each) => places(each.stderr)).sort((a, b) => a - b);
+    const middle = digits[Math.floor(digits.length / 2)];
+    if (!digits.length || middle > MOST_PLACES || digits.at(-1) - digits[0] > 2) return (each) => parts(each.value, each.stderr);
+    return (each) => ({ value: signed(each.value.toFixed(middle)), error: each.stderr ? each.stderr.toFixed(middle) : null });
+  }
+
   /** "value ± error" in one string. */
   function estimate(value, stderr) {
     const shown = parts(value, stderr);
@@ -65,5 +77,5 @@ const format = (() => {
   /** The beginning of a text that is too long. */
   const cut = (text, longest) => (text.length <= longest ? text : `${text.slice(0, longest - 1)}…`);
 
-  return { number, parts, estimate, percent, seconds, words, visible, cut };
+  return { number, parts, aligned, estimate, percent, seconds, words, visible, cut };
 })();

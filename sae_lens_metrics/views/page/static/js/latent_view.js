@@ -20,7 +20,7 @@ const latentView = (() => {
     const found = await saes.examples(sae, latent);
     const rules = await explained.rules(sae);
     const page = h("div", { class: "view" }, steps(sae, table, i), h("h1", {}, `Latent ${latent}`));
-    page.append(h("p", { class: "about" }, h("a", { href: router.address(["latents"], { sae: sae.name }) }, h("bdi", {}, sae.name)), neuronpedia(report, latent), inShort(table, i)));
+    page.append(h("p", { class: "about" }, h("a", { href: router.address(["latents"], { sae: sae.name }) }, h("bdi", {}, sae.name)), saes.neuronpedia(report, latent), inShort(table, i)));
     page.append(...fires(table, i, found, rules.of(latent)), examples(found), ...table.effects.flatMap((effects) => changes(effects, latent, report)));
     page.append(...numbers(table, i, report), ...probes(table, latent), ...alike(sae, table, i, report));
     return { title: `Latent ${latent}`, page };
@@ -38,12 +38,6 @@ const latentView = (() => {
     const to = (place, text, rel) => (place >= 0 && place < latent.length ? h("a", { class: "button", rel, href: router.address(["latent", sae.name, latent[place]]) }, text) : h("span", { class: "button off" }, text));
     const random = h("button", { type: "button", id: "random", onclick: () => router.go(["latent", sae.name, latent[Math.floor(Math.random() * latent.length)]]) }, "Random latent");
     return h("nav", { class: "steps", "aria-label": "Other latents" }, to(i - 1, "← Previous", "prev"), to(i + 1, "Next →", "next"), random);
-  }
-
-  function neuronpedia(report, latent) {
-    const id = report.provenance.sae?.neuronpedia_id;
-    if (typeof id !== "string" || !/^[\w.-]+(\/[\w.-]+)+$/.test(id)) return null;
-    return h("a", { href: `https://neuronpedia.org/${id}/${latent}`, rel: "noopener noreferrer", target: "_blank" }, "on Neuronpedia ↗");
   }
 
   /** Each number with where it stands among the other latents. */

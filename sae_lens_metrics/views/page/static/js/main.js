@@ -51,6 +51,7 @@ const main = (() => {
       document.getElementById("main").replaceChildren(h("p", { class: "failed" }, `This page cannot be opened: ${error.message}`));
       return;
     }
+    document.body.classList.toggle("ranked", saes.contents().ranked);
     window.addEventListener("hashchange", show);
     await show();
   }

@@ -1,8 +1,7 @@
 /** What was found, metric by metric. */
 const overviewView = (() => {
   const SIDE_BY_SIDE = 4; // SAEs whose numbers stand in columns; more of them get a row each
-  const BETTER = { lower: "lower is better", higher: "higher is better", one: "near 1 is better" };
-  const ARROWS = { lower: "↓", higher: "↑", one: "→ 1" };
+  const { BETTER, told, direction, shown: value } = estimates;
 
   /** What has to be the same for numbers side by side to be about the SAEs alone. */
   const COMMON = {
@@ -11,9 +10,10 @@ const overviewView = (() => {
     "probe tasks": (report) => report.metrics.probe && JSON.stringify(report.provenance.config?.probe?.tasks),
   };
 
-  async function render() {
+  async function render({ query }) {
     const all = saes.all();
     const reports = await saes.overviews();
+    const ranked = saes.contents().ranked ? await store.value("leaderboard") : null;
     const one = all.length === 1;
     const page = h("div", { class: "view" });
     page.append(h("h1", {}, one ? h("bdi", {}, all[0].name) : all.length ? `${all.length} SAEs` : "Training runs"));
@@ -22,8 +22,8 @@ const overviewView = (() => {
     if (remarks.length) page.append(h("section", { class: "remarks", "aria-label": "Warnings and failures" }, folded(remarks, all.length)));
     if (!all.length) page.append(h("p", {}, "There are training histories and no result: see ", h("a", { href: "#/explore" }, "Explore"), " and ", h("a", { href: "#/figures" }, "Figures"), "."));
     const compared = saes.contents().compared ? await store.value("comparison") : null;
-    if (all.length) page.append(findings.section(all, reports, compared));
-    if (all.length > 1) page.append(...differing(all, reports), headlines(all, reports));
+    if (all.length) page.append(findings.section(all, reports, compared, ranked));
+    if (all.length > 1) page.append(...differing(all, reports), ranked ? leaderboard.section(ranked, all, reports, query) : headlines(all, reports));
     if (compared) page.append(comparisonView.section(compared));
     for (const metric of Object.keys(saes.contents().guides)) {
       if (reports.some((report) => saes.results(report)[metric])) page.append(card(metric, all, reports));
@@ -94,18 +94,6 @@ const overviewView = (() => {
   }
 
   const estimate = (report, metric, name) => saes.results(report)[metric]?.estimates[name];
-
-  /** Over how many units a number is, where that must stand beside it: tasks are missing, say, or others have more; else null. */
-  const told = (guide, name, place) => guide.units?.[name]?.[place] ?? null;
-
-  /** An estimate as text, and over how many units it is if that must be told; why it is absent is said on pointing at it, and below the table. */
-  function value(each, units = null) {
-    if (!each || each.value === null) return h("span", { class: "absent", title: each?.reason || "not evaluated" }, "–");
-    const { value: text, error } = format.parts(each.value, each.stderr);
-    const title = `${each.value}${each.stderr === null ? "" : ` ± ${each.stderr}`}, over ${each.n} ${each.of}`;
-    const over = units === null ? null : h("span", { class: "pm" }, ` n=${units}`);
-    return h("span", { class: "value", title: title }, text, error === null ? null : h("span", { class: "pm" }, ` ± ${error}`), over);
-  }
 
   /** One metric: what it is, its main number against its baselines, the other numbers. */
   function card(metric, all, reports) {
@@ -178,12 +166,6 @@ const overviewView = (() => {
       return h("tr", { class: name === guide.headline ? "main" : null }, label, cells, h("td", { class: "dim wide-only" }, meaning(guide, name)));
     });
     return dom.scrolling(`${guide.title}: numbers`, h("table", { class: "numbers" }, h("thead", {}, head), h("tbody", {}, body)));
-  }
-
-  /** Which way is better, as an arrow and for those who hear the page. */
-  function direction(better) {
-    if (!better) return null;
-    return h("span", { class: "better", title: BETTER[better] }, h("span", { "aria-hidden": "true" }, ` ${ARROWS[better]}`), h("span", { class: "hidden" }, ` (${BETTER[better]})`));
   }
 
   /** A row for each SAE and a column for each number. */

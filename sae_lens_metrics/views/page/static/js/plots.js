@@ -1,5 +1,6 @@
 /** Figures, drawn by plotly, which is started when the first one is shown. */
 const plots = (() => {
+  const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down"];
   let started = null;
   const drawn = new Set();
 
@@ -13,6 +14,15 @@ const plots = (() => {
     if (!window.Plotly) throw new Error("figures could not be started in this browser");
     return window.Plotly;
   }
+
+  /** Text that plotly, which reads some tags, shows as it is. */
+  const plain = (text) => format.cut(format.visible(text), 120).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+  /** Lines to the sides of points, one standard error long; none where no point has an error. */
+  const bars = (errors) => ({ type: "data", array: errors.map((error) => error ?? 0), visible: errors.some(Boolean), thickness: 1.2, width: 3 });
+
+  /** The colour and the symbol of a group of points, by its place among the groups. */
+  const marker = (place) => ({ color: saes.contents().colours[place % saes.contents().colours.length], symbol: SYMBOLS[place % SYMBOLS.length] });
 
   const start = () => (started ||= library());
 
@@ -88,5 +98,5 @@ const plots = (() => {
     for (const box of drawn) draw(box, waiting.get(box));
   });
 
-  return { lazy, sweep };
+  return { plain, bars, marker, lazy, sweep };
 })();

@@ -1,0 +1,183 @@
+"""Many SAEs in the order of a number, and which of them noise cannot tell apart."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sae_lens_metrics.comparison.comparability import never_tested
+from sae_lens_metrics.comparison.contenders import Contender, Contenders, Kinds, Relation
+from sae_lens_metrics.comparison.difference_errors import RESOLUTION
+from sae_lens_metrics.functional.letter_groups import letter_groups
+from sae_lens_metrics.functional.pairwise_tests import PairErrors, independent_errors, paired_errors, told_apart
+from sae_lens_metrics.metrics.spec import Better
+from sae_lens_metrics.results.estimate import error_parts
+
+__all__ = ["ALPHA", "Pool", "Ranking", "rankings"]
+
+ALPHA = 0.05
+"""Probability, at most, of telling any two SAEs apart by a number that do not differ in it, over all pairs of them."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """SAEs whose values of a number can be compared with each other."""
+
+    saes: list[int]
+    """Their places among all SAEs, the best first."""
+    groups: list[list[int]]
+    """Places in ``saes``: two SAEs are told apart if and only if no group holds both. Those that were not tested are in none."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """SAEs by one number."""
+
+    number: str
+    """Its full name."""
+    better: Better | None
+    """Which way it is better; by one of which that cannot be said the largest come first."""
+    pools: list[Pool]
+    """Those that can be compared, the pool with the best SAE first."""
+    apart: list[str] = field(default_factory=list)
+    """Why pools cannot be compared with each other."""
+    instead: str | None = None
+    """Full name of a number by which they can, if that is because of their sizes."""
+    unpaired: list[str] = field(default_factory=list)
+    """Why some are not compared unit by unit, but as independent ones."""
+    repeated: bool = False
+    """Whether some are compared by what they did on the same units measured anew, as on the same tasks with other texts."""
+    untested: dict[int, str] = field(default_factory=dict)
+    """SAEs that have a value and were not tested, by place, and why."""
+    ungrouped: str | None = None
+    """Why no SAE is tested by this number."""
+
+
+def rankings(contenders: Contenders, *, alpha: float = ALPHA) -> Iterator[Ranking]:
+    """Ranks SAEs by each of their numbers.
+
+    Two SAEs are told apart where the t test of ``compare_reports`` finds their difference to be more than noise: of differences unit by
+    unit where both are over the same text or tasks, else of independent values. Each number is a family of tests of its own, of all pairs
+    that can be compared (Holm 1979). What is tested of a number that is best near one is how far SAEs are from it.
+
+    Args:
+        contenders: The SAEs.
+        alpha: The level, above 0 and below 1.
+    """
+    for number in contenders.numbers:
+        yield _ranking(number, contenders, alpha)
+
+
+def _ranking(number: str, contenders: Contenders, alpha: float) -> Ranking:
+    there = sorted(contenders.numbers[number], key=lambda each: -each.worth)
+    spec, name = contenders.spec(number), number.split("/", 1)[1]
+    found = _Related(there, contenders.kinds(number))
+    ungrouped = never_tested(spec.name, spec.number(name))
+    rows = list(_pools(found.comparable))
+    tested = np.zeros_like(found.comparable) if ungrouped else found.tested & _within(rows, len(there))
+    apart = _apart(there, found, tested, alpha)
+    untested = {} if ungrouped else {there[i].place: _untested(there[i]) for row in rows for i in row if len(row) > 1 and not tested[i].any()}
+    pools = [Pool([there[i].place for i in row], [] if ungrouped else _groups(row, there, apart, untested)) for row in rows]
+    repeated = bool((found.repeated & tested).any())
+    return Ranking(number, spec.number(name).better, pools, *found.reasons(rows), repeated, untested, ungrouped)
+
+
+def _groups(row: Sequence[int], there: Sequence[Contender], apart: np.ndarray, untested: dict[int, str]) -> list[list[int]]:
+    places = [place for place, i in enumerate(row) if there[i].place not in untested]
+    inside = [row[place] for place in places]
+    return [[places[each] for each in group] for group in letter_groups(apart[np.ix_(inside, inside)])]
+
+
+class _Related:
+    """How SAEs, in some order, are related by a number: matrices over pairs of them."""
+
+    def __init__(self, there: Sequence[Contender], kinds: Kinds) -> None:
+        self._kind = np.array([kinds.index[each.kind] for each in there])
+        self._relations: dict[tuple[int, int], Relation] = {}
+        for i, j, relation in kinds.relations():
+            self._relations[i, j] = self._relations[j, i] = relation
+        own = np.array([each.estimate.stderr is not None and each.estimate.n > 1 for each in there])
+        self.comparable = self._where(lambda each: each.apart is None)
+        self.repeated = self._where(lambda each: each.repeated)
+        self.paired = self._where(lambda each: each.apart is None and each.unpaired is None and not each.repeated)
+        self.tested = self.comparable & (self.repeated | own[:, None] & own[None]) & ~np.eye(len(there), dtype=bool)
+
+    def _where(self, holds) -> np.ndarray:
+        count = self._kind.max() + 1
+        of_kinds = np.array([[holds(self._relations[i, j]) for j in range(count)] for i in range(count)])
+        return of_kinds[self._kind][:, self._kind]
+
+    def reasons(self, rows: Sequence[Sequence[int]]) -> tuple[list[str], str | None, list[str]]:
+        """Why pools cannot be compared, what to look at instead, and why SAEs within pools are not compared unit by unit."""
+        pool = {self._kind[i]: k for k, row in enumerate(rows) for i in row}
+        size = [np.count_nonzero(self._kind == kind) for kind in range(self._kind.max() + 1)]
+        apart, instead, unpaired = {}, set(), {}
+        for (i, j), relation in self._relations.items():
+            if pool[i] != pool[j]:
+                apart[relation.apart] = None
+                instead.add(relation.instead)
+            elif relation.unpaired is not None and (i != j or size[i] > 1):
+                unpaired[relation.unpaired] = None
+        return [each for each in apart if each], instead.pop() if len(instead) == 1 else None, list(unpaired)
+
+
+def _pools(comparable: np.ndarray) -> Iterator[list[int]]:
+    """Sets in which all can be compared, in the order of their first; where that is no equivalence, an SAE is in the first that takes it."""
+    left = list(range(len(comparable)))
+    while left:
+        pool: list[int] = []
+        for i in left:
+            if comparable[i, pool].all():
+                pool.append(i)
+        yield pool
+        left = [i for i in left if i not in {*pool}]
+
+
+def _within(rows: Sequence[Sequence[int]], k: int) -> np.ndarray:
+    pool = np.zeros(k, dtype=int)
+    for number, row in enumerate(rows):
+        pool[list(row)] = number
+    return pool[:, None] == pool[None]
+
+
+def _untested(one: Contender) -> str:
+    if one.estimate.stderr is None:
+        return one.estimate.reason or "it has no standard error"
+    return "one unit has no spread" if one.estimate.n < 2 else "no other one has a standard error"
+
+
+def _apart(there: Sequence[Contender], found: _Related, tested: np.ndarray, alpha: float) -> np.ndarray:
+    """Which pairs are told apart."""
+    sizes = np.abs([each.estimate.value or 0.0 for each in there])
+    smallest = RESOLUTION * np.maximum(sizes[:, None], sizes[None])
+    return told_apart(np.array([each.worth for each in there]), _errors(there, found), tested, smallest, alpha)
+
+
+def _errors(there: Sequence[Contender], found: _Related) -> PairErrors:
+    """Errors of all differences, each as the two SAEs are related."""
+    stderr = np.array([each.estimate.stderr or 0.0 for each in there])
+    whole = independent_errors(stderr, np.array([each.estimate.degrees_of_freedom for each in there], dtype=float))
+    for mask, influences, again in (
+        (found.paired, [each.influence for each in there], False),
+        (found.repeated, [each.repeated for each in there], True),
+    ):
+        for rows in _of_one_length(influences):
+            inside = np.ix_(rows, rows)
+            paired = _paired([there[i] for i in rows], np.stack([influences[i] for i in rows]), again=again)
+            for every, some in zip(whole, paired, strict=True):
+                every[inside] = np.where(mask[inside], some, every[inside])
+    return whole
+
+
+def _of_one_length(influences: Sequence[np.ndarray | None]) -> Iterator[list[int]]:
+    lengths = {len(each) for each in influences if each is not None}
+    return ([i for i, each in enumerate(influences) if each is not None and len(each) == length] for length in sorted(lengths))
+
+
+def _paired(some: Sequence[Contender], influences: np.ndarray, *, again: bool) -> PairErrors:
+    over = [each.estimate.repeated if again else each.estimate for each in some]
+    parts = [error_parts(each) for each in over]
+    drawn = np.array([each.drawn[0] if each.drawn else (0.0, 1.0) for each in parts], dtype=float)
+    n = np.array([max(each.n, 2) for each in over], dtype=float)  # of one unit nothing is tested
+    df = np.array([each.over_units[1] for each in parts], dtype=float)
+    return paired_errors(influences.astype(np.float64), n, df, drawn[:, 0], drawn[:, 1])

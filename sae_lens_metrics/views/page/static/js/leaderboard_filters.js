@@ -1,0 +1,77 @@
+/** Which SAEs of a leaderboard are shown: by their names and by what they are. */
+const leaderboardFilters = (() => {
+  const FIELDS = { model: "Model", layer: "Layer", hook: "Hook", width: "Latents", architecture: "Architecture" };
+  const CHIPS = 8; // values that are chosen by buttons; more of them are a list
+  const UNKNOWN = "unknown";
+
+  /** What an SAE has in a field, as text. */
+  const value = (about, field) => (about[field] === null || about[field] === undefined ? UNKNOWN : String(about[field]));
+
+  /** The fields in which SAEs differ, each with its values in order. */
+  function fields(abouts) {
+    const found = Object.keys(FIELDS).map((field) => ({ field, label: FIELDS[field], values: [...new Set(abouts.map((about) => value(about, field)))].sort((a, b) => tables.compare(a, b, false)) }));
+    return found.filter(({ values }) => values.length > 1);
+  }
+
+  /** What is chosen, from the settings of an address; values that do not occur are left out. */
+  function read(query, abouts) {
+    const chosen = Object.fromEntries(fields(abouts).map(({ field, values }) => [field, parts(query[field]).filter((each) => values.includes(each))]));
+    return { q: query.q || "", chosen };
+  }
+
+  /** Values from an address, where commas separate them. */
+  const parts = (text) => (text ? text.split(",").map(decoded) : []);
+
+  function decoded(text) {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return text; // typed by hand
+    }
+  }
+
+  /** The same as settings of an address. */
+  const written = ({ q, chosen }) => ({ q, ...Object.fromEntries(Object.entries(chosen).map(([field, values]) => [field, values.map((each) => encodeURIComponent(each.toWellFormed ? each.toWellFormed() : each)).join(",")])) });
+
+  /** Whether an SAE is shown. */
+  function fits({ q, chosen }, name, about) {
+    const text = [name, ...Object.keys(FIELDS).map((field) => value(about, field))].join("\n").toLowerCase();
+    return text.includes(q.trim().toLowerCase()) && Object.entries(chosen).every(([field, values]) => !values.length || values.includes(value(about, field)));
+  }
+
+  /** The controls; they write into the state, and say that it has changed. */
+  function controls(abouts, state, changed) {
+    let timer = null;
+    const text = h("input", { type: "search", id: "leaderboard-q", value: state.q, placeholder: "part of a name", oninput: () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => ((state.q = text.value), changed()), 150);
+    } });
+    return [...fields(abouts).map((each) => (each.values.length > CHIPS ? list(each, state, changed) : chips(each, state, changed))), dom.labelled("Search", text)];
+  }
+
+  /** Buttons of which any may be pressed: none is as good as all. */
+  function chips({ field, label, values }, state, changed) {
+    const button = (each) => {
+      const element = h("button", { type: "button", class: "pill", "aria-pressed": String(state.chosen[field].includes(each)), "data-field": field }, h("bdi", {}, each));
+      element.addEventListener("click", () => {
+        const before = state.chosen[field];
+        state.chosen[field] = before.includes(each) ? before.filter((other) => other !== each) : [...before, each];
+        element.setAttribute("aria-pressed", String(state.chosen[field].includes(each)));
+        changed();
+      });
+      return element;
+    };
+    return h("fieldset", { class: "chips" }, h("legend", {}, label), values.map(button));
+  }
+
+  function list({ field, label, values }, state, changed) {
+    const options = [["", "all"], ...values.map((each, i) => [String(i), each])];
+    const choice = dom.select(options, String(values.indexOf(state.chosen[field][0])), () => ((state.chosen[field] = choice.value === "" ? [] : [values[Number(choice.value)]]), changed()));
+    choice.id = `leaderboard-${field}`;
+    return dom.labelled(label, choice);
+  }
+
+  const any = ({ q, chosen }) => Boolean(q.trim()) || Object.values(chosen).some((values) => values.length);
+
+  return { FIELDS, value, fields, read, written, fits, controls, any };
+})();
