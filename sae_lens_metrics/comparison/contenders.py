@@ -57,6 +57,7 @@ class Contenders:
 
     def __init__(self) -> None:
         self.numbers: dict[str, list[Contender]] = {}
+        self._names: dict[str, tuple[MetricSpec, str]] = {}
         self._specs: dict[str, MetricSpec] = {}
         self._examples: dict[tuple[str, str], _Example] = {}
         self._count = 0
@@ -77,6 +78,7 @@ class Contenders:
 
     def _add(self, spec: MetricSpec, name: str, estimate: Estimate, conditions: "_Conditions") -> None:
         number, full = spec.number(name), spec.full(name)
+        self._names[full] = spec, name  # which the full name does not always tell: there may be strokes in both
         kind = conditions.kind(name, estimate)
         if (full, kind) not in self._examples:
             self._examples[full, kind] = _Example(conditions.slim, estimate)
@@ -91,13 +93,13 @@ class Contenders:
         )
         self.numbers.setdefault(full, []).append(one)
 
-    def spec(self, number: str) -> MetricSpec:
-        """What the metric of a number says about itself.
+    def named(self, number: str) -> tuple[MetricSpec, str]:
+        """What the metric of a number says about itself, and what it calls the number.
 
         Args:
             number: The number's full name.
         """
-        return self._specs[number.split("/", 1)[0]]
+        return self._names[number]
 
     def kinds(self, number: str) -> "Kinds":
         """The SAEs that have a number, by how they were evaluated.
@@ -106,7 +108,7 @@ class Contenders:
             number: Its full name.
         """
         there = {each.kind: None for each in self.numbers[number]}
-        return Kinds(number, {kind: self._examples[number, kind] for kind in there})
+        return Kinds(number, self._names[number][0].name, {kind: self._examples[number, kind] for kind in there})
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Kinds:
 
     number: str
     """Its full name."""
+    _metric: str
     _examples: Mapping[str, "_Example"]
 
     @cached_property
@@ -130,7 +133,7 @@ class Kinds:
                 yield i, j, self._relation(second, first)
 
     def _relation(self, first: "_Example", second: "_Example") -> Relation:
-        common, metric = Common(first.report, second.report), self.number.split("/", 1)[0]
+        common, metric = Common(first.report, second.report), self._metric
         if reason := common.left_out(metric):
             return Relation(reason, None, None, False)
         if reason := common.differing(self.number):

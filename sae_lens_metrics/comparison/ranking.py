@@ -1,6 +1,6 @@
 """Many SAEs in the order of a number, and which of them noise cannot tell apart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from sae_lens_metrics.comparison.comparability import never_tested
 from sae_lens_metrics.comparison.contenders import Contender, Contenders, Kinds, Relation
 from sae_lens_metrics.comparison.difference_errors import RESOLUTION
-from sae_lens_metrics.functional.letter_groups import letter_groups
+from sae_lens_metrics.functional.letter_groups import letter_groups, open_ranks
 from sae_lens_metrics.functional.pairwise_tests import PairErrors, independent_errors, paired_errors, told_apart
 from sae_lens_metrics.metrics.spec import Better
 from sae_lens_metrics.results.estimate import error_parts
@@ -17,6 +17,9 @@ __all__ = ["ALPHA", "Pool", "Ranking", "rankings"]
 
 ALPHA = 0.05
 """Probability, at most, of telling any two SAEs apart by a number that do not differ in it, over all pairs of them."""
+
+_GROUPS = 64
+"""Groups that a page holds of whichever SAEs; where differences follow the order there are no more than SAEs, of which it holds all."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class Pool:
     """Their places among all SAEs, the best first."""
     groups: list[list[int]]
     """Places in ``saes``: two SAEs are told apart if and only if no group holds both. Those that were not tested are in none."""
+    open: list[tuple[int, int] | None] | None = None
+    """Of each of ``saes`` the best and the worst rank that noise leaves open, ``None`` where it was not tested; in place of groups, where
+    pairs are told apart so irregularly that groups would be more than a reader or a page can hold. ``None`` where there are groups."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +76,30 @@ def rankings(contenders: Contenders, *, alpha: float = ALPHA) -> Iterator[Rankin
 
 def _ranking(number: str, contenders: Contenders, alpha: float) -> Ranking:
     there = sorted(contenders.numbers[number], key=lambda each: -each.worth)
-    spec, name = contenders.spec(number), number.split("/", 1)[1]
+    spec, name = contenders.named(number)
     found = _Related(there, contenders.kinds(number))
     ungrouped = never_tested(spec.name, spec.number(name))
     rows = list(_pools(found.comparable))
     tested = np.zeros_like(found.comparable) if ungrouped else found.tested & _within(rows, len(there))
     apart = _apart(there, found, tested, alpha)
-    untested = {} if ungrouped else {there[i].place: _untested(there[i]) for row in rows for i in row if len(row) > 1 and not tested[i].any()}
-    pools = [Pool([there[i].place for i in row], [] if ungrouped else _groups(row, there, apart, untested)) for row in rows]
+    untested = (
+        {} if ungrouped else {there[i].place: _untested(there[i]) for row in rows for i in row if len(row) > 1 and not tested[i].any()}
+    )
+    left_out = {each.place for each in there} if ungrouped else {*untested}
+    pools = [_pool(row, there, apart, left_out) for row in rows]
     repeated = bool((found.repeated & tested).any())
     return Ranking(number, spec.number(name).better, pools, *found.reasons(rows), repeated, untested, ungrouped)
 
 
-def _groups(row: Sequence[int], there: Sequence[Contender], apart: np.ndarray, untested: dict[int, str]) -> list[list[int]]:
-    places = [place for place, i in enumerate(row) if there[i].place not in untested]
-    inside = [row[place] for place in places]
-    return [[places[each] for each in group] for group in letter_groups(apart[np.ix_(inside, inside)])]
+def _pool(row: Sequence[int], there: Sequence[Contender], apart: np.ndarray, untested: Collection[int]) -> Pool:
+    saes = [there[i].place for i in row]
+    places = [place for place, sae in enumerate(saes) if sae not in untested]
+    inside = np.ix_([row[place] for place in places], [row[place] for place in places])
+    groups = letter_groups(apart[inside], max(_GROUPS, len(places)))
+    if groups is not None:
+        return Pool(saes, [[places[each] for each in group] for group in groups])
+    left_open = open_ranks(apart[np.ix_(row, row)])
+    return Pool(saes, [], [None if sae in untested else ranks for sae, ranks in zip(saes, left_open, strict=True)])
 
 
 class _Related:
@@ -102,7 +116,7 @@ class _Related:
         self.paired = self._where(lambda each: each.apart is None and each.unpaired is None and not each.repeated)
         self.tested = self.comparable & (self.repeated | own[:, None] & own[None]) & ~np.eye(len(there), dtype=bool)
 
-    def _where(self, holds) -> np.ndarray:
+    def _where(self, holds: Callable[[Relation], bool]) -> np.ndarray:
         count = self._kind.max() + 1
         of_kinds = np.array([[holds(self._relations[i, j]) for j in range(count)] for i in range(count)])
         return of_kinds[self._kind][:, self._kind]

@@ -57,7 +57,12 @@ def welch_degrees_of_freedom(*parts: tuple[float, float]) -> float:
 
     Args:
         *parts: Standard error s of each, and its degrees of freedom, such as units minus one; one s at least is above 0.
+
+    Returns:
+        The degrees of freedom; 0 where one s above 0 has none, as then the whole is not known either.
     """
+    if any(stderr and not df for stderr, df in parts):
+        return 0.0
     whole = math.hypot(*(stderr for stderr, _ in parts))
     return 1 / math.fsum((stderr / whole) ** 4 / df for stderr, df in parts if stderr)  # s⁴ itself might underflow
 

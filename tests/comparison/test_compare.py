@@ -99,6 +99,13 @@ def test_a_report_and_itself_do_not_differ():
         assert (found.difference, found.stderr, found.p, found.verdict) == (0, 0, 1, "no difference beyond noise")
 
 
+def test_an_error_without_degrees_of_freedom_tells_nothing():
+    a, b = (replace(estimate(values(seed) + seed), influence=None) for seed in (0, 9))
+    assert only(compare_reports({"A": report(l0=a), "B": report(l0=b)})).verdict == "higher"
+    found = only(compare_reports({"A": report(l0=a), "B": report(l0=replace(b, df=0.0))}))
+    assert (found.p, found.verdict) == (1.0, "no difference beyond noise")
+
+
 def test_a_difference_in_every_unit_is_one_and_one_of_rounding_is_none():
     a = values(0)
     first = report(l0=estimate(a))

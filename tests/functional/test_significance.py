@@ -51,6 +51,8 @@ def test_welch_is_scipys():
         assert student_p(t, df) == pytest.approx(expected.pvalue)
     assert welch_degrees_of_freedom((0.0, 3), (1.0, 7)) == 7
     assert welch_degrees_of_freedom((1e-200, 3), (1e-200, 3)) == pytest.approx(6)
+    assert welch_degrees_of_freedom((1.0, 0), (1.0, 7)) == 0
+    assert welch_degrees_of_freedom((0.0, 0), (1.0, 7)) == 7
 
 
 def stepwise_rejections(p_values, alpha):

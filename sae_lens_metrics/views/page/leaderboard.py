@@ -25,7 +25,7 @@ def leaderboard_value(contenders: Contenders, reports: Mapping[str, Report]) -> 
         contenders: The SAEs with their numbers, in the order of the reports.
         reports: Their reports, whose influences are not looked at.
     """
-    numbers = {ranking.number: _ranking(ranking, contenders.spec(ranking.number)) for ranking in rankings(contenders)}
+    numbers = {ranking.number: _ranking(ranking, *contenders.named(ranking.number)) for ranking in rankings(contenders)}
     return {"alpha": ALPHA, "saes": [_about(report) for report in reports.values()], "numbers": numbers}
 
 
@@ -43,10 +43,11 @@ def _about(report: Report) -> dict[str, Any]:
     }
 
 
-def _ranking(ranking: Ranking, spec: MetricSpec) -> dict[str, Any]:
-    short = ranking.number.split("/", 1)[1]
+def _ranking(ranking: Ranking, spec: MetricSpec, short: str) -> dict[str, Any]:
     shown = {name: each for name, each in spec.numbers.items() if each.baseline_of == short and (each.baseline or each.shown)}
     return {
+        "metric": spec.name,
+        "name": short,
         "better": ranking.better,
         "pools": [_pool(each) for each in ranking.pools],
         "apart": ranking.apart,
@@ -60,7 +61,7 @@ def _ranking(ranking: Ranking, spec: MetricSpec) -> dict[str, Any]:
 
 
 def _pool(pool: Pool) -> dict[str, Any]:
-    return {"saes": pool.saes, "groups": [_runs(group) for group in pool.groups]}
+    return {"saes": pool.saes, "groups": [_runs(group) for group in pool.groups], "open": pool.open}
 
 
 def _runs(places: Sequence[int]) -> list[int]:

@@ -1,6 +1,5 @@
 /** Any number against any other, over SAEs or over training. */
 const exploreView = (() => {
-  const { spoken } = saes;
   const { plain } = plots;
   const GROUPS = { none: "nothing", architecture: "architecture", model_name: "model", hook_name: "hook", d_sae: "number of latents", context_size: "context", run: "run" };
 
@@ -57,6 +56,14 @@ const exploreView = (() => {
 
   /** What some points can be coloured by: keys and names. */
   const groupsOf = (points) => Object.entries(GROUPS).filter(([key]) => key === "none" || points.some((point) => point.groups[key] !== undefined && point.groups[key] !== null));
+
+  /** A number's name as people say it. */
+  function spoken(name) {
+    const [metric, number] = name.split("/");
+    if (!number) return { step: "training steps", samples: "activations trained on", d_sae: "number of latents" }[name] || format.words(name);
+    const guide = saes.guide(metric);
+    return `${guide ? guide.title : metric}: ${format.words(number)}`;
+  }
 
   function controls(kinds, names, state, change, points) {
     const options = names.map((name) => [name, spoken(name)]);

@@ -56,10 +56,10 @@ const findings = (() => {
   /** How many SAEs noise cannot tell from the best, by the leaderboard's tests. */
   function alike(number, all) {
     const { rows } = leaderboardRanks.pools(number, () => true)[0];
-    const others = rows.slice(1).filter((row) => leaderboardRanks.alike(rows[0], row));
-    if (!rows[0].tested || !others.length) return "";
-    const names = others.slice(0, 2).map(({ place }) => all[place].name).join(" and ");
-    return `; noise cannot tell it from ${others.length > 2 ? `${others.length} others` : names}`;
+    const count = rows[0].tested ? rows[0].worst - 1 : 0;
+    if (!count) return "";
+    const others = rows.slice(1).filter((row) => leaderboardRanks.alike(rows[0], row)).map(({ place }) => all[place].name);
+    return `; noise cannot tell it from ${count > 2 || others.length < count ? `${count} others` : others.join(" and ")}`;
   }
 
   /** What the comparison found of a number of two SAEs, if it tested it: a paired test sees more than two standard errors do. */

@@ -66,13 +66,17 @@ const leaderboard = (() => {
 
   /** All numbers to choose from, the main ones first. */
   function numbers(ranked, chosen, onchange) {
-    const group = (label, names) => (names.length ? h("optgroup", { label: format.visible(label) }, names.map((name) => h("option", { value: name, selected: name === chosen }, label === "Main numbers" ? saes.spoken(name) : format.words(name.split("/")[1])))) : null);
+    const group = (label, names, called) => (names.length ? h("optgroup", { label: format.visible(label) }, names.map((name) => h("option", { value: name, selected: name === chosen }, called(name)))) : null);
     const first = main(ranked);
-    const metrics = [...new Set(Object.keys(ranked.numbers).map((name) => name.split("/")[0]))];
-    const rest = (metric) => Object.keys(ranked.numbers).filter((name) => name.split("/")[0] === metric && !first.includes(name));
-    const element = h("select", { id: "leaderboard-by", onchange: () => onchange(element.value) }, group("Main numbers", first), metrics.map((metric) => group(saes.guide(metric)?.title || metric, rest(metric))));
+    const metrics = new Map();
+    for (const [full, { metric }] of Object.entries(ranked.numbers)) if (!first.includes(full)) metrics.set(metric, [...(metrics.get(metric) || []), full]);
+    const rest = [...metrics].map(([metric, names]) => group(saes.guide(metric)?.title || metric, names, (full) => format.words(ranked.numbers[full].name)));
+    const element = h("select", { id: "leaderboard-by", onchange: () => onchange(element.value) }, group("Main numbers", first, (full) => called(ranked.numbers[full])), rest);
     return element;
   }
+
+  /** A number by its metric's title and its own name. */
+  const called = ({ metric, name }) => `${saes.guide(metric)?.title || metric}: ${format.words(name)}`;
 
   function check(key, text, state, show) {
     const box = h("input", { type: "checkbox", id: `leaderboard-${key}`, checked: state[key], onchange: () => ((state[key] = box.checked), show()) });
@@ -82,14 +86,14 @@ const leaderboard = (() => {
   /** All that is shown of a number. */
   function made(ranked, all, reports, state, shown, onrank) {
     const number = ranked.numbers[state.by];
-    const [metric, name] = split(state.by);
-    const estimate = (report, full) => saes.results(report)[split(full)[0]]?.estimates[split(full)[1]];
+    const { metric, name } = number;
+    const estimate = (report, full) => saes.results(report)[ranked.numbers[full].metric]?.estimates[ranked.numbers[full].name];
     const row = (place) => ({
       place,
       sae: all[place],
       about: ranked.saes[place],
       estimate: estimate(reports[place], state.by),
-      l0: estimate(reports[place], L0),
+      l0: reports[place].sanity.estimates.l0,
       units: estimates.told(saes.guide(metric), name, place),
       neuronpedia: saes.neuronpedia(reports[place], null, "Neuronpedia ↗"),
       other: (full) => estimate(reports[place], full),
@@ -102,18 +106,15 @@ const leaderboard = (() => {
     const fields = leaderboardFilters.fields(ranked.saes).map(({ field }) => field);
     for (const pool of pools) {
       pool.title = title(pool, pools, fields);
-      const beside = [...(state.baselines ? baselines(pool.rows, number, metric, estimate, reports) : []), ...(state.controls ? controls(pool.rows, metric, name, reports) : [])];
+      const beside = [...(state.baselines ? baselines(pool.rows, number, reports) : []), ...(state.controls ? controls(pool.rows, metric, name, reports) : [])];
       pool.references = beside.map((each) => ({ ...each, worth: worth(each.estimate) }));
     }
     const placed = new Set(number.pools.flatMap((pool) => pool.saes));
     const absent = all.map((_, place) => place).filter((place) => !placed.has(place) && shown(place));
     const reason = (place) => estimate(reports[place], state.by)?.reason || reports[place].errors[metric] || "not evaluated";
     const others = state.wide ? main(ranked).filter((full) => full !== state.by) : [];
-    return { number: state.by, better: number.better, pools, absent: absent.map((place) => ({ ...row(place), reason: reason(place) })), fields, others, onrank };
+    return { number: state.by, name, better: number.better, pools, absent: absent.map((place) => ({ ...row(place), reason: reason(place) })), fields, others: others.map((full) => [full, ranked.numbers[full]]), onrank };
   }
-
-  /** A number's metric, and its name there, which may hold strokes of its own. */
-  const split = (full) => [full.slice(0, full.indexOf("/")), full.slice(full.indexOf("/") + 1)];
 
   /** What the SAEs of a pool have in common and those of others have not. */
   function title(pool, pools, fields) {
@@ -124,11 +125,11 @@ const leaderboard = (() => {
   }
 
   /** The baselines that several SAEs have in common, each value once with what these SAEs are. */
-  function baselines(rows, number, metric, estimate, reports) {
+  function baselines(rows, number, reports) {
     return Object.entries(number.baselines).flatMap(([name, label]) => {
       const values = new Map();
       for (const row of rows) {
-        const each = estimate(reports[row.place], `${metric}/${name}`);
+        const each = saes.results(reports[row.place])[number.metric].estimates[name];
         if (!Number.isFinite(each?.value)) continue;
         const key = each.value.toPrecision(6);
         values.set(key, [...(values.get(key) || []), { row, each }]);
@@ -157,18 +158,17 @@ const leaderboard = (() => {
     const references = board.pools.flatMap((pool) => pool.references);
     const levels = references.filter(({ kind }) => kind === "baseline");
     const bad = references.filter(({ kind }) => kind !== "baseline").map((each) => ({ ...each, label: `${each.label}, ${each.kind}` }));
-    return leaderboardPlot.figure(board.number, board.pools.flatMap((pool) => pool.rows), levels, bad, architectures);
+    return leaderboardPlot.figure(board.name, board.pools.flatMap((pool) => pool.rows), levels, bad, architectures);
   }
 
   /** How to read it: what is tested, what cannot be compared, and what is not tested. */
   function explained(ranked, name, board, rank) {
     const number = ranked.numbers[name];
-    const [metric, short] = split(name);
-    const meaning = saes.guide(metric)?.numbers[short]?.meaning;
+    const meaning = saes.guide(number.metric)?.numbers[number.name]?.meaning;
     const said = [];
     const direction = estimates.BETTER[number.better] || "no direction of it is better, the largest come first";
-    said.push(h("p", {}, h("strong", {}, saes.spoken(name)), meaning && !meaning.startsWith("…") ? `: ${meaning}` : "", `; ${direction}.`));
-    if (number.pools.length > 1) said.push(h("p", { class: "warning" }, `Ranked in ${number.pools.length} sets, as values of one cannot be compared with those of another: ${listed(number.apart)}.`, number.instead && ranked.numbers[number.instead] ? [" ", h("button", { type: "button", class: "pill", onclick: () => rank(number.instead) }, `Rank by ${format.words(split(number.instead)[1])} instead`)] : null));
+    said.push(h("p", {}, h("strong", {}, called(number)), meaning && !meaning.startsWith("…") ? `: ${meaning}` : "", `; ${direction}.`));
+    if (number.pools.length > 1) said.push(h("p", { class: "warning" }, `Ranked in ${number.pools.length} sets, as values of one cannot be compared with those of another: ${listed(number.apart)}.`, number.instead && ranked.numbers[number.instead] ? [" ", h("button", { type: "button", class: "pill", onclick: () => rank(number.instead) }, `Rank by ${format.words(ranked.numbers[number.instead].name)} instead`)] : null));
     const tested = board.pools.some((pool) => pool.rows.some((row) => row.tested));
     if (number.ungrouped) said.push(h("p", { class: "dim" }, `Which differences are more than noise is not tested: ${number.ungrouped}.`));
     else if (tested) said.push(h("p", { class: "dim" }, tests(ranked, number)));
@@ -181,7 +181,8 @@ const leaderboard = (() => {
     const counts = number.pools.map((pool) => pool.saes.filter((place) => !(place in number.untested)).length);
     const pairs = counts.reduce((sum, count) => sum + (count * (count - 1)) / 2, 0);
     const how = number.unpaired.length ? `as independent where they are not over the same units (${listed(number.unpaired)})` : "unit by unit on the same text or tasks";
-    return `SAEs that share a letter differ by no more than noise; small numbers beside a rank are the ranks that noise leaves open. Tested: ${pairs === 1 ? "one pair" : `all ${format.number(pairs)} pairs`}, ${how}, corrected for their number (Holm): the chance of any false difference is at most ${format.percent(ranked.alpha)}. Errors are standard errors${number.repeated ? " over tasks; the tests are about these tasks, with other texts, and so tell more apart" : ""}.`;
+    const letters = number.pools.some(({ open }) => open) ? "Small numbers beside a rank are the ranks, among all SAEs, that noise leaves open; pairs are told apart too irregularly for letters." : "SAEs that share a letter differ by no more than noise; small numbers beside a rank are the ranks that noise leaves open.";
+    return `${letters} Tested: ${pairs === 1 ? "one pair" : `all ${format.number(pairs)} pairs`}, ${how}, corrected for their number (Holm): the chance of any false difference is at most ${format.percent(ranked.alpha)}. Errors are standard errors${number.repeated ? " over tasks; the tests are about these tasks, with other texts, and so tell more apart" : ""}.`;
   }
 
   /** A few reasons; the others are counted. */

@@ -13,25 +13,15 @@ const leaderboardFilters = (() => {
     return found.filter(({ values }) => values.length > 1);
   }
 
-  /** What is chosen, from the settings of an address; values that do not occur are left out. */
+  /** What is chosen, from the settings of an address, where commas separate values; those that do not occur are left out. */
   function read(query, abouts) {
-    const chosen = Object.fromEntries(fields(abouts).map(({ field, values }) => [field, parts(query[field]).filter((each) => values.includes(each))]));
+    const written = (field) => (query[field] || "").split(",");
+    const chosen = Object.fromEntries(fields(abouts).map(({ field, values }) => [field, values.filter((each) => written(field).includes(router.encoded(each)))]));
     return { q: query.q || "", chosen };
   }
 
-  /** Values from an address, where commas separate them. */
-  const parts = (text) => (text ? text.split(",").map(decoded) : []);
-
-  function decoded(text) {
-    try {
-      return decodeURIComponent(text);
-    } catch {
-      return text; // typed by hand
-    }
-  }
-
   /** The same as settings of an address. */
-  const written = ({ q, chosen }) => ({ q, ...Object.fromEntries(Object.entries(chosen).map(([field, values]) => [field, values.map((each) => encodeURIComponent(each.toWellFormed ? each.toWellFormed() : each)).join(",")])) });
+  const written = ({ q, chosen }) => ({ q, ...Object.fromEntries(Object.entries(chosen).map(([field, values]) => [field, values.map(router.encoded).join(",")])) });
 
   /** Whether an SAE is shown. */
   function fits({ q, chosen }, name, about) {

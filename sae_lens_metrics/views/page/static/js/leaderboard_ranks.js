@@ -4,13 +4,25 @@ const leaderboardRanks = (() => {
    * The pools of SAEs that can be compared, each with its rows, the best first. The tests are those of all SAEs, whichever are shown.
    * @param {Object} number what the page holds of the number
    * @param {function(number): boolean} shown whether an SAE is shown, by its place
-   * @returns {{rows: Object[], groups: Object[][]}[]} rows with `place`, `rank`, and `best` and `worst`, the ranks that noise leaves open
+   * @returns {{rows: Object[], groups: Object[][]}[]} rows with `place`, `rank`, and, where `tested`, `best` and `worst`, the
+   *   ranks that noise leaves open; `fixed` where these are among all SAEs
    */
   function pools(number, shown) {
     return number.pools.map((pool) => ranked(pool, shown)).filter(({ rows }) => rows.length);
   }
 
   function ranked(pool, shown) {
+    return pool.open ? amongAll(pool, shown) : amongShown(pool, shown);
+  }
+
+  /** Where groups would be too many: the ranks among all SAEs of the pool, and no groups. */
+  function amongAll({ saes: places, open }, shown) {
+    const rows = places.map((place, at) => ({ place, in: new Set(), rank: at + 1, tested: open[at] !== null, best: open[at]?.[0], worst: open[at]?.[1] }));
+    return { rows: rows.filter(({ place }) => shown(place)), groups: [], fixed: true };
+  }
+
+  /** From groups: the ranks among the SAEs that are shown, and the groups of these. */
+  function amongShown(pool, shown) {
     const groups = pool.groups.map(members);
     const rows = pool.saes.map((place, at) => ({ place, at, in: new Set() })).filter(({ place }) => shown(place));
     const byAt = new Map(rows.map((row) => [row.at, row]));

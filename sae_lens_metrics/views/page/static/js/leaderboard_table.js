@@ -8,7 +8,7 @@ const leaderboardTable = (() => {
   /**
    * @param {Object} board all that is shown:
    *   `pools` as leaderboardRanks gives them, with `references`, rows without a rank; `absent`, rows without a value and why;
-   *   `number`, `better`, `fields` that have a column, `others`, further numbers; `onrank`, called with a number to rank by
+   *   `name` of the number, `better`, `fields` that have a column, `others`, further numbers; `onrank`, called with a number to rank by
    */
   function table(board) {
     const all = board.pools.flatMap((pool) => pool.rows);
@@ -32,14 +32,14 @@ const leaderboardTable = (() => {
   const inOrder = (pool) => [...pool.rows, ...pool.references].sort((a, b) => b.worth - a.worth || (a.rank || 0) - (b.rank || 0));
 
   function head(shape) {
-    const other = (name) => h("th", { scope: "col", class: "number" }, h("button", { type: "button", class: "sort", title: `${saes.spoken(name)}: rank by it`, onclick: () => shape.onrank(name) }, label(name)));
+    const other = ([full, { metric, name }]) => h("th", { scope: "col", class: "number" }, h("button", { type: "button", class: "sort", title: "rank by it", onclick: () => shape.onrank(full) }, `${metric}: ${format.words(name)}`));
     return h(
       "tr",
       {},
       h("th", { scope: "col", class: "number rank", title: "the rank, and those that noise leaves open" }, "Rank"),
       shape.lanes ? h("th", { scope: "colgroup", colspan: shape.lanes, class: "letters", title: "SAEs that share a letter are told apart by no more than noise" }, "Alike") : null,
       h("th", { scope: "col", class: "name" }, "SAE"),
-      h("th", { scope: "col", class: "number chosen" }, format.words(shape.number.split("/")[1]), estimates.direction(shape.better)),
+      h("th", { scope: "col", class: "number chosen" }, format.words(shape.name), estimates.direction(shape.better)),
       h("th", { scope: "col", class: "number", title: "active latents per token" }, "L0"),
       shape.fields.map((field) => h("th", { scope: "col", class: numeric(field) }, SHORT[field])),
       shape.others.map(other),
@@ -48,9 +48,6 @@ const leaderboardTable = (() => {
   }
 
   const numeric = (field) => (field === "layer" || field === "width" ? "number" : null);
-
-  /** A number of another metric, as short as it can be. */
-  const label = (name) => `${name.split("/")[0]}: ${format.words(name.split("/")[1])}`;
 
   /** In which columns a row has a letter, or stands between two that have one. */
   function lettered(row, lanes, groups) {
@@ -93,7 +90,7 @@ const leaderboardTable = (() => {
   function about(row, shape) {
     const l0 = row.l0 ? h("td", { class: "number" }, l0Text(row.l0)) : h("td", { class: "number dim" }, "–");
     const fields = shape.fields.map((field) => h("td", { class: numeric(field) }, row.about ? h("bdi", {}, leaderboardFilters.value(row.about, field)) : ""));
-    const others = shape.others.map((name) => h("td", { class: "number" }, row.other ? other(row.other(name)) : ""));
+    const others = shape.others.map(([full]) => h("td", { class: "number" }, row.other ? other(row.other(full)) : ""));
     return [l0, ...fields, ...others];
   }
 

@@ -32,5 +32,5 @@ const router = (() => {
   /** Notes settings of the view that is open in its address, without a step in the browser's history. */
   const note = (path, query) => history.replaceState(history.state, "", address(path, query));
 
-  return { here, address, go, note };
+  return { here, address, encoded, go, note };
 })();

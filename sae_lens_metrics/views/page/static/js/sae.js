@@ -63,14 +63,6 @@ const saes = (() => {
     return found;
   }
 
-  /** A number's name as people say it. */
-  function spoken(name) {
-    const [metric, number] = name.split("/");
-    if (!number) return { step: "training steps", samples: "activations trained on", d_sae: "number of latents" }[name] || format.words(name);
-    const about = guide(metric);
-    return `${about ? about.title : metric}: ${format.words(number)}`;
-  }
-
   /** A link to where Neuronpedia shows an SAE, or a latent of it; null if the result does not say that it does. */
   function neuronpedia(report, latent = null, text = "on Neuronpedia ↗") {
     const id = report.provenance.sae?.neuronpedia_id;
@@ -79,5 +71,5 @@ const saes = (() => {
     return h("a", { href: address, rel: "noopener noreferrer", target: "_blank" }, text);
   }
 
-  return { start, contents: () => contents, all, guide, named, missing, unknown, overview, overviews, provenance, results, columns, rows, examples, spoken, neuronpedia };
+  return { start, contents: () => contents, all, guide, named, missing, unknown, overview, overviews, provenance, results, columns, rows, examples, neuronpedia };
 })();
