@@ -1,16 +1,18 @@
 """Many SAEs in the order of a number, and which of them noise cannot tell apart."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from sae_lens_metrics.comparison.comparability import never_tested
-from sae_lens_metrics.comparison.contenders import Contender, Contenders, Kinds, Relation
+from sae_lens_metrics.comparison.contenders import Contender, Contenders
 from sae_lens_metrics.comparison.difference_errors import RESOLUTION
+from sae_lens_metrics.comparison.relations import Apart, Relations, relations
 from sae_lens_metrics.functional.letter_groups import letter_groups, open_ranks
 from sae_lens_metrics.functional.pairwise_tests import PairErrors, independent_errors, paired_errors, told_apart
 from sae_lens_metrics.metrics.spec import Better
+from sae_lens_metrics.results import Estimate, Repeated
 from sae_lens_metrics.results.estimate import error_parts
 
 __all__ = ["ALPHA", "Pool", "Ranking", "rankings"]
@@ -70,73 +72,37 @@ def rankings(contenders: Contenders, *, alpha: float = ALPHA) -> Iterator[Rankin
         contenders: The SAEs.
         alpha: The level, above 0 and below 1.
     """
+    known: dict[tuple[str, str], Apart] = {}
     for number in contenders.numbers:
-        yield _ranking(number, contenders, alpha)
+        yield _ranking(number, contenders, known, alpha)
 
 
-def _ranking(number: str, contenders: Contenders, alpha: float) -> Ranking:
+def _ranking(number: str, contenders: Contenders, known: dict[tuple[str, str], Apart], alpha: float) -> Ranking:
     there = sorted(contenders.numbers[number], key=lambda each: -each.worth)
     spec, name = contenders.named(number)
-    found = _Related(there, contenders.kinds(number))
+    found = relations(number, spec.name, there, known)
     ungrouped = never_tested(spec.name, spec.number(name))
     rows = list(_pools(found.comparable))
-    tested = np.zeros_like(found.comparable) if ungrouped else found.tested & _within(rows, len(there))
-    apart = _apart(there, found, tested, alpha)
-    untested = (
-        {} if ungrouped else {there[i].place: _untested(there[i]) for row in rows for i in row if len(row) > 1 and not tested[i].any()}
-    )
+    tested = np.zeros_like(found.comparable) if ungrouped else _tested(there, found, rows)
+    alone = [] if ungrouped else [there[i] for row in rows for i in row if len(row) > 1 and not tested[i].any()]
+    untested = {each.place: _untested(each) for each in alone}
     left_out = {each.place for each in there} if ungrouped else {*untested}
-    pools = [_pool(row, there, apart, left_out) for row in rows]
-    repeated = bool((found.repeated & tested).any())
-    return Ranking(number, spec.number(name).better, pools, *found.reasons(rows), repeated, untested, ungrouped)
-
-
-def _pool(row: Sequence[int], there: Sequence[Contender], apart: np.ndarray, untested: Collection[int]) -> Pool:
-    saes = [there[i].place for i in row]
-    places = [place for place, sae in enumerate(saes) if sae not in untested]
-    inside = np.ix_([row[place] for place in places], [row[place] for place in places])
-    groups = letter_groups(apart[inside], max(_GROUPS, len(places)))
-    if groups is not None:
-        return Pool(saes, [[places[each] for each in group] for group in groups])
-    left_open = open_ranks(apart[np.ix_(row, row)])
-    return Pool(saes, [], [None if sae in untested else ranks for sae, ranks in zip(saes, left_open, strict=True)])
-
-
-class _Related:
-    """How SAEs, in some order, are related by a number: matrices over pairs of them."""
-
-    def __init__(self, there: Sequence[Contender], kinds: Kinds) -> None:
-        self._kind = np.array([kinds.index[each.kind] for each in there])
-        self._relations: dict[tuple[int, int], Relation] = {}
-        for i, j, relation in kinds.relations():
-            self._relations[i, j] = self._relations[j, i] = relation
-        own = np.array([each.estimate.stderr is not None and each.estimate.n > 1 for each in there])
-        self.comparable = self._where(lambda each: each.apart is None)
-        self.repeated = self._where(lambda each: each.repeated)
-        self.paired = self._where(lambda each: each.apart is None and each.unpaired is None and not each.repeated)
-        self.tested = self.comparable & (self.repeated | own[:, None] & own[None]) & ~np.eye(len(there), dtype=bool)
-
-    def _where(self, holds: Callable[[Relation], bool]) -> np.ndarray:
-        count = self._kind.max() + 1
-        of_kinds = np.array([[holds(self._relations[i, j]) for j in range(count)] for i in range(count)])
-        return of_kinds[self._kind][:, self._kind]
-
-    def reasons(self, rows: Sequence[Sequence[int]]) -> tuple[list[str], str | None, list[str]]:
-        """Why pools cannot be compared, what to look at instead, and why SAEs within pools are not compared unit by unit."""
-        pool = {self._kind[i]: k for k, row in enumerate(rows) for i in row}
-        size = [np.count_nonzero(self._kind == kind) for kind in range(self._kind.max() + 1)]
-        apart, instead, unpaired = {}, set(), {}
-        for (i, j), relation in self._relations.items():
-            if pool[i] != pool[j]:
-                apart[relation.apart] = None
-                instead.add(relation.instead)
-            elif relation.unpaired is not None and (i != j or size[i] > 1):
-                unpaired[relation.unpaired] = None
-        return [each for each in apart if each], instead.pop() if len(instead) == 1 else None, list(unpaired)
+    apart = _apart(there, found, tested, alpha)
+    return Ranking(
+        number,
+        spec.number(name).better,
+        [_pool(row, there, apart, left_out) for row in rows],
+        found.apart,
+        found.instead,
+        found.unpaired,
+        bool((found.repeated & tested).any()),
+        untested,
+        ungrouped,
+    )
 
 
 def _pools(comparable: np.ndarray) -> Iterator[list[int]]:
-    """Sets in which all can be compared, in the order of their first; where that is no equivalence, an SAE is in the first that takes it."""
+    """Sets in which all can be compared, in the order of their first; an SAE that several could take is in the first of them."""
     left = list(range(len(comparable)))
     while left:
         pool: list[int] = []
@@ -147,11 +113,24 @@ def _pools(comparable: np.ndarray) -> Iterator[list[int]]:
         left = [i for i in left if i not in {*pool}]
 
 
-def _within(rows: Sequence[Sequence[int]], k: int) -> np.ndarray:
-    pool = np.zeros(k, dtype=int)
+def _pool(row: Sequence[int], there: Sequence[Contender], apart: np.ndarray, untested: Collection[int]) -> Pool:
+    saes = [there[i].place for i in row]
+    places = [place for place, sae in enumerate(saes) if sae not in untested]
+    inside = [row[place] for place in places]
+    groups = letter_groups(apart[np.ix_(inside, inside)], max(_GROUPS, len(places)))
+    if groups is not None:
+        return Pool(saes, [[places[each] for each in group] for group in groups])
+    left_open = open_ranks(apart[np.ix_(row, row)])
+    return Pool(saes, [], [None if sae in untested else ranks for sae, ranks in zip(saes, left_open, strict=True)])
+
+
+def _tested(there: Sequence[Contender], found: Relations, rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Which pairs are tested: those of one pool of which both have an error."""
+    pool, own = np.zeros(len(there), dtype=int), np.array([each.estimate.stderr is not None and each.estimate.n > 1 for each in there])
     for number, row in enumerate(rows):
         pool[list(row)] = number
-    return pool[:, None] == pool[None]
+    tested = (pool[:, None] == pool[None]) & (found.repeated | own[:, None] & own[None])
+    return tested & ~np.eye(len(there), dtype=bool)
 
 
 def _untested(one: Contender) -> str:
@@ -160,38 +139,37 @@ def _untested(one: Contender) -> str:
     return "one unit has no spread" if one.estimate.n < 2 else "no other one has a standard error"
 
 
-def _apart(there: Sequence[Contender], found: _Related, tested: np.ndarray, alpha: float) -> np.ndarray:
+def _apart(there: Sequence[Contender], found: Relations, tested: np.ndarray, alpha: float) -> np.ndarray:
     """Which pairs are told apart."""
     sizes = np.abs([each.estimate.value or 0.0 for each in there])
     smallest = RESOLUTION * np.maximum(sizes[:, None], sizes[None])
     return told_apart(np.array([each.worth for each in there]), _errors(there, found), tested, smallest, alpha)
 
 
-def _errors(there: Sequence[Contender], found: _Related) -> PairErrors:
+def _errors(there: Sequence[Contender], found: Relations) -> PairErrors:
     """Errors of all differences, each as the two SAEs are related."""
     stderr = np.array([each.estimate.stderr or 0.0 for each in there])
-    whole = independent_errors(stderr, np.array([each.estimate.degrees_of_freedom for each in there], dtype=float))
-    for mask, influences, again in (
-        (found.paired, [each.influence for each in there], False),
-        (found.repeated, [each.repeated for each in there], True),
-    ):
-        for rows in _of_one_length(influences):
+    errors = independent_errors(stderr, np.array([each.estimate.degrees_of_freedom for each in there], dtype=float))
+    own = [(i, each.influence, each.estimate) for i, each in enumerate(there) if each.influence is not None]
+    again = [
+        (i, each.repeated, each.estimate.repeated)
+        for i, each in enumerate(there)
+        if each.repeated is not None and each.estimate.repeated is not None
+    ]
+    for mask, influences in ((found.paired, own), (found.repeated, again)):
+        for rows, paired in _paired(influences):
             inside = np.ix_(rows, rows)
-            paired = _paired([there[i] for i in rows], np.stack([influences[i] for i in rows]), again=again)
-            for every, some in zip(whole, paired, strict=True):
+            for every, some in zip(errors, paired, strict=True):
                 every[inside] = np.where(mask[inside], some, every[inside])
-    return whole
+    return errors
 
 
-def _of_one_length(influences: Sequence[np.ndarray | None]) -> Iterator[list[int]]:
-    lengths = {len(each) for each in influences if each is not None}
-    return ([i for i, each in enumerate(influences) if each is not None and len(each) == length] for length in sorted(lengths))
-
-
-def _paired(some: Sequence[Contender], influences: np.ndarray, *, again: bool) -> PairErrors:
-    over = [each.estimate.repeated if again else each.estimate for each in some]
-    parts = [error_parts(each) for each in over]
-    drawn = np.array([each.drawn[0] if each.drawn else (0.0, 1.0) for each in parts], dtype=float)
-    n = np.array([max(each.n, 2) for each in over], dtype=float)  # of one unit nothing is tested
-    df = np.array([each.over_units[1] for each in parts], dtype=float)
-    return paired_errors(influences.astype(np.float64), n, df, drawn[:, 0], drawn[:, 1])
+def _paired(influences: Sequence[tuple[int, np.ndarray, Estimate | Repeated]]) -> Iterator[tuple[list[int], PairErrors]]:
+    """Errors unit by unit, of those that have as many units; which of these are the same ones is not asked here."""
+    for units in {len(influence) for _, influence, _ in influences}:
+        rows, some, estimates = zip(*(each for each in influences if len(each[1]) == units), strict=True)
+        parts = [error_parts(each) for each in estimates]
+        drawn = np.array([each.drawn[0] if each.drawn else (0.0, 1.0) for each in parts], dtype=float)
+        n = np.array([max(each.n, 2) for each in estimates], dtype=float)  # of one unit nothing is tested
+        df = np.array([each.over_units[1] for each in parts], dtype=float)
+        yield list(rows), paired_errors(np.stack(some).astype(np.float64), n, df, drawn[:, 0], drawn[:, 1])

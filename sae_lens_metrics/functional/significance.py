@@ -22,7 +22,7 @@ def student_p(t: float, df: float) -> float:
     """
     if not df > 0:
         raise ValueError(f"{df} degrees of freedom: expected more than 0")
-    return float(student_p_values(np.float64(t), np.float64(df)))
+    return float(student_p_values(np.array(t), np.array(df)))
 
 
 def student_p_values(t: Float[np.ndarray, "..."], df: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

@@ -33,11 +33,11 @@ def _about(report: Report) -> dict[str, Any]:
     """What an SAE is, by what readers look for."""
     sae = report.section("sae")
     hook = sae.get("hook_name")
-    layer = None if hook is None else _LAYER.search(hook)
+    layer = _LAYER.search(hook or "")
     return {
         "model": sae.get("model_name"),
         "layer": None if layer is None else int(layer[0]),
-        "hook": hook if layer is None else _LAYER.sub("*", hook, count=1),
+        "hook": hook if layer is None else layer.re.sub("*", layer.string, count=1),
         "width": sae.get("d_sae"),
         "architecture": sae.get("architecture"),
     }

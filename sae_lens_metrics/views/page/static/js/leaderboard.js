@@ -185,8 +185,8 @@ const leaderboard = (() => {
     return `${letters} Tested: ${pairs === 1 ? "one pair" : `all ${format.number(pairs)} pairs`}, ${how}, corrected for their number (Holm): the chance of any false difference is at most ${format.percent(ranked.alpha)}. Errors are standard errors${number.repeated ? " over tasks; the tests are about these tasks, with other texts, and so tell more apart" : ""}.`;
   }
 
-  /** A few reasons; the others are counted. */
-  const listed = (reasons) => `${reasons.slice(0, 3).join("; ")}${reasons.length > 3 ? `; and ${reasons.length - 3} more` : ""}`;
+  /** A few reasons. */
+  const listed = (reasons) => `${reasons.slice(0, 3).join("; ")}${reasons.length > 3 ? "; and so on" : ""}`;
 
   return { section };
 })();
