@@ -15,6 +15,7 @@ __all__ = ["run_report"]
 
 _DESCRIPTION = """Writes results as one HTML page: numbers with what they mean, figures, every latent with its explanation and examples, and
 the configuration. The page opens from disk and requests nothing from anywhere, so that it can be kept, sent and published as it is.
+Three SAEs or more are ranked, by any number, with what noise cannot tell apart.
 In a folder of evaluate, summary.csv and errors.json are renewed, too, from what all its processes have written.
 
   sae-lens-metrics report sae-metrics/A.json sae-metrics/B.json

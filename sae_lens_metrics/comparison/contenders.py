@@ -51,10 +51,7 @@ class Contender:
 
 
 class Contenders:
-    """SAEs with every number that they have a value of, each by itself and without what takes much memory.
-
-    Influences are kept to seven digits, of which they have six.
-    """
+    """SAEs with every number that they have a value of, each by itself and without what takes much memory."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, list[Contender]] = {}
@@ -178,7 +175,7 @@ def _sign(number: Number, value: float) -> float:
 
 
 def _signed(sign: float, influence: list[float] | None) -> np.ndarray | None:
-    return None if influence is None else sign * np.array(influence, dtype=np.float32)
+    return None if influence is None else sign * np.array(influence, dtype=np.float64)
 
 
 def _length(influence: list[float] | None) -> int | None:

@@ -172,4 +172,4 @@ def _paired(influences: Sequence[tuple[int, np.ndarray, Estimate | Repeated]]) -
         drawn = np.array([each.drawn[0] if each.drawn else (0.0, 1.0) for each in parts], dtype=float)
         n = np.array([max(each.n, 2) for each in estimates], dtype=float)  # of one unit nothing is tested
         df = np.array([each.over_units[1] for each in parts], dtype=float)
-        yield list(rows), paired_errors(np.stack(some).astype(np.float64), n, df, drawn[:, 0], drawn[:, 1])
+        yield list(rows), paired_errors(np.stack(some), n, df, drawn[:, 0], drawn[:, 1])

@@ -9,6 +9,9 @@ from sae_lens_metrics.functional.significance import holm, student_p_values
 
 __all__ = ["PairErrors", "independent_errors", "paired_errors", "told_apart"]
 
+_BEYOND = {"over": "ignore", "under": "ignore", "invalid": "ignore", "divide": "ignore"}
+"""What a float64 does not hold, as squares above 1e308, becomes infinite or no number at all, which tells nothing apart."""
+
 
 class PairErrors(NamedTuple):
     """How far the difference of each pair of k estimates may be off."""
@@ -19,6 +22,7 @@ class PairErrors(NamedTuple):
     """Degrees of freedom of that; 0 where the error itself is not known, infinite where there is none."""
 
 
+@np.errstate(**_BEYOND)
 def independent_errors(stderr: Float[np.ndarray, "k"], df: Float[np.ndarray, "k"]) -> PairErrors:
     """Errors of differences of independent estimates: sqrt(s_i² + s_j²), with the degrees of freedom of Welch (1947).
 
@@ -29,6 +33,7 @@ def independent_errors(stderr: Float[np.ndarray, "k"], df: Float[np.ndarray, "k"
     return _joined([(stderr[:, None], df[:, None]), (stderr[None], df[None])])
 
 
+@np.errstate(**_BEYOND)
 def paired_errors(
     influences: Float[np.ndarray, "k units"],
     n: Float[np.ndarray, "k"],
@@ -59,6 +64,7 @@ def paired_errors(
     return PairErrors(joined.stderr, np.where(alone, over_units[1], joined.df))
 
 
+@np.errstate(**_BEYOND)
 def told_apart(
     values: Float[np.ndarray, "k"],
     errors: PairErrors,
@@ -81,7 +87,7 @@ def told_apart(
     difference, stderr, df = (each[first, second] for each in (np.abs(values[:, None] - values[None]), *errors))
     unknown, exact = df == 0, stderr == 0  # of which the one tells nothing apart, the other everything
     p = student_p_values(difference / np.where(exact, 1.0, stderr), np.where(unknown | exact, 1.0, df))
-    p = np.where(unknown | (difference <= smallest[first, second]), 1.0, np.where(exact, 0.0, p))
+    p = np.where(np.isnan(p) | unknown | (difference <= smallest[first, second]), 1.0, np.where(exact, 0.0, p))
     apart = np.zeros(tested.shape, dtype=bool)
     apart[first, second] = np.array(holm(p)) <= alpha
     return apart | apart.T
@@ -90,6 +96,5 @@ def told_apart(
 def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> PairErrors:
     """Independent errors together: (Σ s²)² / Σ (s⁴ / df) degrees of freedom, over the parts that there are."""
     whole = np.sqrt(sum(stderr**2 for stderr, _ in parts))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = [np.where(stderr > 0, (stderr / whole) ** 4 / df, 0.0) for stderr, df in parts]
-        return PairErrors(np.asarray(whole), np.where(whole > 0, 1 / np.sum(shares, axis=0), np.inf))
+    shares = [np.where(stderr > 0, (stderr / whole) ** 4 / df, 0.0) for stderr, df in parts]
+    return PairErrors(np.asarray(whole), np.where(whole > 0, 1 / np.sum(shares, axis=0), np.inf))

@@ -158,3 +158,36 @@ def test_a_metric_that_is_not_installed_is_ranked_by_size():
     found = ranked(reports)["unknown/it"]
     assert found.better is None
     assert found.pools[0].saes == [2, 1, 0]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_a_file_may_hold_is_ranked_without_a_word(seed):
+    draw = random.Random(seed)
+
+    def number():
+        return draw.choice([0.0, 1.0, -1.0, 1e100, -1e100, 1e-320, draw.gauss(0, 1)])
+
+    def any_estimate():
+        n, of = draw.choice([0, 1, 2, 8]), draw.choice(["documents", "tasks", "latents", ""])
+        influence = draw.choice([None, [number() for _ in range(8)]])
+        again = draw.choice(
+            [None, Repeated(abs(number()), 3, "groups", draw.choice([None, 0.0]), draw.choice([None, [number() for _ in range(3)]]))]
+        )
+        df, drawn, drawn_df = draw.choice([None, 0.0, 1e-300, 7.5]), draw.choice([None, 0.0, abs(number())]), draw.choice([None, 0.0, 3.0])
+        return Estimate(number(), draw.choice([None, abs(number())]), n, of, None, influence, df, drawn, drawn_df, again)
+
+    def any_report():
+        numbers = {name: any_estimate() for name in ("loss", "held_out_loss")}
+        made = report({"probe": numbers, "shrinkage": {"ratio": any_estimate()}}, l0=any_estimate())
+        about = {
+            "sae": draw.choice([None, {}, {"d_sae": 3}, {"hook_name": "a.1"}]),
+            "config": draw.choice([None, {}, {"seed": "x", "probe": 3}]),
+        }
+        return replace(
+            made, provenance={**about, "corpus": draw.choice([3, {}, {"tokens_sha256": None}]), "metric_versions": draw.choice([3, {}])}
+        )
+
+    found = ranked([any_report() for _ in range(6)])
+    for each in found.values():
+        assert sorted(place for pool in each.pools for place in pool.saes) == list(range(6))
