@@ -23,8 +23,12 @@ before anything was run. A reference names SAEs, text, settings and, for each fi
   sae-lens-metrics reproduce --list                 the references, with every figure, band and source
   sae-lens-metrics reproduce gao2024                needs a GPU, and the network
   sae-lens-metrics reproduce my-reference.toml      one of your own, of the same form
+  sae-lens-metrics reproduce paper-trends           the paper's findings, on a grid of SAEs that it trains: needs neither
+  sae-lens-metrics reproduce paper-trends --model gpt2 --dataset Skylion007/openwebtext --training-tokens 20000000
 
-Stopped at any moment and started again, it goes on where it was. The exit status is 0 if every figure is within its band, else 4."""
+Stopped at any moment and started again, it goes on where it was. The exit status is 0 if every figure is within its band, and every
+finding shows; else 4."""
+_TRENDS = "paper-trends"
 
 
 def run_reproduce(arguments: Sequence[str]) -> int:
@@ -34,7 +38,7 @@ def run_reproduce(arguments: Sequence[str]) -> int:
         arguments: Those after the command's name.
 
     Returns:
-        The exit status: ``DONE`` if all figures are within their bands, else ``OUTSIDE``.
+        The exit status: ``DONE`` if all figures are within their bands, or all findings show, else ``OUTSIDE``.
 
     Raises:
         MetricsError: There is no such reference, or a setting or the text cannot be used.
@@ -46,9 +50,14 @@ def run_reproduce(arguments: Sequence[str]) -> int:
     from sae_lens_metrics.views.verdicts import print_reference
 
     if options.list:
-        for name in [options.name] if options.name else reference_names():
-            print_reference(name, load_reference(name))
+        for name in [options.name] if options.name else [*reference_names(), _TRENDS]:
+            if name == _TRENDS:
+                _list_claims()
+            else:
+                print_reference(name, load_reference(name))
         return DONE
+    if options.name == _TRENDS:
+        return _trends(options)
     reference = load_reference(options.name)
     given = {key: value for key, value in (("dataset", options.dataset), ("tokens", options.tokens)) if value is not None}
     output = writable(Path(options.output or f"reproduced-{Path(options.name).stem}"))
@@ -73,6 +82,53 @@ def _reproduced(name: str, reference: "Reference", output: Path, options: argpar
     return DONE if verdicts.all_within else OUTSIDE
 
 
+def _list_claims() -> None:
+    from sae_lens_metrics.comparison.trends.claims import CLAIMS
+    from sae_lens_metrics.views.findings import print_claims
+
+    say(f"{_TRENDS}: findings of Gao et al. 2024 (arXiv 2406.04093v1), on SAEs that are trained for it")
+    print_claims(CLAIMS)
+
+
+def _trends(options: argparse.Namespace) -> int:
+    from sae_lens_metrics.comparison.saving import write_table
+    from sae_lens_metrics.demo.shipped import TINY_LM, tiny_lm_folder
+    from sae_lens_metrics.integrations.terminal import quieten_packages
+    from sae_lens_metrics.results import write_atomically
+    from sae_lens_metrics.training.trends import TrendsOrder, reproduce_trends
+    from sae_lens_metrics.views.figures import to_png, trend_figures
+    from sae_lens_metrics.views.findings import findings_markdown, print_findings
+    from sae_lens_metrics.views.page import offer_page
+
+    output = writable(Path(options.output or f"reproduced-{_TRENDS}"))
+    quieten_packages()
+    with tiny_lm_folder() as tiny_lm:
+        order = TrendsOrder(
+            options.model or str(tiny_lm),
+            options.dataset,
+            options.hook,
+            options.training_tokens or (TrendsOrder.training_tokens // 4 if options.quick else TrendsOrder.training_tokens),
+            options.tokens or (TrendsOrder.tokens // 2 if options.quick else TrendsOrder.tokens),
+            options.quick,
+            options.seeds,
+            options.device,
+            "" if options.model else TINY_LM,
+        )
+        found = reproduce_trends(order, output)
+    print_findings(found.findings)
+    write_table(output / "findings.json", found.findings)
+    figures = trend_figures(found.evaluated.reports)
+    for figure in figures:
+        path = output / f"{figure.name}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(to_png(figure))
+    written = write_atomically(output / "findings.md", findings_markdown(found.findings))
+    say(f"written to {written}, findings.json and {len(figures)} figures in {output / 'trends'}")
+    if found.files:
+        say(offer_page(found.files, output / "report.html", title=f"Trends on {found.findings.model}", figures=figures))
+    return DONE if found.findings.all_shown else OUTSIDE
+
+
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(prog="sae-lens-metrics reproduce", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("name", metavar="NAME", nargs="?", help="a reference, as --list names them, or a file that ends in .toml")
@@ -81,6 +137,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--device", metavar="DEVICE", help="default: a GPU if there is one")
     parser.add_argument("--dataset", metavar="DATASET", help="another text than the reference's, for which its bands are not meant")
     parser.add_argument("--tokens", metavar="N", type=int, help="so much of it, likewise")
+    trends = parser.add_argument_group(_TRENDS, "SAEs that are trained for it, of a model of yours or the demo's")
+    trends.add_argument(
+        "--model", metavar="MODEL", help="name, hub repository or folder (default: the demo's, on text of the standard library)"
+    )
+    trends.add_argument("--hook", metavar="HOOK", help="default: the residual stream after the layer at two thirds")
+    trends.add_argument("--training-tokens", metavar="N", type=int, help="tokens that each SAE is trained on (default: 640,000)")
+    trends.add_argument("--seeds", metavar="N", type=int, default=1, help="training seeds of each kind of SAE; with 1 a few kinds have two")
+    trends.add_argument("--quick", action="store_true", help="fewer SAEs, less text: 10 minutes instead of 40 on two cores")
     options = parser.read(arguments)
     if options.name is None and not options.list:
         parser.error("which reference? Give a name, such as gao2024, or --list")

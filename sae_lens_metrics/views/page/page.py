@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +20,7 @@ from sae_lens_metrics.views.page.parts import Part, encode
 if TYPE_CHECKING:
     from sae_lens_metrics.comparison.audit import Audit
     from sae_lens_metrics.comparison.comparison import Comparison
+    from sae_lens_metrics.views.figures import Figure
 
 __all__ = ["SCRIPTS", "STYLES", "write_report"]
 
@@ -64,6 +65,7 @@ def write_report(
     histories: Mapping[str, History] | None = None,
     comparison: "Comparison | None" = None,
     audit: "Audit | None" = None,
+    figures: "Sequence[Figure]" = (),
     title: str = TITLE,
     folder: bool = False,
 ) -> Path:
@@ -75,6 +77,7 @@ def write_report(
         histories: Evaluations during training, by the names of runs; reports of checkpoints make some by themselves.
         comparison: What ``compare_reports`` said about the reports.
         audit: What evaluating the SAEs with several seeds has shown.
+        figures: Figures to put before those of the reports.
         title: What the page is called.
         folder: Whether to write a folder with ``index.html`` and the data beside it, which are loaded when they are looked at: for SAEs
             of so many latents that one file gets too large to open, from some 100 MB on. Such a page opens from disk too.
@@ -89,7 +92,7 @@ def write_report(
     histories = histories or {}
     if not reports and not histories:
         raise ResultError("a report takes at least one result or training history")
-    data = _Data(reports, histories, comparison, audit, title)
+    data = _Data(reports, histories, comparison, audit, figures, title)
     path = Path(path)
     if folder:
         with fresh_data(path / "index.html") as beside:
@@ -110,6 +113,7 @@ class _Data:
     histories: Mapping[str, History]
     comparison: "Comparison | None"
     audit: "Audit | None"
+    figures: "Sequence[Figure]"
     title: str
 
     def __post_init__(self) -> None:
@@ -122,7 +126,7 @@ class _Data:
 
     def parts(self) -> Iterator[Part]:
         """The parts; afterwards ``contents`` knows all of them."""
-        yield Part.of("figures", _figures(self._drawn, self.histories))
+        yield Part.of("figures", _figures(self._drawn, self.histories, self.figures))
         yield Part.of("histories", histories_value(self.histories))
         yield Part.of("comparison", None if self.comparison is None else self.comparison.to_dict())
         yield Part.of("audit", None if self.audit is None else self.audit.to_dict())
@@ -142,10 +146,10 @@ class _Data:
         }
 
 
-def _figures(reports: Mapping[str, Report], histories: Mapping[str, History]) -> list[dict[str, Any]]:
+def _figures(reports: Mapping[str, Report], histories: Mapping[str, History], first: "Sequence[Figure]") -> list[dict[str, Any]]:
     from sae_lens_metrics.views.figures import paper_figures, to_plotly, training_figures
 
-    figures = [*(paper_figures(reports) if reports else []), *(training_figures(histories) if histories else [])]
+    figures = [*first, *(paper_figures(reports) if reports else []), *(training_figures(histories) if histories else [])]
     return [
         {"name": figure.name, "title": figure.title, "caption": figure.caption, "plotly": _finite(to_plotly(figure))} for figure in figures
     ]

@@ -1,0 +1,65 @@
+"""A data set in two parts: rows to train on, and rows that are kept from it, as a data set on disk."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, IterableDataset
+
+from sae_lens_metrics.errors import CorpusError
+from sae_lens_metrics.text.datasets import load_text_dataset
+from sae_lens_metrics.text.standard_library import standard_library_documents
+
+__all__ = ["keep_rows"]
+
+_LETTERS = 4
+"""Characters of a token, about."""
+_TIMES = 6
+"""Text for each token that is evaluated: explanations and baselines are built from more of it, and documents are never split."""
+_ROWS = 64
+"""At least, as errors are over documents."""
+
+
+def keep_rows(name: str | None, folder: Path, *, tokens: int, split: str = "train") -> Dataset | IterableDataset:
+    """Splits a data set: what is kept from training is written to a folder that ``load_text_dataset`` reads.
+
+    Args:
+        name: The data set; ``None`` for the Python standard library, of which one file in twenty is kept.
+        folder: Where to write; what is there already is kept as it is.
+        tokens: Tokens to evaluate on, for which there is to be enough.
+        split: Which split of the data set.
+
+    Returns:
+        The rest of it.
+
+    Raises:
+        CorpusError: If the data set cannot be loaded, or is so small that nothing is left to train on.
+    """
+    if name is None:
+        if not folder.exists():
+            _write(({"text": text} for text in standard_library_documents("held_out")), folder)
+        return Dataset.from_dict({"text": list(standard_library_documents("train"))})
+    loaded = load_text_dataset(name, split)
+    rows = list(_enough(loaded, tokens * _LETTERS * _TIMES))
+    if not folder.exists():
+        _write(iter(rows), folder)
+    if isinstance(loaded, IterableDataset):
+        return loaded.skip(len(rows))
+    if len(rows) >= len(loaded):
+        raise CorpusError(f"the data set {name!r} has {len(loaded):,} rows, which {tokens:,} tokens to evaluate on take: give a larger one")
+    return loaded.select(range(len(rows), len(loaded)))
+
+
+def _enough(rows: Dataset | IterableDataset, letters: int) -> Iterator[Mapping[str, Any]]:
+    found = 0
+    for place, row in enumerate(rows):
+        yield row  # pyright: ignore[reportReturnType]
+        found += max(len(value) * (1 if isinstance(value, str) else _LETTERS) for value in row.values() if isinstance(value, str | list))  # pyright: ignore[reportAttributeAccessIssue]
+        if found >= letters and place + 1 >= _ROWS:
+            return
+
+
+def _write(rows: Iterator[Mapping[str, Any]], folder: Path) -> None:
+    unfinished = folder.with_name(f"unfinished-{folder.name}")
+    Dataset.from_list([dict(row) for row in rows]).save_to_disk(str(unfinished))
+    unfinished.rename(folder)
