@@ -1,8 +1,8 @@
 """A data set in two parts: rows to train on, and rows that are kept from it, as a data set on disk."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from datasets import Dataset, IterableDataset
 
@@ -16,18 +16,20 @@ _LETTERS = 4
 """Characters of a token, about."""
 _TIMES = 6
 """Text for each token that is evaluated: explanations and baselines are built from more of it, and documents are never split."""
+_MARGIN = 2
+"""Text for each token to train on, so that the flag finds rows to hold out."""
 _ROWS = 64
 """At least, as errors are over documents."""
 
 
-def keep_rows(name: str | None, folder: Path, *, tokens: int, split: str = "train") -> Dataset | IterableDataset:
+def keep_rows(name: str | None, folder: Path, *, tokens: int, training_tokens: int) -> Dataset | IterableDataset:
     """Splits a data set: what is kept from training is written to a folder that ``load_text_dataset`` reads.
 
     Args:
         name: The data set; ``None`` for the Python standard library, of which one file in twenty is kept.
         folder: Where to write; what is there already is kept as it is.
         tokens: Tokens to evaluate on, for which there is to be enough.
-        split: Which split of the data set.
+        training_tokens: Tokens to train on, for which there is to be enough where the standard library has it.
 
     Returns:
         The rest of it.
@@ -37,12 +39,12 @@ def keep_rows(name: str | None, folder: Path, *, tokens: int, split: str = "trai
     """
     if name is None:
         if not folder.exists():
-            _write(({"text": text} for text in standard_library_documents("held_out")), folder)
-        return Dataset.from_dict({"text": list(standard_library_documents("train"))})
-    loaded = load_text_dataset(name, split)
+            _write(_enough(_documents("held_out"), tokens * _LETTERS * _TIMES), folder)
+        return Dataset.from_list(list(_enough(_documents("train"), training_tokens * _LETTERS * _MARGIN)))
+    loaded = load_text_dataset(name)
     rows = list(_enough(loaded, tokens * _LETTERS * _TIMES))
     if not folder.exists():
-        _write(iter(rows), folder)
+        _write(rows, folder)
     if isinstance(loaded, IterableDataset):
         return loaded.skip(len(rows))
     if len(rows) >= len(loaded):
@@ -50,16 +52,22 @@ def keep_rows(name: str | None, folder: Path, *, tokens: int, split: str = "trai
     return loaded.select(range(len(rows), len(loaded)))
 
 
-def _enough(rows: Dataset | IterableDataset, letters: int) -> Iterator[Mapping[str, Any]]:
+def _documents(split: Literal["train", "held_out"]) -> Iterator[dict[str, Any]]:
+    return ({"text": text} for text in standard_library_documents(split))
+
+
+def _enough(rows: Iterable[Any], letters: int) -> Iterator[dict[str, Any]]:
+    """As many rows as hold so many characters, or a fourth as many tokens, in their longest column."""
     found = 0
     for place, row in enumerate(rows):
-        yield row  # pyright: ignore[reportReturnType]
-        found += max(len(value) * (1 if isinstance(value, str) else _LETTERS) for value in row.values() if isinstance(value, str | list))  # pyright: ignore[reportAttributeAccessIssue]
+        yield dict(row)
+        lengths = [len(value) * (1 if isinstance(value, str) else _LETTERS) for value in row.values() if isinstance(value, str | list)]
+        found += max(lengths, default=0)
         if found >= letters and place + 1 >= _ROWS:
             return
 
 
-def _write(rows: Iterator[Mapping[str, Any]], folder: Path) -> None:
+def _write(rows: Iterable[dict[str, Any]], folder: Path) -> None:
     unfinished = folder.with_name(f"unfinished-{folder.name}")
-    Dataset.from_list([dict(row) for row in rows]).save_to_disk(str(unfinished))
+    Dataset.from_list(list(rows)).save_to_disk(str(unfinished))
     unfinished.rename(folder)

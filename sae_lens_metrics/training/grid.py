@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,8 @@ class GridTraining:
     """Where they sit."""
     d_in: int
     """Dimension of the activation there."""
-    text: Dataset | IterableDataset
-    """What they read."""
+    text: Callable[[], Dataset | IterableDataset]
+    """What they read; asked for if there is anything to train."""
     text_name: str
     """What their metadata call that."""
     tokens: int
@@ -116,4 +116,4 @@ def _train(saes: Mapping[str, TrainingSAEConfig], training: GridTraining, seed: 
         checkpoint_path=str(output / "checkpoints"),
         output_path=str(output),
     )
-    MultiMetricsTrainingRunner(cfg, override_dataset=training.text, override_model=training.model).run()
+    MultiMetricsTrainingRunner(cfg, override_dataset=training.text(), override_model=training.model).run()

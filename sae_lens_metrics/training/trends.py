@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ def reproduce_trends(order: TrendsOrder, output: Path) -> Trends:
     d_in, hook = _site(model, order)
     grid = Grid.of_size(d_in, quick=order.quick, seeds=order.seeds)
     _claim(output, order, grid, hook)
-    text = keep_rows(order.dataset, output / _HELD_OUT, tokens=order.tokens)
+    sizes = {"tokens": order.tokens, "training_tokens": order.training_tokens}
+    text = cache(partial(keep_rows, order.dataset, output / _HELD_OUT, **sizes))
     called = order.called or order.model
     training = GridTraining(model, called, hook, d_in, text, order.dataset or "the Python standard library", order.training_tokens, device)
     wanted = grid.trained()
