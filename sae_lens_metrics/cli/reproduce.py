@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sae_lens_metrics.cli.mistakes import CommandParser
 from sae_lens_metrics.cli.outputs import writable
 from sae_lens_metrics.cli.statuses import DONE, OUTSIDE
+from sae_lens_metrics.cli.trends import TRENDS, list_claims, run_trends
 from sae_lens_metrics.integrations.terminal import say
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ before anything was run. A reference names SAEs, text, settings and, for each fi
 
 Stopped at any moment and started again, it goes on where it was. The exit status is 0 if every figure is within its band, and every
 finding shows; else 4."""
-_TRENDS = "paper-trends"
 
 
 def run_reproduce(arguments: Sequence[str]) -> int:
@@ -50,14 +50,14 @@ def run_reproduce(arguments: Sequence[str]) -> int:
     from sae_lens_metrics.views.verdicts import print_reference
 
     if options.list:
-        for name in [options.name] if options.name else [*reference_names(), _TRENDS]:
-            if name == _TRENDS:
-                _list_claims()
+        for name in [options.name] if options.name else [*reference_names(), TRENDS]:
+            if name == TRENDS:
+                list_claims()
             else:
                 print_reference(name, load_reference(name))
         return DONE
-    if options.name == _TRENDS:
-        return _trends(options)
+    if options.name == TRENDS:
+        return run_trends(options)
     reference = load_reference(options.name)
     given = {key: value for key, value in (("dataset", options.dataset), ("tokens", options.tokens)) if value is not None}
     output = writable(Path(options.output or f"reproduced-{Path(options.name).stem}"))
@@ -65,68 +65,18 @@ def run_reproduce(arguments: Sequence[str]) -> int:
 
 
 def _reproduced(name: str, reference: "Reference", output: Path, options: argparse.Namespace) -> int:
+    from sae_lens_metrics.cli.judged import tell
     from sae_lens_metrics.comparison.reference import load_reference
-    from sae_lens_metrics.comparison.saving import write_table
     from sae_lens_metrics.evaluation.reproducing import changes_of, reproduce
-    from sae_lens_metrics.results import write_atomically
     from sae_lens_metrics.views.page import offer_page
-    from sae_lens_metrics.views.verdicts import print_verdicts, verdicts_markdown
+    from sae_lens_metrics.views.verdicts import judged_verdicts
 
     found = reproduce(name, reference, output, device=options.device)
     verdicts = replace(found.verdicts, changes=tuple(changes_of(load_reference(name).settings, reference.settings)))
-    print_verdicts(verdicts)
-    write_table(output / "verdicts.json", verdicts)
-    say(f"written to {write_atomically(output / 'verdicts.md', verdicts_markdown(verdicts))} and verdicts.json")
+    tell(output, "verdicts", verdicts, judged_verdicts(verdicts))
     if found.files:
         say(offer_page(found.files, output / "report.html", title=reference.title))
     return DONE if verdicts.all_within else OUTSIDE
-
-
-def _list_claims() -> None:
-    from sae_lens_metrics.comparison.trends.claims import CLAIMS
-    from sae_lens_metrics.views.findings import print_claims
-
-    say(f"{_TRENDS}: findings of Gao et al. 2024 (arXiv 2406.04093v1), on SAEs that are trained for it")
-    print_claims(CLAIMS)
-
-
-def _trends(options: argparse.Namespace) -> int:
-    from sae_lens_metrics.comparison.saving import write_table
-    from sae_lens_metrics.demo.shipped import TINY_LM, tiny_lm_folder
-    from sae_lens_metrics.integrations.terminal import quieten_packages
-    from sae_lens_metrics.results import write_atomically
-    from sae_lens_metrics.training.trends import TrendsOrder, reproduce_trends
-    from sae_lens_metrics.views.figures import to_png, trend_figures
-    from sae_lens_metrics.views.findings import findings_markdown, print_findings
-    from sae_lens_metrics.views.page import offer_page
-
-    output = writable(Path(options.output or f"reproduced-{_TRENDS}"))
-    quieten_packages()
-    with tiny_lm_folder() as tiny_lm:
-        order = TrendsOrder(
-            options.model or str(tiny_lm),
-            options.dataset,
-            options.hook,
-            options.training_tokens or (TrendsOrder.training_tokens // 4 if options.quick else TrendsOrder.training_tokens),
-            options.tokens or (TrendsOrder.tokens // 2 if options.quick else TrendsOrder.tokens),
-            options.quick,
-            options.seeds,
-            options.device,
-            "" if options.model else TINY_LM,
-        )
-        found = reproduce_trends(order, output)
-    print_findings(found.findings)
-    write_table(output / "findings.json", found.findings)
-    figures = trend_figures(found.evaluated.reports)
-    for figure in figures:
-        path = output / f"{figure.name}.png"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(to_png(figure))
-    written = write_atomically(output / "findings.md", findings_markdown(found.findings))
-    say(f"written to {written}, findings.json and {len(figures)} figures in {output / 'trends'}")
-    if found.files:
-        say(offer_page(found.files, output / "report.html", title=f"Trends on {found.findings.model}", figures=figures))
-    return DONE if found.findings.all_shown else OUTSIDE
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -137,7 +87,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--device", metavar="DEVICE", help="default: a GPU if there is one")
     parser.add_argument("--dataset", metavar="DATASET", help="another text than the reference's, for which its bands are not meant")
     parser.add_argument("--tokens", metavar="N", type=int, help="so much of it, likewise")
-    trends = parser.add_argument_group(_TRENDS, "SAEs that are trained for it, of a model of yours or the demo's")
+    trends = parser.add_argument_group(TRENDS, "SAEs that are trained for it, of a model of yours or the demo's")
     trends.add_argument(
         "--model", metavar="MODEL", help="name, hub repository or folder (default: the demo's, on text of the standard library)"
     )

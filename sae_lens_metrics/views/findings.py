@@ -1,41 +1,37 @@
-"""Which of the paper's findings a grid of SAEs shows: on the terminal, and as Markdown to put somewhere."""
+"""Which of the paper's findings a grid of SAEs shows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from sae_lens_metrics.comparison.trends.claims import Claim
 from sae_lens_metrics.comparison.trends.findings import ALPHA, Finding, Findings
 from sae_lens_metrics.results.in_words import with_error
+from sae_lens_metrics.views.judged import Judged, Line, Tone, table
 from sae_lens_metrics.views.plain_text import plain
 
-__all__ = ["findings_markdown", "print_claims", "print_findings"]
+__all__ = ["judged_findings", "print_claims"]
 
-_STYLES = {"shown": "green", "the opposite": "red", "not shown": "yellow", "not checkable": "yellow"}
+_TONES: dict[str, Tone] = {"shown": "good", "the opposite": "bad", "not shown": "open", "not checkable": "open"}
 _OWN = "*"
 _OWN_IN_WORDS = f"{_OWN} not in the paper: the same question, asked of a number that says more"
 
 
-def print_findings(findings: Findings, console: Console | None = None) -> None:
-    """Prints each finding with its size here and in the paper, and whether it is there.
+def judged_findings(findings: Findings) -> Judged:
+    """Each finding with its size here and in the paper, and whether it is there.
 
     Args:
         findings: The findings, judged.
-        console: Where to print; default the terminal.
     """
-    console = console or Console()
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading in ("figure", "finding", "size here", "paper", "verdict"):
-        table.add_column(heading, justify="right" if heading in ("size here", "paper") else "left", overflow="fold")
-    for each in findings.findings:
-        cells = (each.figure, _statement(each), _size(each), _paper(each))
-        table.add_row(*map(plain, cells), plain(each.verdict, style=_STYLES[each.verdict]))
-    console.print(table)
-    for text in _remarks(findings):
-        console.print(plain(text))
-    console.print(plain(in_words(findings)), style="bold")
+    return Judged(
+        title=f"Findings of Gao et al. 2024 on {findings.model}",
+        source=f"{findings.saes} SAEs at {findings.hook}, trained for it.",
+        sentence=_in_words(findings),
+        what="finding",
+        headings=("size", "paper", "here"),
+        lines=tuple(map(_line, findings.findings)),
+        notes=tuple(_notes(findings)),
+    )
 
 
 def print_claims(claims: Iterable[Claim], console: Console | None = None) -> None:
@@ -46,56 +42,37 @@ def print_claims(claims: Iterable[Claim], console: Console | None = None) -> Non
         console: Where to print; default the terminal.
     """
     console = console or Console()
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading in ("figure", "finding", "size", "above", "paper"):
-        table.add_column(heading, justify="right" if heading in ("above", "paper") else "left", overflow="fold")
+    shown = table("finding", "size", "paper")
     for each in claims:
-        said = "-" if each.paper is None else f"{each.paper:.2g}"
-        table.add_row(*map(plain, (each.figure, each.statement + (_OWN if each.own else ""), each.size, f"{each.above:g}", said)))
-    console.print(table)
+        shown.add_row(*map(plain, (_statement(each), each.size, _paper(each))))
+    console.print(shown)
     console.print(plain(_OWN_IN_WORDS))
 
 
-def findings_markdown(findings: Findings) -> str:
-    """The same as ``print_findings`` as a Markdown document.
-
-    Args:
-        findings: The findings, judged.
-    """
-    rows = [f"| {each.figure} | {_statement(each)} | {_size(each)} | {_paper(each)} | {each.verdict} |" for each in findings.findings]
-    parts = [
-        "# Findings of Gao et al. 2024, on a grid of SAEs",
-        in_words(findings),
-        "\n".join(["| figure | finding | size here | paper | verdict |", "|---|---|---|---|---|", *rows]),
-        *(f"- {text}" for text in _remarks(findings)),
-    ]
-    return "\n\n".join(parts) + "\n"
+def _line(each: Finding) -> Line:
+    here = "-" if each.size is None else with_error(each.size, each.stderr)
+    return Line(_statement(each), (each.of, _paper(each), here), each.verdict, _TONES[each.verdict])
 
 
-def in_words(findings: Findings) -> str:
-    """How many findings are there, in a sentence."""
-    counts = [f"{findings.count(each)} {each}" for each in ("shown", "not shown", "the opposite", "not checkable") if findings.count(each)]
-    return f"{findings.saes} SAEs of {findings.model} at {findings.hook}: of {len(findings.findings)} findings {', '.join(counts)}."
+def _in_words(findings: Findings) -> str:
+    names = ("shown", "not shown", "the opposite", "not checkable")
+    return f"Of {len(findings.findings)} findings {', '.join(f'{findings.count(each)} {each}' for each in names if findings.count(each))}."
 
 
-def _statement(each: Finding) -> str:
-    return f"{each.statement}{_OWN if each.own else ''} ({each.of})"
+def _statement(each: Finding | Claim) -> str:
+    return f"{each.figure}: {each.statement}{_OWN if each.own else ''}"
 
 
-def _size(each: Finding) -> str:
-    return "-" if each.size is None else with_error(each.size, each.stderr)
-
-
-def _paper(each: Finding) -> str:
+def _paper(each: Finding | Claim) -> str:
     said = "-" if each.paper is None else f"{each.paper:.2g}"
-    return said if not each.above else f"{said} (above {each.above:g})"
+    return f"{said} (above {each.above:g})" if each.above else said
 
 
-def _remarks(findings: Findings) -> Iterable[str]:
+def _notes(findings: Findings) -> Iterator[str]:
     yield _OWN_IN_WORDS
     yield (
-        f"shown: above 0, or what is said, by more than chance makes it in {ALPHA:.0%} of cases, each finding by itself. "
-        "± holds texts and latents, and other training seeds."
+        f"shown: above 0, or above what is said, by more than chance makes it in {ALPHA:.0%} of cases, each finding by itself; "
+        "± holds texts and latents, and other training seeds"
     )
     if all(each.training is None for each in findings.findings):
         yield "no kind of SAE was trained with two seeds: ± does not hold what another training seed would do"

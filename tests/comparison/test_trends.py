@@ -20,7 +20,8 @@ from sae_lens_metrics.comparison.trends.means import Means
 from sae_lens_metrics.errors import ConfigError, ResultError
 from sae_lens_metrics.metrics.registry import metric_spec
 from sae_lens_metrics.views.figures import to_png, trend_figures
-from sae_lens_metrics.views.findings import findings_markdown, print_findings
+from sae_lens_metrics.views.findings import judged_findings
+from sae_lens_metrics.views.judged import judged_markdown, print_judged
 
 K = (8, 16, 32, 64, 128, 256, 512)
 READ_OFF = {
@@ -267,10 +268,10 @@ def test_a_grid_of_few_sizes_says_what_it_cannot_tell(shown):
 def test_findings_are_told_in_full(shown):
     _, findings = shown
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    print_findings(findings, console)
-    text, page = console.export_text(), findings_markdown(replace(findings, notes=("TopK-n64-k1: it broke",)))
-    assert f"of {len(CLAIMS)} findings {len(CLAIMS)} shown" in text
-    assert page.count("| shown |") == len(CLAIMS)
+    print_judged(judged_findings(findings), console)
+    text, page = console.export_text(), judged_markdown(judged_findings(replace(findings, notes=("TopK-n64-k1: it broke",))))
+    assert f"Of {len(CLAIMS)} findings {len(CLAIMS)} shown" in text
+    assert page.count(" shown |") == len(CLAIMS)
     assert "it broke" in page
     data = json.loads(json.dumps(findings.to_dict(), allow_nan=False))
     assert data["findings"][0]["statement"] == CLAIMS[0].statement
@@ -280,7 +281,7 @@ def test_findings_are_told_in_full(shown):
 def test_one_seed_of_each_is_said_to_be_one():
     grid, reports = planted()
     once = Evaluated({each: value for each, value in reports.items() if each.seed == 0})
-    page = findings_markdown(Findings("gpt2", "hook", grid, find(once, 768), len(reports)))
+    page = judged_markdown(judged_findings(Findings("gpt2", "hook", grid, find(once, 768), len(reports))))
     assert "does not hold what another training seed would do" in page
 
 
