@@ -10,7 +10,7 @@ from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.text.datasets import load_text_dataset
 from sae_lens_metrics.text.standard_library import standard_library_documents
 
-__all__ = ["keep_rows"]
+__all__ = ["keep_rows", "other_rows"]
 
 _LETTERS = 4
 """Characters of a token, about."""
@@ -22,34 +22,44 @@ _ROWS = 64
 """At least, as errors are over documents."""
 
 
-def keep_rows(name: str | None, folder: Path, *, tokens: int, training_tokens: int) -> Dataset | IterableDataset:
-    """Splits a data set: what is kept from training is written to a folder that ``load_text_dataset`` reads.
+def keep_rows(name: str | None, folder: Path, tokens: int) -> None:
+    """Writes the first rows of a data set to a folder that ``load_text_dataset`` reads; what is there already is kept as it is.
 
     Args:
-        name: The data set; ``None`` for the Python standard library, of which one file in twenty is kept.
-        folder: Where to write; what is there already is kept as it is.
+        name: The data set; ``None`` for files of the Python standard library, of which one in twenty is held out.
+        folder: Where to write.
         tokens: Tokens to evaluate on, for which there is to be enough.
-        training_tokens: Tokens to train on, for which there is to be enough where the standard library has it.
 
-    Returns:
-        The rest of it.
+    Raises:
+        CorpusError: If the data set cannot be loaded.
+    """
+    if folder.exists():
+        return
+    rows = _documents("held_out") if name is None else load_text_dataset(name)
+    unfinished = folder.with_name(f"unfinished-{folder.name}")
+    Dataset.from_list(list(_enough(rows, tokens * _LETTERS * _TIMES))).save_to_disk(str(unfinished))
+    unfinished.rename(folder)
+
+
+def other_rows(name: str | None, folder: Path, tokens: int) -> Dataset | IterableDataset:
+    """The rows of a data set that ``keep_rows`` has not kept.
+
+    Args:
+        name: The data set, as there.
+        folder: Where rows are kept.
+        tokens: Tokens to train on, for which there is to be enough where the standard library has it.
 
     Raises:
         CorpusError: If the data set cannot be loaded, or is so small that nothing is left to train on.
     """
     if name is None:
-        if not folder.exists():
-            _write(_enough(_documents("held_out"), tokens * _LETTERS * _TIMES), folder)
-        return Dataset.from_list(list(_enough(_documents("train"), training_tokens * _LETTERS * _MARGIN)))
-    loaded = load_text_dataset(name)
-    rows = list(_enough(loaded, tokens * _LETTERS * _TIMES))
-    if not folder.exists():
-        _write(rows, folder)
+        return Dataset.from_list(list(_enough(_documents("train"), tokens * _LETTERS * _MARGIN)))
+    loaded, kept = load_text_dataset(name), len(Dataset.load_from_disk(str(folder)))
     if isinstance(loaded, IterableDataset):
-        return loaded.skip(len(rows))
-    if len(rows) >= len(loaded):
-        raise CorpusError(f"the data set {name!r} has {len(loaded):,} rows, which {tokens:,} tokens to evaluate on take: give a larger one")
-    return loaded.select(range(len(rows), len(loaded)))
+        return loaded.skip(kept)
+    if kept >= len(loaded):
+        raise CorpusError(f"the data set {name!r} has {len(loaded):,} rows, all of which the evaluation takes: give a larger one")
+    return loaded.select(range(kept, len(loaded)))
 
 
 def _documents(split: Literal["train", "held_out"]) -> Iterator[dict[str, Any]]:
@@ -65,9 +75,3 @@ def _enough(rows: Iterable[Any], letters: int) -> Iterator[dict[str, Any]]:
         found += max(lengths, default=0)
         if found >= letters and place + 1 >= _ROWS:
             return
-
-
-def _write(rows: Iterable[dict[str, Any]], folder: Path) -> None:
-    unfinished = folder.with_name(f"unfinished-{folder.name}")
-    Dataset.from_list(list(rows)).save_to_disk(str(unfinished))
-    unfinished.rename(folder)

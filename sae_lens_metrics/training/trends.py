@@ -22,7 +22,7 @@ from sae_lens_metrics.metrics.n2g.spec import N2GConfig
 from sae_lens_metrics.metrics.probe.spec import ProbeConfig
 from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
 from sae_lens_metrics.results import Report, write_atomically
-from sae_lens_metrics.text.held_out_rows import keep_rows
+from sae_lens_metrics.text.held_out_rows import keep_rows, other_rows
 from sae_lens_metrics.training.grid import GridTraining, train_grid
 
 __all__ = ["Trends", "TrendsOrder", "reproduce_trends"]
@@ -87,8 +87,8 @@ def reproduce_trends(order: TrendsOrder, output: Path) -> Trends:
     d_in, hook = _site(model, order)
     grid = Grid.of_size(d_in, quick=order.quick, seeds=order.seeds)
     _claim(output, order, grid, hook)
-    sizes = {"tokens": order.tokens, "training_tokens": order.training_tokens}
-    text = cache(partial(keep_rows, order.dataset, output / _HELD_OUT, **sizes))
+    keep_rows(order.dataset, output / _HELD_OUT, order.tokens)
+    text = cache(partial(other_rows, order.dataset, output / _HELD_OUT, order.training_tokens))
     called = order.called or order.model
     training = GridTraining(model, called, hook, d_in, text, order.dataset or "the Python standard library", order.training_tokens, device)
     wanted = grid.trained()

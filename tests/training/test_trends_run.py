@@ -13,7 +13,7 @@ from sae_lens_metrics.comparison.trends.claims import CLAIMS
 from sae_lens_metrics.comparison.trends.grid import Grid
 from sae_lens_metrics.errors import CorpusError
 from sae_lens_metrics.text.datasets import load_text_dataset
-from sae_lens_metrics.text.held_out_rows import keep_rows
+from sae_lens_metrics.text.held_out_rows import keep_rows, other_rows
 from sae_lens_metrics.text.standard_library import standard_library_documents
 from sae_lens_metrics.training import grid as grid_training
 
@@ -56,30 +56,34 @@ def test_a_small_grid_from_the_model_to_the_page_and_on_after_a_stop(tmp_path, m
 def test_rows_that_are_kept_are_not_trained_on(tmp_path):
     rows = [f"text {i} " * 20 for i in range(300)]
     Dataset.from_dict({"text": rows}).save_to_disk(str(tmp_path / "all"))
-    rest = keep_rows(str(tmp_path / "all"), tmp_path / "kept", tokens=100, training_tokens=10)
+    keep_rows(str(tmp_path / "all"), tmp_path / "kept", 100)
+    rest = other_rows(str(tmp_path / "all"), tmp_path / "kept", 10)
     kept = load_text_dataset(str(tmp_path / "kept"))
     assert [*kept["text"], *rest["text"]] == rows
     assert 64 <= len(kept) < 100
-    again = keep_rows(str(tmp_path / "all"), tmp_path / "kept", tokens=100, training_tokens=10)
-    assert list(again["text"]) == list(rest["text"])
+    keep_rows(str(tmp_path / "all"), tmp_path / "kept", 10_000)
+    assert len(load_text_dataset(str(tmp_path / "kept"))) == len(kept)
 
 
 def test_a_stream_is_split_in_the_same_way(tmp_path, monkeypatch):
     rows = [{"text": f"text {i} " * 20, "other": i} for i in range(300)]
     stream = Dataset.from_list(rows).to_iterable_dataset()
     monkeypatch.setattr("sae_lens_metrics.text.held_out_rows.load_text_dataset", lambda name: stream)
-    rest = keep_rows("some/stream", tmp_path / "kept", tokens=100, training_tokens=10)
+    keep_rows("some/stream", tmp_path / "kept", 100)
+    rest = other_rows("some/stream", tmp_path / "kept", 10)
     assert load_text_dataset(str(tmp_path / "kept")).to_list() + list(rest) == rows
 
 
 def test_a_data_set_that_is_too_small_is_refused(tmp_path):
     Dataset.from_dict({"text": ["short"] * 70}).save_to_disk(str(tmp_path / "all"))
+    keep_rows(str(tmp_path / "all"), tmp_path / "kept", 1_000)
     with pytest.raises(CorpusError, match="larger"):
-        keep_rows(str(tmp_path / "all"), tmp_path / "kept", tokens=1_000, training_tokens=10)
+        other_rows(str(tmp_path / "all"), tmp_path / "kept", 10)
 
 
 def test_of_the_standard_library_whole_files_are_kept(tmp_path):
-    rest = keep_rows(None, tmp_path / "kept", tokens=100, training_tokens=10)
+    keep_rows(None, tmp_path / "kept", 100)
+    rest = other_rows(None, tmp_path / "kept", 10)
     kept = load_text_dataset(str(tmp_path / "kept"))
     assert list(kept["text"]) == list(islice(standard_library_documents("held_out"), len(kept)))
     assert list(rest["text"]) == list(islice(standard_library_documents("train"), len(rest)))
