@@ -73,9 +73,10 @@ def _reproduced(name: str, reference: "Reference", output: Path, options: argpar
 
     found = reproduce(name, reference, output, device=options.device)
     verdicts = replace(found.verdicts, changes=tuple(changes_of(load_reference(name).settings, reference.settings)))
-    tell(output, "verdicts", verdicts, judged_verdicts(verdicts))
+    judged = judged_verdicts(verdicts)
+    tell(output, "verdicts", verdicts, judged)
     if found.files:
-        say(offer_page(found.files, output / "report.html", title=reference.title))
+        say(offer_page(found.files, output / "report.html", title=reference.title, judged=judged))
     return DONE if verdicts.all_within else OUTSIDE
 
 

@@ -58,7 +58,8 @@ def run_trends(options: argparse.Namespace) -> int:
             device=options.device,
         )
         found = reproduce_trends(order, output)
-    tell(output, "findings", found.findings, judged_findings(found.findings))
+    judged = judged_findings(found.findings)
+    tell(output, "findings", found.findings, judged)
     figures = trend_figures(found.evaluated.reports)
     for figure in figures:
         path = output / f"{figure.name}.png"
@@ -66,5 +67,5 @@ def run_trends(options: argparse.Namespace) -> int:
         path.write_bytes(to_png(figure))
     say(f"the paper's figures: {len(figures)} in {output / 'trends'}")
     if found.files:
-        say(offer_page(found.files, output / "report.html", title=f"Trends on {found.findings.model}", figures=figures))
+        say(offer_page(found.files, output / "report.html", title=f"Trends on {found.findings.model}", figures=figures, judged=judged))
     return DONE if found.findings.all_shown else OUTSIDE

@@ -1,9 +1,9 @@
-"""Something judged line by line, such as figures of a paper: on the terminal, as Markdown to put somewhere, and as data for a page."""
+"""Something judged line by line, such as figures of a paper: on the terminal, as Markdown to put somewhere, and on a page."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sae_lens_metrics.views.plain_text import plain
 
-__all__ = ["Judged", "Line", "judged_markdown", "judged_value", "print_judged", "table"]
+__all__ = ["Judged", "Line", "judged_markdown", "print_judged", "table"]
 
 Tone = Literal["good", "bad", "open"]
 _STYLES = {"good": "green", "bad": "red", "open": "yellow"}
@@ -95,15 +95,6 @@ def judged_markdown(judged: Judged) -> str:
         *(f"- {text}" for text in judged.notes),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def judged_value(judged: Judged) -> dict[str, Any]:
-    """The same as JSON types.
-
-    Args:
-        judged: What was judged.
-    """
-    return asdict(judged)
 
 
 def table(first: str, *others: str) -> Table:

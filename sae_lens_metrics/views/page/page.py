@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sae_lens_metrics.comparison.audit import Audit
     from sae_lens_metrics.comparison.comparison import Comparison
     from sae_lens_metrics.views.figures import Figure
+    from sae_lens_metrics.views.judged import Judged
 
 __all__ = ["SCRIPTS", "STYLES", "write_report"]
 
@@ -46,6 +47,7 @@ SCRIPTS = (
     "plots",
     "comparison_view",
     "audit_view",
+    "judged_view",
     "findings",
     "overview_view",
     "figures_view",
@@ -66,6 +68,7 @@ def write_report(
     comparison: "Comparison | None" = None,
     audit: "Audit | None" = None,
     figures: "Sequence[Figure]" = (),
+    judged: "Judged | None" = None,
     title: str = TITLE,
     folder: bool = False,
 ) -> Path:
@@ -78,6 +81,7 @@ def write_report(
         comparison: What ``compare_reports`` said about the reports.
         audit: What evaluating the SAEs with several seeds has shown.
         figures: Figures to put before those of the reports.
+        judged: What of a paper was judged by the reports.
         title: What the page is called.
         folder: Whether to write a folder with ``index.html`` and the data beside it, which are loaded when they are looked at: for SAEs
             of so many latents that one file gets too large to open, from some 100 MB on. Such a page opens from disk too.
@@ -92,7 +96,7 @@ def write_report(
     histories = histories or {}
     if not reports and not histories:
         raise ResultError("a report takes at least one result or training history")
-    data = _Data(reports, histories, comparison, audit, figures, title)
+    data = _Data(reports, histories, comparison, audit, figures, judged, title)
     path = Path(path)
     if folder:
         with fresh_data(path / "index.html") as beside:
@@ -114,6 +118,7 @@ class _Data:
     comparison: "Comparison | None"
     audit: "Audit | None"
     figures: "Sequence[Figure]"
+    judged: "Judged | None"
     title: str
 
     def __post_init__(self) -> None:
@@ -130,6 +135,7 @@ class _Data:
         yield Part.of("histories", histories_value(self.histories))
         yield Part.of("comparison", None if self.comparison is None else self.comparison.to_dict())
         yield Part.of("audit", None if self.audit is None else self.audit.to_dict())
+        yield Part.of("judged", None if self.judged is None else asdict(self.judged))
         for sae in self._saes:
             yield from sae_parts(sae, self.reports[sae.name])
         yield Part("plotly", encode(_plotly()))
@@ -142,6 +148,7 @@ class _Data:
             "histories": list(self.histories),
             "compared": self.comparison is not None,
             "audited": self.audit is not None,
+            "judged": self.judged is not None,
             "guides": guides(self._drawn.values()),
         }
 
