@@ -1,13 +1,14 @@
-"""The standard error of a difference of two numbers: over what they have in common, or as independent ones."""
+"""The standard error of a difference, or another weighted sum, of numbers: over what they have in common, or as independent ones."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sae_lens_metrics.functional.significance import welch_degrees_of_freedom
 from sae_lens_metrics.results import Estimate, Repeated
 from sae_lens_metrics.results.estimate import error_parts
 
-__all__ = ["RESOLUTION", "DifferenceError", "independent", "paired"]
+__all__ = ["RESOLUTION", "DifferenceError", "independent", "paired", "sum_of_independent", "sum_of_paired"]
 
 RESOLUTION = 1e-6
 """Relative to a value; what is computed in float32 does not tell smaller differences."""
@@ -23,26 +24,43 @@ class DifferenceError(NamedTuple):
 
 
 def paired(first: Estimate | Repeated, second: Estimate | Repeated) -> DifferenceError:
-    """The error over units that both have in common, each of which must have an influence on both.
-
-    Of the two numbers of units with weight the smaller one counts, and of their degrees of freedom, which errs on the safe side where
-    they are not the same units. What was drawn for each result alone does not cancel.
-    """
-    assert first.influence is not None
-    assert second.influence is not None
-    n = min(first.n, second.n)
-    length = math.hypot(*(b - a for a, b in zip(first.influence, second.influence, strict=True)))
-    one, other = error_parts(first), error_parts(second)
-    over_units, drawn = (math.sqrt(n / (n - 1)) * length, min(one.over_units[1], other.over_units[1])), [*one.drawn, *other.drawn]
-    if not drawn:
-        return DifferenceError(*over_units)
-    return DifferenceError(math.hypot(over_units[0], *(stderr for stderr, _ in drawn)), welch_degrees_of_freedom(over_units, *drawn))
+    """The error of a difference over units that both have in common, as ``sum_of_paired`` has it."""
+    return sum_of_paired((first, second), (-1.0, 1.0))
 
 
 def independent(first: Estimate, second: Estimate) -> DifferenceError:
     """The error of a difference of independent numbers, both of which must have one."""
-    assert first.stderr is not None
-    assert second.stderr is not None
-    stderr = math.hypot(first.stderr, second.stderr)
-    parts = ((first.stderr, first.degrees_of_freedom), (second.stderr, second.degrees_of_freedom))
+    return sum_of_independent((first, second), (-1.0, 1.0))
+
+
+def sum_of_paired(numbers: Sequence[Estimate | Repeated], weights: Sequence[float]) -> DifferenceError:
+    """The error of Σ w θ over units that all have in common, each of which must have an influence on all of them.
+
+    Of the numbers of units with weight the smallest one counts, and of their degrees of freedom, which errs on the safe side where
+    they are not the same units. What was drawn for each result alone does not cancel.
+
+    Args:
+        numbers: θ, two at least.
+        weights: w.
+    """
+    n = min(each.n for each in numbers)
+    influences = [each.influence or [] for each in numbers]
+    length = math.hypot(*(math.fsum(w * i for w, i in zip(weights, unit, strict=True)) for unit in zip(*influences, strict=True)))
+    parts = [error_parts(each) for each in numbers]
+    drawn = [(abs(w) * stderr, df) for w, part in zip(weights, parts, strict=True) for stderr, df in part.drawn]
+    over_units = math.sqrt(n / (n - 1)) * length, min(part.over_units[1] for part in parts)
+    if not any(stderr for stderr, _ in drawn):
+        return DifferenceError(*over_units)
+    return DifferenceError(math.hypot(over_units[0], *(stderr for stderr, _ in drawn)), welch_degrees_of_freedom(over_units, *drawn))
+
+
+def sum_of_independent(numbers: Sequence[Estimate], weights: Sequence[float]) -> DifferenceError:
+    """The error of Σ w θ of independent numbers, all of which must have one.
+
+    Args:
+        numbers: θ.
+        weights: w.
+    """
+    parts = [(abs(w) * (each.stderr or 0.0), each.degrees_of_freedom) for w, each in zip(weights, numbers, strict=True)]
+    stderr = math.hypot(*(stderr for stderr, _ in parts))
     return DifferenceError(stderr, welch_degrees_of_freedom(*parts) if stderr else None)

@@ -1,10 +1,8 @@
 """The demo: two SAEs at similar L0 evaluated on the same text and put side by side, then a small one trained with metrics on."""
 
-import logging
 import os
 import shlex
 import time
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from sae_lens_metrics.demo.options import DemoOptions, evaluation_config, traini
 from sae_lens_metrics.demo.shipped import SHIPPED_SAES, load_shipped_subject, load_tiny_lm
 from sae_lens_metrics.demo.training import TrainingSize, demo_saes, train_sae, training_text
 from sae_lens_metrics.evaluation.run import EvaluationRun
-from sae_lens_metrics.integrations.terminal import say
+from sae_lens_metrics.integrations.terminal import quieten_packages, say
 from sae_lens_metrics.integrations.transformer_lens import HookedTransformer
 from sae_lens_metrics.loading.pretrained import load_pretrained
 from sae_lens_metrics.results import Report, summary, write_atomically
@@ -74,9 +72,7 @@ def _prepare(output: Path, options: DemoOptions) -> None:
     if not options.wandb_online:
         os.environ.setdefault("WANDB_MODE", "offline")
         os.environ.setdefault("WANDB_SILENT", "true")
-    warnings.filterwarnings("ignore")
-    for name in ("sae_lens", "transformer_lens", "transformers", "datasets"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    quieten_packages()
 
 
 def _subject(name: str, model: HookedTransformer, trained: Path | None) -> Subject:

@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset
 from sae_lens import LoggingConfig, StandardTrainingSAEConfig, TopKTrainingSAEConfig, TrainingSAEConfig
 
+from sae_lens_metrics.demo.shipped import TINY_LM
 from sae_lens_metrics.integrations.transformer_lens import HookedTransformer
 from sae_lens_metrics.metrics.config import MetricsConfig
 from sae_lens_metrics.results.history import METRICS_FILENAME, History, read_histories
@@ -85,7 +86,7 @@ def train_sae(
     cfg = MetricsRunnerConfig(
         sae=sae,
         metrics=metrics,
-        model_name="tiny_lm",
+        model_name=TINY_LM,
         hook_name=HOOK,
         dataset_path="standard library",
         context_size=_CONTEXT,

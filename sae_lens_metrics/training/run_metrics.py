@@ -19,7 +19,7 @@ from sae_lens_metrics.training.budget import OverheadBudget
 from sae_lens_metrics.training.held_out_text import NOT_HELD_OUT, hold_out
 from sae_lens_metrics.training.record import Evaluated, Sink, append_line, begin, save_last
 from sae_lens_metrics.training.reports import TrainingReports
-from sae_lens_metrics.training.trainers import first_trainer, lines_in_a_log, trained
+from sae_lens_metrics.training.trainers import first_trainer, telling_how_far, trained
 from sae_lens_metrics.views.one_line import headline_line
 from sae_lens_metrics.views.wandb.log import log_result_file
 
@@ -72,7 +72,7 @@ class RunMetrics:
                 self._evaluate_now(0)
             trainer.fit = telling_the_signal(trainer.fit, self._make_checkpoint_folder)
             try:
-                with lines_in_a_log(trainer, self._runner.cfg.training_tokens):
+                with telling_how_far(trainer, self._runner.cfg.training_tokens):
                     result = fit(trainer)
             finally:
                 self._tell_what_was_skipped()

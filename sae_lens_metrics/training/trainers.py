@@ -10,16 +10,19 @@ from sae_lens import TrainingSAE
 from sae_lens_metrics.integrations.progress import others_are_silent, progress
 from sae_lens_metrics.integrations.saelens import ActivationScaler
 
-__all__ = ["SINGLE", "first_trainer", "lines_in_a_log", "trained"]
+__all__ = ["SINGLE", "first_trainer", "telling_how_far", "trained"]
 
 SINGLE = ""
 """Name of the only SAE of a run."""
 
+_IN_A_BAR = 3
+"""SAEs whose losses leave room in a bar for how far training is."""
+
 
 @contextmanager
-def lines_in_a_log(trainer: Any, tokens: int) -> Iterator[None]:
-    """How far training is, where SAELens's own bar is switched off."""
-    if not others_are_silent():
+def telling_how_far(trainer: Any, tokens: int) -> Iterator[None]:
+    """How far training is, where SAELens's own bar is switched off, or names so many SAEs that it says nothing else."""
+    if not others_are_silent() and len(getattr(trainer, "trainers", ())) <= _IN_A_BAR:
         yield
         return
     first = first_trainer(trainer)

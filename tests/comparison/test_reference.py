@@ -14,7 +14,8 @@ from sae_lens_metrics.comparison.reference import Figure, Settings, load_referen
 from sae_lens_metrics.comparison.verdicts import judge
 from sae_lens_metrics.errors import ConfigError
 from sae_lens_metrics.evaluation.reproducing import changes_of, check_numbers, config_of
-from sae_lens_metrics.views.verdicts import verdicts_markdown
+from sae_lens_metrics.views.judged import judged_markdown
+from sae_lens_metrics.views.verdicts import judged_verdicts
 
 GAO = load_reference("gao2024")
 LAYER_8 = "n 32,768, k 32, layer 8"
@@ -124,8 +125,8 @@ def test_what_could_not_be_computed_is_not_checkable_for_a_reason(own, reports, 
 
 def test_as_markdown_for_others_to_read(own):
     found = judge("own", load_reference(own('"table 1"', '"table 1 | <b>"')), {"one": report(ratio=1.25)}, {})
-    written = verdicts_markdown(replace(found, changes=("tokens is 512, not None",)))
-    assert "| one | `shrinkage/ratio` | 1.2 | 1.09 to 1.31 | 1.250 ± 0.010 | within | table 1 \\| &lt;b> |" in written
+    written = judged_markdown(judged_verdicts(replace(found, changes=("tokens is 512, not None",))))
+    assert "| one | shrinkage/ratio | 1.2 | 1.09 to 1.31 | 1.250 ± 0.010 | within | table 1 \\| &lt;b> |" in written
     assert "Of 1 figures 1 within." in written
     assert "not the reference's settings, for which its bands are: tokens is 512, not None" in written
 

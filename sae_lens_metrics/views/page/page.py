@@ -4,8 +4,8 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from sae_lens_metrics.views.page.parts import Part, encode
 if TYPE_CHECKING:
     from sae_lens_metrics.comparison.audit import Audit
     from sae_lens_metrics.comparison.comparison import Comparison
+    from sae_lens_metrics.views.figures import Figure
+    from sae_lens_metrics.views.judged import Judged
 
 __all__ = ["SCRIPTS", "STYLES", "write_report"]
 
@@ -48,6 +50,7 @@ SCRIPTS = (
     "plots",
     "comparison_view",
     "audit_view",
+    "judged_view",
     "leaderboard_ranks",
     "findings",
     "leaderboard_filters",
@@ -72,6 +75,8 @@ def write_report(
     histories: Mapping[str, History] | None = None,
     comparison: "Comparison | None" = None,
     audit: "Audit | None" = None,
+    figures: "Sequence[Figure]" = (),
+    judged: "Judged | None" = None,
     title: str = TITLE,
     folder: bool = False,
 ) -> Path:
@@ -83,6 +88,8 @@ def write_report(
         histories: Evaluations during training, by the names of runs; reports of checkpoints make some by themselves.
         comparison: What ``compare_reports`` said about the reports.
         audit: What evaluating the SAEs with several seeds has shown.
+        figures: Figures to put before those of the reports.
+        judged: What of a paper was judged by the reports.
         title: What the page is called.
         folder: Whether to write a folder with ``index.html`` and the data beside it, which are loaded when they are looked at: for SAEs
             of so many latents that one file gets too large to open, from some 100 MB on. Such a page opens from disk too.
@@ -97,7 +104,7 @@ def write_report(
     histories = histories or {}
     if not reports and not histories:
         raise ResultError("a report takes at least one result or training history")
-    data = _Data(reports, histories, comparison, audit, title)
+    data = _Data(reports, histories, comparison, audit, figures, judged, title)
     path = Path(path)
     if folder:
         with fresh_data(path / "index.html") as beside:
@@ -118,6 +125,8 @@ class _Data:
     histories: Mapping[str, History]
     comparison: "Comparison | None"
     audit: "Audit | None"
+    figures: "Sequence[Figure]"
+    judged: "Judged | None"
     title: str
 
     def __post_init__(self) -> None:
@@ -135,12 +144,13 @@ class _Data:
 
     def parts(self) -> Iterator[Part]:
         """The parts; afterwards ``contents`` knows all of them."""
-        yield Part.of("figures", _figures(self._drawn, self.histories))
+        yield Part.of("figures", _figures(self._drawn, self.histories, self.figures))
         yield Part.of("histories", histories_value(self.histories))
         if self._contenders is not None:
             yield Part.of("leaderboard", leaderboard_value(self._contenders, self._drawn))
         yield Part.of("comparison", None if self.comparison is None else self.comparison.to_dict())
         yield Part.of("audit", None if self.audit is None else self.audit.to_dict())
+        yield Part.of("judged", None if self.judged is None else asdict(self.judged))
         for sae in self._saes:
             yield from sae_parts(sae, self.reports[sae.name])
         yield Part("plotly", encode(_plotly()))
@@ -157,14 +167,15 @@ class _Data:
             "ranked": self._contenders is not None,
             "compared": self.comparison is not None,
             "audited": self.audit is not None,
+            "judged": self.judged is not None,
             "guides": guides(self._drawn.values()),
         }
 
 
-def _figures(reports: Mapping[str, Report], histories: Mapping[str, History]) -> list[dict[str, Any]]:
+def _figures(reports: Mapping[str, Report], histories: Mapping[str, History], first: "Sequence[Figure]") -> list[dict[str, Any]]:
     from sae_lens_metrics.views.figures import paper_figures, to_plotly, training_figures
 
-    figures = [*(paper_figures(reports) if reports else []), *(training_figures(histories) if histories else [])]
+    figures = [*first, *(paper_figures(reports) if reports else []), *(training_figures(histories) if histories else [])]
     return [
         {"name": figure.name, "title": figure.title, "caption": figure.caption, "plotly": _finite(to_plotly(figure))} for figure in figures
     ]

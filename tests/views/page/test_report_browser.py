@@ -15,7 +15,9 @@ from sae_lens_metrics.comparison.audit import audit_reports
 from sae_lens_metrics.comparison.comparison import compare_reports
 from sae_lens_metrics.results import Estimate, ExplanationNGram, FiringExample, LatentExplanation, MetricResult, Report
 from sae_lens_metrics.results.rules import Condition, LatentRules, Rule
+from sae_lens_metrics.views.figures import Figure, Series
 from sae_lens_metrics.views.firing_tokens import firing_tokens
+from sae_lens_metrics.views.judged import Judged, Line
 from sae_lens_metrics.views.page import write_report
 
 ABSENT = "\N{EN DASH}"
@@ -125,10 +127,33 @@ def test_an_audit_says_how_noisy_numbers_are_and_what_they_tell_apart(reader, re
         assert expected in said
 
 
-def test_without_an_audit_there_is_no_such_view(reader, page):
-    tab = reader(page).open("#/audit")
-    assert "No audit" in tab.locator("#main").inner_text()
-    assert "Audit" not in tab.locator("#nav").inner_text()
+@pytest.mark.parametrize(("view", "name", "said"), [("audit", "Audit", "No audit"), ("judged", "Verdicts", "No verdicts")])
+def test_without_an_audit_or_verdicts_there_is_no_such_view(reader, page, view, name, said):
+    tab = reader(page).open(f"#/{view}")
+    assert said in tab.locator("#main").inner_text()
+    assert name not in tab.locator("#nav").inner_text()
+
+
+@pytest.mark.parametrize("groups", ["", "SAE"])
+def test_verdicts_are_told_line_by_line_and_their_figures_come_first(reader, reports, tmp_path, groups):
+    line = Line("25a: recall rises", ("per doubling", "0.016", "0.020 ± 0.004"), "shown", "good", "one <b>", "figure 25")
+    other = Line("6b: sparser", ("per doubling", "-", "-"), "the opposite", "bad", "two", "figure 6")
+    more = "where" if groups else ""
+    judged = Judged(
+        "Findings", "Of a grid.", "Of 2 findings 1 shown.", "finding", ("size", "paper", "here"), (line, other), ("a note",), groups, more
+    )
+    figure = Figure(
+        "trends/25a", "Recall over k", "Figure 25a.", "k", "recall", [Series("n = 256", [1, 2], [0.2, 0.1], [0.01, 0.01], "line")]
+    )
+    tab = reader(write_report(reports, tmp_path / "report.html", judged=judged, figures=[figure])).open("#/judged")
+    assert "Verdicts" in tab.locator("#nav").inner_text()
+    rows = [row.split("\t") for row in tab.locator("#judged tbody tr").all_inner_texts()]
+    first, last = (["one <b>"], ["figure 25"]) if groups else ([], [])
+    assert rows[0] == [*first, line.what, *line.cells, "shown", *last]
+    assert tab.locator("#judged tbody .better").all_inner_texts() == ["shown"]
+    assert "a note" in tab.locator("#judged-notes").inner_text()
+    tab = reader(tmp_path / "report.html").open("#/figures")
+    assert tab.locator("#main h2").first.inner_text() == "Trends"
 
 
 @pytest.mark.parametrize("form", ["file", "folder"])

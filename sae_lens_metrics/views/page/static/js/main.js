@@ -1,13 +1,14 @@
 /** Shows the view that the address names. */
 const main = (() => {
-  const VIEWS = { "": overviewView, figures: figuresView, explore: exploreView, latents: latentsView, latent: latentView, audit: auditView, config: configView };
-  const NAMES = { "": "Overview", figures: "Figures", explore: "Explore", latents: "Latents", audit: "Audit", config: "Configuration" };
+  const VIEWS = { "": overviewView, figures: figuresView, explore: exploreView, latents: latentsView, latent: latentView, audit: auditView, judged: judgedView, config: configView };
+  const OPTIONAL = { audit: "audited", judged: "judged" }; // views that not every page has
+  const NAMES = { "": "Overview", figures: "Figures", explore: "Explore", latents: "Latents", audit: "Audit", judged: "Verdicts", config: "Configuration" };
   let turn = 0;
   let before = null;
 
   function navigation(current) {
     const link = ([name, text]) => h("a", { href: name ? `#/${name}` : "#/", "aria-current": name === current ? "page" : null }, text);
-    document.getElementById("nav").replaceChildren(...Object.entries(NAMES).filter(([name]) => name !== "audit" || saes.contents().audited).map(link));
+    document.getElementById("nav").replaceChildren(...Object.entries(NAMES).filter(([name]) => !(name in OPTIONAL) || saes.contents()[OPTIONAL[name]]).map(link));
   }
 
   async function show() {

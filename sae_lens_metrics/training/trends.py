@@ -1,0 +1,141 @@
+"""The findings of Gao et al. 2024 on a grid of SAEs that are trained for it."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from sae_lens_metrics.comparison.trends.contrasts import Evaluated
+from sae_lens_metrics.comparison.trends.findings import Findings, find
+from sae_lens_metrics.comparison.trends.grid import Grid
+from sae_lens_metrics.errors import ConfigError, SubjectError
+from sae_lens_metrics.evaluation.order import Overrides
+from sae_lens_metrics.evaluation.sweep import sweep
+from sae_lens_metrics.loading.models import ModelChoice, default_device, load_spec
+from sae_lens_metrics.loading.targets import Target
+from sae_lens_metrics.metrics.ablation.spec import AblationConfig
+from sae_lens_metrics.metrics.config import MetricsConfig
+from sae_lens_metrics.metrics.n2g.spec import N2GConfig
+from sae_lens_metrics.metrics.probe.spec import ProbeConfig
+from sae_lens_metrics.metrics.shrinkage.spec import ShrinkageConfig
+from sae_lens_metrics.results import Report, write_atomically
+from sae_lens_metrics.text.held_out_rows import keep_rows, other_rows
+from sae_lens_metrics.training.grid import GridTraining, train_grid
+
+__all__ = ["Trends", "TrendsOrder", "reproduce_trends"]
+
+logger = logging.getLogger("sae_lens_metrics")
+
+_METRICS = ["probe", "n2g", "explanation", "ablation", "shrinkage"]
+_HELD_OUT = "held_out_text"
+
+
+@dataclass(frozen=True)
+class TrendsOrder:
+    """What is trained, and on what."""
+
+    model: str
+    """Name, hub repository or folder of the model, as a HookedTransformer."""
+    dataset: str | None = None
+    """Text to train on and, other rows of it, to evaluate on; ``None`` for the Python standard library."""
+    hook: str | None = None
+    """Where SAEs sit; default the residual stream after the layer at two thirds, as layer 8 of GPT-2 small."""
+    training_tokens: int = 640_000
+    """Tokens that each SAE is trained on."""
+    tokens: int = 16_384
+    """Tokens to evaluate on."""
+    quick: bool = False
+    """Whether the grid is a smaller one."""
+    seeds: int = 1
+    """Training seeds of each kind of SAE."""
+    device: str | None = None
+    """Default a GPU if there is one."""
+    called: str = ""
+    """What to call the model, where its name is a folder."""
+
+
+@dataclass(frozen=True)
+class Trends:
+    """What came of it."""
+
+    findings: Findings
+    evaluated: Evaluated
+    """The SAEs with their results."""
+    files: Mapping[str, Path]
+    """The result files, by the SAEs' titles."""
+
+
+def reproduce_trends(order: TrendsOrder, output: Path) -> Trends:
+    """Trains a grid of SAEs through SAELens with the flag on, evaluates them, and tells which of the paper's findings they show.
+
+    Interrupted at any moment and started again, it goes on: SAEs of a training seed that are trained stay, as do results.
+
+    Args:
+        order: What to train, and on what.
+        output: Folder for the SAEs, the text that is kept from them, and the results.
+
+    Raises:
+        ConfigError: If the folder holds another grid, or the grid cannot be.
+        CorpusError: If the data set cannot be loaded, or is too small.
+        SubjectError: If the model cannot be loaded, or has no such hook.
+    """
+    device = default_device(order.device)
+    model = load_spec(ModelChoice(order.model).spec({}), device)
+    d_in, hook = _site(model, order)
+    grid = Grid.of_size(d_in, quick=order.quick, seeds=order.seeds)
+    _claim(output, order, grid, hook)
+    keep_rows(order.dataset, output / _HELD_OUT, order.tokens)
+    text = cache(partial(other_rows, order.dataset, output / _HELD_OUT, order.training_tokens))
+    called = order.called or order.model
+    training = GridTraining(model, called, hook, d_in, text, order.dataset or "the Python standard library", order.training_tokens, device)
+    wanted = grid.trained()
+    folders = train_grid(wanted, training, output / "saes")
+    del model, training  # the sweep loads its own
+    targets = {each: Target(str(folders[each.name])) for each in wanted}
+    found = sweep(list(targets.values()), _config(order, output), output / "results", overrides=Overrides(order.model, device=order.device))
+    # a sweep keeps what its summary needs; influences and histograms are in the files
+    files = {each: found.files[target.name] for each, target in targets.items() if target.name in found.files}
+    reports = {each: Report.load(file).without("examples", "explanations", "effects") for each, file in files.items()}
+    evaluated = Evaluated(reports)
+    notes = tuple(f"{each.title}: {found.errors[target.name]}" for each, target in targets.items() if target.name in found.errors)
+    return Trends(
+        Findings(called, hook, grid, find(evaluated, d_in), len(reports), notes),
+        evaluated,
+        {each.title: file for each, file in files.items()},
+    )
+
+
+def _site(model: Any, order: TrendsOrder) -> tuple[int, str]:
+    cfg = getattr(model, "cfg", None)
+    d_in, layers = getattr(cfg, "d_model", None), getattr(cfg, "n_layers", None)
+    if not isinstance(d_in, int) or not isinstance(layers, int):
+        raise SubjectError(f"a {type(model).__name__} does not tell its width and layers: a model that TransformerLens knows is expected")
+    hook = order.hook or f"blocks.{2 * layers // 3}.hook_resid_post"
+    if hook not in getattr(model, "hook_dict", {}):
+        raise SubjectError(f"the model {order.model!r} has no hook {hook!r}: give one of its residual stream (--hook)")
+    return d_in, hook
+
+
+def _claim(output: Path, order: TrendsOrder, grid: Grid, hook: str) -> None:
+    """Notes what the folder is for, so that SAEs of two grids are not mixed."""
+    wanted = {"model": order.called or order.model, "hook": hook, "dataset": order.dataset, "training_tokens": order.training_tokens}
+    text = json.dumps({**wanted, **asdict(grid)}, indent=1)
+    path = output / "grid.json"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ConfigError(f"{str(output)!r} holds SAEs of another grid, model or text, see grid.json in it: give another folder (--output)")
+    write_atomically(path, text)
+
+
+def _config(order: TrendsOrder, output: Path) -> MetricsConfig:
+    return MetricsConfig(
+        names=_METRICS,
+        tokens=order.tokens,
+        dataset=str(output / _HELD_OUT),
+        probe=ProbeConfig(examples=400),
+        n2g=N2GConfig(max_length=8),
+        ablation=AblationConfig(sequences=128),
+        shrinkage=ShrinkageConfig(tokens=order.tokens),
+    )
