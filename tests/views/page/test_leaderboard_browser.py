@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import pytest
-from browser import PHONE
+from browser import PHONE, Reader
 from ranked_reports import WORST_FIRST, ranked_reports
 from report_data import HOSTILE, hostile_report, make_report
 from slow import slow_but
@@ -27,6 +27,35 @@ def page(reports, tmp_path_factory):
     return write_report(reports, tmp_path_factory.mktemp("leaderboard") / "page.html")
 
 
+@pytest.fixture(scope="module")
+def shared(browser, page):
+    """One page for all tests that only look at it in another way: to open it takes a second."""
+    opened = Reader(browser, page)
+    opened.open()
+    yield opened.tab
+    opened.context.close()
+    assert opened.problems == []
+
+
+_GO = """address => new Promise((done) => {
+  if (location.hash === address) return done();
+  addEventListener("hashchange", () => done(), { once: true });
+  location.hash = address;
+})"""
+
+
+@pytest.fixture
+def look(shared):
+    """Goes to an address within the page."""
+
+    def at(address):
+        shared.evaluate(_GO, address)
+        shared.wait_for_selector("#main:not([aria-busy])")
+        return shared
+
+    return at
+
+
 def names(tab):
     return tab.locator(f"{ROWS} .name bdi").all_inner_texts()
 
@@ -47,8 +76,8 @@ def count(tab, text):
     tab.wait_for_function("text => document.querySelector('#leaderboard .count').textContent === text", arg=text)
 
 
-def test_saes_stand_in_the_order_of_the_number_with_its_error_and_their_ties(reader, page):
-    tab = reader(page).open(F1)
+def test_saes_stand_in_the_order_of_the_number_with_its_error_and_their_ties(look):
+    tab = look(F1)
     assert names(tab) == list("abcdefhg"), "the best first, and what has no value last"
     shown = tab.locator(f"{RANKED} .chosen .value").all_inner_texts()
     assert shown == [f"{value:.3f} ± 0.010" for i, value in reversed([*enumerate(WORST_FIRST)]) if i != 1]
@@ -65,13 +94,13 @@ def test_saes_stand_in_the_order_of_the_number_with_its_error_and_their_ties(rea
     assert "sae-lens-metrics compare" not in said
 
 
-def test_a_letter_is_shared_by_those_that_noise_cannot_tell_apart(reader, page, reports):
+def test_a_letter_is_shared_by_those_that_noise_cannot_tell_apart(look, reports):
     """Beside what Python found, pair by pair."""
     contenders, places = Contenders(), list(reports)
     for report in reports.values():
         contenders.add(report)
     found = {each.number: each for each in rankings(contenders)}
-    tab = reader(page).open()
+    tab = look("#/")
     for number in ("n2g/f1", "sanity/explained_variance", "shrinkage/ratio", "probe/loss"):
         (pool,) = found[number].pools
         tied = {frozenset(places[pool.saes[i]] for i in pair) for group in pool.groups for pair in combinations(group, 2)}
@@ -111,8 +140,8 @@ def test_filters_work_by_keyboard_on_table_and_figure_and_stay_in_the_address(re
     assert "No SAE is like that." in tab.inner_text("table.board")
 
 
-def test_the_figure_is_the_number_against_l0(reader, page):
-    tab = reader(page).open(F1)
+def test_the_figure_is_the_number_against_l0(look):
+    tab = look(F1)
     tab.wait_for_selector(".against .plot.drawn .points path")
     assert tab.locator(".against .points path").count() == 7
     assert tab.locator(".against .errorbar").count() >= 7
@@ -124,9 +153,9 @@ def test_the_figure_is_the_number_against_l0(reader, page):
     assert "This is L0 itself." in tab.inner_text(".against")
 
 
-def test_what_stands_beside_ranked_saes(reader, page):
+def test_what_stands_beside_ranked_saes(look):
     """Baselines and controls have no rank and are called so; main numbers of other metrics can be ranked by."""
-    tab = reader(page).open("#/?by=probe%2Floss")
+    tab = look("#/?by=probe%2Floss")
     (baseline,) = tab.locator(f"{ROWS}.reference", has_text="random directions").all()
     assert "baseline" in baseline.inner_text()
     assert baseline.locator("b").count() == 0
