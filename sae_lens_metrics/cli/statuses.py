@@ -13,7 +13,7 @@ ENDINGS = {
     UNEXPECTED: "an error that should not happen: one line names a file with all that is known of it; or nobody reads what is printed",
     REFUSED: "a mistake in what was given, or what was given cannot be read, evaluated or written: one sentence says what to do",
     SOME_FAILED: "some SAEs, metrics or files failed, which is said; all the others are there, and are kept when it is started again",
-    OUTSIDE: "of reproduce: some figures are outside their bands, or cannot be checked, which is said",
+    OUTSIDE: "of reproduce: some figures are outside their bands, some findings do not show, or some cannot be checked, which is said",
     130: "interrupted (Ctrl-C)",
     143: "terminated (SIGTERM)",
 }
