@@ -1,4 +1,7 @@
-"""Every pair of many estimates tested at once: errors of all differences, and which are more than noise."""
+"""Every pair of many estimates tested at once: errors of all differences, and which are more than noise.
+
+What a float64 does not hold, as the square of 1e200, becomes infinite or no number at all, and tells nothing apart.
+"""
 
 from typing import NamedTuple
 
@@ -8,9 +11,6 @@ from jaxtyping import Bool, Float
 from sae_lens_metrics.functional.significance import holm, student_p_values
 
 __all__ = ["PairErrors", "independent_errors", "paired_errors", "told_apart"]
-
-_BEYOND = {"over": "ignore", "under": "ignore", "invalid": "ignore", "divide": "ignore"}
-"""What a float64 does not hold, as squares above 1e308, becomes infinite or no number at all, which tells nothing apart."""
 
 
 class PairErrors(NamedTuple):
@@ -22,7 +22,7 @@ class PairErrors(NamedTuple):
     """Degrees of freedom of that; 0 where the error itself is not known, infinite where there is none."""
 
 
-@np.errstate(**_BEYOND)
+@np.errstate(all="ignore")
 def independent_errors(stderr: Float[np.ndarray, "k"], df: Float[np.ndarray, "k"]) -> PairErrors:
     """Errors of differences of independent estimates: sqrt(s_i² + s_j²), with the degrees of freedom of Welch (1947).
 
@@ -33,7 +33,7 @@ def independent_errors(stderr: Float[np.ndarray, "k"], df: Float[np.ndarray, "k"
     return _joined([(stderr[:, None], df[:, None]), (stderr[None], df[None])])
 
 
-@np.errstate(**_BEYOND)
+@np.errstate(all="ignore")
 def paired_errors(
     influences: Float[np.ndarray, "k units"],
     n: Float[np.ndarray, "k"],
@@ -64,7 +64,7 @@ def paired_errors(
     return PairErrors(joined.stderr, np.where(alone, over_units[1], joined.df))
 
 
-@np.errstate(**_BEYOND)
+@np.errstate(all="ignore")
 def told_apart(
     values: Float[np.ndarray, "k"],
     errors: PairErrors,
