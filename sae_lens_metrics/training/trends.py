@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from sae_lens_metrics.comparison.trends.contrasts import Evaluated
 from sae_lens_metrics.comparison.trends.findings import Findings, find
-from sae_lens_metrics.comparison.trends.grid import Grid
+from sae_lens_metrics.comparison.trends.grid import Grid, Trained
 from sae_lens_metrics.errors import ConfigError, SubjectError
 from sae_lens_metrics.evaluation.order import Overrides
 from sae_lens_metrics.evaluation.sweep import sweep
@@ -30,6 +30,8 @@ __all__ = ["Trends", "TrendsOrder", "reproduce_trends"]
 logger = logging.getLogger("sae_lens_metrics")
 
 _METRICS = ["probe", "n2g", "explanation", "ablation", "shrinkage"]
+_MANY_DEAD = 0.5
+"""Share of latents that never fire from which on it is said."""
 _HELD_OUT = "held_out_text"
 
 
@@ -100,12 +102,22 @@ def reproduce_trends(order: TrendsOrder, output: Path) -> Trends:
     files = {each: found.files[target.name] for each, target in targets.items() if target.name in found.files}
     reports = {each: Report.load(file).without("examples", "explanations", "effects") for each, file in files.items()}
     evaluated = Evaluated(reports)
-    notes = tuple(f"{each.title}: {found.errors[target.name]}" for each, target in targets.items() if target.name in found.errors)
+    notes = [f"{each.title}: {found.errors[target.name]}" for each, target in targets.items() if target.name in found.errors]
+    notes += _dead(reports)
     return Trends(
         Findings(called, hook, grid, find(evaluated, d_in), len(reports), notes),
         evaluated,
         {each.title: file for each, file in files.items()},
     )
+
+
+def _dead(reports: Mapping[Trained, Report]) -> Iterator[str]:
+    """Which SAEs are not what they are called: of many latents that never fire few are left."""
+    shares = {each.title: report.sanity.estimates["dead_latents"].value or 0.0 for each, report in reports.items()}
+    dead = {title: share for title, share in shares.items() if share > _MANY_DEAD}
+    if dead:
+        said = ", ".join(f"{title} ({share:.0%})" for title, share in dead.items())
+        yield f"more than half of the latents never fire, longer training (--training-tokens) revives some: {said}"
 
 
 def _site(model: Any, order: TrendsOrder) -> tuple[int, str]:

@@ -108,7 +108,7 @@ def table(first: str, *others: str) -> Table:
     found.add_column(first, overflow="fold", min_width=24)
     for heading in others:
         justify = "right" if heading in ("published", "here", "paper") else "left"
-        found.add_column(heading, justify=justify, overflow="fold", no_wrap=heading == "band")
+        found.add_column(heading, justify=justify, overflow="fold", no_wrap=heading in ("band", "here", "verdict"))
     return found
 
 

@@ -216,7 +216,7 @@ def planted(sign=1.0, seeds=2):
         values[each] = {
             "sanity/l0": k,
             **{f"probe/{name}": 0.4 + sign * (0.02 * best + 0.05 * relu) for name in ("loss", "held_out_loss")},
-            **{f"probe/channels_{name}": 0.6 if sign > 0 else 0.1 for name in ("loss", "held_out_loss")},
+            **{f"probe/{name}": -sign * 0.1 for name in ("loss_minus_channels", "held_out_loss_minus_random")},
             "n2g/precision": 0.5 + sign * (0.02 * n - 0.02 * x + 0.02 * relu),
             **{
                 f"n2g/{name}": (0.5 + sign * (0.02 * n - 0.02 * x)) / (1.8**sign if relu else 1)
@@ -225,7 +225,7 @@ def planted(sign=1.0, seeds=2):
             "explanation/ce_explanation": 6 - sign * (0.2 * n - 0.2 * x),
             "explanation/ce_bigram": 7.0 if sign > 0 else 2.0,
             "ablation/sparsity": 0.3 - sign * 0.01 * (x if k < 500 else 2),
-            "ablation/channels_lasting_sparsity": 0.6 if sign > 0 else 0.1,
+            "ablation/sparsity_minus_channels_lasting": -sign * 0.3,
             "shrinkage/change_mean": sign * 0.5 if relu else 0.01,
             "shrinkage/mse_raw": 0.3 if relu else 0.2,
             "shrinkage/mse_refined": 0.3 - sign * 0.05 if relu else 0.19,

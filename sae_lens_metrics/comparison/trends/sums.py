@@ -14,12 +14,12 @@ __all__ = [
     "NEAR",
     "Line",
     "above_best",
+    "average",
     "best_than",
     "last_step",
     "relu_alone",
     "relu_minus_topk",
     "share_minus_topk",
-    "than",
     "topk_over_relu",
     "with_k",
     "with_n",
@@ -103,9 +103,9 @@ def last_step(number: str) -> Callable[[Means], Line]:
     return line
 
 
-def than(baseline: str, number: str) -> Callable[[Means], Line]:
-    """A baseline minus a number, mean over all TopK SAEs."""
-    return lambda means: Line(_plus(_average(means.topk, baseline), _average(means.topk, number, -1.0)))
+def average(number: str, factor: float) -> Callable[[Means], Line]:
+    """A number times a factor, mean over all TopK SAEs."""
+    return lambda means: Line(_average(means.topk, number, factor))
 
 
 def best_than(baseline: str, number: str) -> Callable[[Means], Line]:
