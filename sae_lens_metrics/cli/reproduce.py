@@ -27,8 +27,8 @@ before anything was run. A reference names SAEs, text, settings and, for each fi
   sae-lens-metrics reproduce paper-trends           the paper's findings, on a grid of SAEs that it trains: needs neither
   sae-lens-metrics reproduce paper-trends --model gpt2 --dataset Skylion007/openwebtext --training-tokens 20000000
 
-Stopped at any moment and started again, it goes on where it was. The exit status is 0 if every figure is within its band, and every
-finding shows; else 4."""
+Stopped at any moment and started again, it goes on where it was; SAEs whose training was not over are trained anew. The exit
+status is 0 if every figure is within its band, and every finding shows; else 4."""
 
 
 def run_reproduce(arguments: Sequence[str]) -> int:
@@ -86,17 +86,22 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print what would be checked, and evaluate nothing")
     parser.add_argument("--output", metavar="DIR", help="folder for results and verdicts (default: reproduced-NAME)")
     parser.add_argument("--device", metavar="DEVICE", help="default: a GPU if there is one")
-    parser.add_argument("--dataset", metavar="DATASET", help="another text than the reference's, for which its bands are not meant")
+    parser.add_argument("--dataset", metavar="DATASET", help="other text than the reference's, for which its bands are not meant")
     parser.add_argument("--tokens", metavar="N", type=int, help="so much of it, likewise")
     trends = parser.add_argument_group(TRENDS, "SAEs that are trained for it, of a model of yours or the demo's")
     trends.add_argument(
         "--model", metavar="MODEL", help="name, hub repository or folder (default: the demo's, on text of the standard library)"
     )
     trends.add_argument("--hook", metavar="HOOK", help="default: the residual stream after the layer at two thirds")
-    trends.add_argument("--training-tokens", metavar="N", type=int, help="tokens that each SAE is trained on (default: 640,000)")
-    trends.add_argument("--seeds", metavar="N", type=int, default=1, help="training seeds of each kind of SAE; with 1 a few kinds have two")
+    trends.add_argument(
+        "--training-tokens", metavar="N", type=int, help="tokens that each SAE is trained on (default: 640,000; quick: 160,000)"
+    )
+    trends.add_argument("--seeds", metavar="N", type=int, help="training seeds of each kind of SAE (default: 1, and a few kinds have two)")
     trends.add_argument("--quick", action="store_true", help="fewer SAEs, less text: 10 minutes instead of 40 on two cores")
     options = parser.read(arguments)
+    ignored = [f"--{name.replace('_', '-')}" for name in ("model", "hook", "training_tokens", "seeds", "quick") if getattr(options, name)]
+    if options.name != TRENDS and ignored:
+        parser.error(f"{', '.join(ignored)}: only {TRENDS} takes it, references say which SAEs they are of")
     if options.name is None and not options.list:
         parser.error("which reference? Give a name, such as gao2024, or --list")
     return options

@@ -44,17 +44,18 @@ def run_trends(options: argparse.Namespace) -> int:
     from sae_lens_metrics.views.page import offer_page
 
     output = writable(Path(options.output or f"reproduced-{TRENDS}"))
-    quieten_packages()
+    if options.model is None:
+        quieten_packages()
     with tiny_lm_folder() as tiny_lm:
         order = TrendsOrder(
             model=options.model or str(tiny_lm),
             called="" if options.model else TINY_LM,
             dataset=options.dataset,
             hook=options.hook,
-            training_tokens=options.training_tokens or TrendsOrder.training_tokens // (_QUICKER if options.quick else 1),
-            tokens=options.tokens or TrendsOrder.tokens // (2 if options.quick else 1),
+            training_tokens=_given(options.training_tokens, TrendsOrder.training_tokens // (_QUICKER if options.quick else 1)),
+            tokens=_given(options.tokens, TrendsOrder.tokens // (2 if options.quick else 1)),
             quick=options.quick,
-            seeds=options.seeds,
+            seeds=_given(options.seeds, TrendsOrder.seeds),
             device=options.device,
         )
         found = reproduce_trends(order, output)
@@ -69,3 +70,7 @@ def run_trends(options: argparse.Namespace) -> int:
     if found.files:
         say(offer_page(found.files, output / "report.html", title=f"Trends on {found.findings.model}", figures=figures, judged=judged))
     return DONE if found.findings.all_shown else OUTSIDE
+
+
+def _given(value: int | None, default: int) -> int:
+    return default if value is None else value

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sae_lens_metrics.comparison.comparability import Common, never_tested
-from sae_lens_metrics.comparison.difference_errors import RESOLUTION, independent, paired
+from sae_lens_metrics.comparison.difference_errors import independent, p_value, paired
 from sae_lens_metrics.comparison.judgement import Judgement, in_words, judgement, wider_in_words
 from sae_lens_metrics.comparison.saving import write_table
 from sae_lens_metrics.errors import ConfigError, ResultError
-from sae_lens_metrics.functional.significance import holm, student_p
+from sae_lens_metrics.functional.significance import holm
 from sae_lens_metrics.metrics.registry import spec_of_result
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.results.in_words import encodable
@@ -352,13 +352,7 @@ def _untested(found: Difference, common: Common) -> str | None:
 
 
 def _p_value(found: Difference, stderr: float | None, df: float | None) -> float:
-    if abs(found.difference) <= RESOLUTION * max(abs(found.first), abs(found.second)):
-        return 1.0
-    if df == 0:
-        return 1.0  # the error itself is not known
-    if not stderr or df is None:
-        return 0.0  # the same difference in every unit
-    return student_p(found.difference / stderr, df)
+    return p_value(found.difference, max(abs(found.first), abs(found.second)), stderr, df)
 
 
 def _judged(differences: list[Difference], alpha: float) -> list[Difference]:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sae_lens_metrics.functional.significance import welch_degrees_of_freedom
+from sae_lens_metrics.functional.significance import student_p, welch_degrees_of_freedom
 from sae_lens_metrics.results import Estimate, Repeated
 from sae_lens_metrics.results.estimate import error_parts
 
-__all__ = ["RESOLUTION", "DifferenceError", "independent", "paired", "sum_of_independent", "sum_of_paired"]
+__all__ = ["RESOLUTION", "DifferenceError", "independent", "p_value", "paired", "sum_of_independent", "sum_of_paired"]
 
 RESOLUTION = 1e-6
 """Relative to a value; what is computed in float32 does not tell smaller differences."""
@@ -44,7 +44,8 @@ def sum_of_paired(numbers: Sequence[Estimate | Repeated], weights: Sequence[floa
         weights: w.
     """
     n = min(each.n for each in numbers)
-    influences = [each.influence or [] for each in numbers]
+    influences = [each.influence for each in numbers if each.influence is not None]
+    assert len(influences) == len(numbers)
     length = math.hypot(*(math.fsum(w * i for w, i in zip(weights, unit, strict=True)) for unit in zip(*influences, strict=True)))
     parts = [error_parts(each) for each in numbers]
     drawn = [(abs(w) * stderr, df) for w, part in zip(weights, parts, strict=True) for stderr, df in part.drawn]
@@ -61,6 +62,24 @@ def sum_of_independent(numbers: Sequence[Estimate], weights: Sequence[float]) ->
         numbers: θ.
         weights: w.
     """
-    parts = [(abs(w) * (each.stderr or 0.0), each.degrees_of_freedom) for w, each in zip(weights, numbers, strict=True)]
+    errors = [each.stderr for each in numbers if each.stderr is not None]
+    assert len(errors) == len(numbers)
+    parts = [(abs(w) * error, each.degrees_of_freedom) for w, error, each in zip(weights, errors, numbers, strict=True)]
     stderr = math.hypot(*(stderr for stderr, _ in parts))
     return DifferenceError(stderr, welch_degrees_of_freedom(*parts) if stderr else None)
+
+
+def p_value(difference: float, scale: float, stderr: float | None, df: float | None) -> float:
+    """Two-sided p-value of Student's t test of a difference against 0.
+
+    Args:
+        difference: What is tested.
+        scale: How large the values are that it is the difference of: below ``RESOLUTION`` of that it is none.
+        stderr: Its standard error.
+        df: Degrees of freedom of that; 0 where the error itself is not known, which tells nothing.
+    """
+    if abs(difference) <= RESOLUTION * scale or df == 0:
+        return 1.0
+    if not stderr or df is None:
+        return 0.0  # the same difference in every unit
+    return student_p(difference / stderr, df)

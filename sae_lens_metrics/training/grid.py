@@ -81,7 +81,9 @@ def train_grid(wanted: Iterable[Trained], training: GridTraining, output: Path) 
     for seed, together in by_seed.items():
         folder = output / f"seed-{seed}"
         if not folder.exists():
-            logger.info("training %d SAEs with seed %d on %s tokens, with metrics on", len(together), seed, f"{training.tokens:,}")
+            gib = 16 * 2 * training.d_in * sum(each.cell.n for each in together) / 2**30  # weights, gradients, and what Adam keeps
+            said = len(together), seed, f"{training.tokens:,}", gib
+            logger.info("training %d SAEs with seed %d on %s tokens, with metrics on; they take some %.2g GiB beside the model", *said)
             unfinished = output / f"unfinished-{seed}"
             shutil.rmtree(unfinished, ignore_errors=True)
             _train({each.cell.name: training.sae(each.cell) for each in together}, training, seed, unfinished)

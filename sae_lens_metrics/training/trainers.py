@@ -35,7 +35,10 @@ def telling_how_far(trainer: Any, tokens: int) -> Iterator[None]:
             return result
 
         first.step = step_and_tell
-        yield
+        try:
+            yield
+        finally:
+            first.step = step
 
 
 def first_trainer(trainer: Any) -> Any:

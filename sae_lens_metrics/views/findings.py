@@ -25,7 +25,7 @@ def judged_findings(findings: Findings) -> Judged:
     """
     return Judged(
         title=f"Findings of Gao et al. 2024 on {findings.model}",
-        source=f"{findings.saes} SAEs at {findings.hook}, trained for it.",
+        source=f"{_count(findings)} SAEs at {findings.hook}, trained for it.",
         sentence=_in_words(findings),
         what="finding",
         headings=("size", "paper", "here"),
@@ -54,6 +54,10 @@ def _line(each: Finding) -> Line:
     return Line(_statement(each), (each.of, _paper(each), here), each.verdict, _TONES[each.verdict])
 
 
+def _count(findings: Findings) -> str:
+    return str(findings.saes) if findings.saes == findings.wanted else f"{findings.saes} of {findings.wanted}"
+
+
 def _in_words(findings: Findings) -> str:
     names = ("shown", "not shown", "the opposite", "not checkable")
     return f"Of {len(findings.findings)} findings {', '.join(f'{findings.count(each)} {each}' for each in names if findings.count(each))}."
@@ -74,8 +78,10 @@ def _notes(findings: Findings) -> Iterator[str]:
         f"shown: above 0, or above what is said, by more than chance makes it in {ALPHA:.0%} of cases, each finding by itself; "
         "± holds texts and latents, and other training seeds"
     )
-    if all(each.training is None for each in findings.findings):
-        yield "no kind of SAE was trained with two seeds: ± does not hold what another training seed would do"
+    once = [each.statement for each in findings.findings if each.training is None and each.size is not None]
+    if once:
+        said = "no finding" if len(once) == len(findings.findings) else f"not that of {'; '.join(once)}"
+        yield f"± holds what other training seeds would do where kinds of SAEs were trained with two: {said}"
     for each in findings.findings:
         if each.verdict == "not checkable":
             yield f"not checkable: {each.statement}: {each.reason}"

@@ -116,20 +116,24 @@ def test_a_slope_is_that_of_least_squares_and_its_error_that_of_the_slopes_of_do
     assert (found.df, found.verdict, found.training) == (29, "shown", None)
 
 
-def test_what_another_seed_does_is_part_of_the_error():
+@pytest.mark.parametrize("moved_by_seeds", [0.02, 0.0])
+def test_what_another_seed_does_is_part_of_the_error(moved_by_seeds):
     """Over grids whose SAEs differ by nothing but chance: the error is that of theory, and rarely calls what is not there."""
-    draw, found = np.random.default_rng(2), []
+    draw, found, evaluated_by = np.random.default_rng(2), [], 0.02
     claim = next(each for each in CLAIMS if each.statement == "Effects of latents get sparser as k grows")
     runs = [each for each in Grid(16, (32, 64, 128), (1, 2, 4), (1.0,), seeds=2).trained() if each.cell.architecture == "TopK"]
-    texts = reports_of({each: {"ablation/sparsity": 0.0} for each in runs}, unit=1e-4)
+    texts = reports_of({each: {"ablation/sparsity": 0.0} for each in runs}, unit=evaluated_by * 30**0.5)
     for _ in range(60):
-        moved = {each: moved_by(report, draw.normal(0, 0.02)) for each, report in texts.items()}
-        found += find(Evaluated(moved), 16, [claim])
-    variance = 0.02**2 / 6 / 2  # over nine kinds at log2 k of 0, 1 and 2, each with two seeds
+        shifts = draw.normal(0, math.hypot(moved_by_seeds, evaluated_by), len(runs))
+        found += find(
+            Evaluated({each: moved_by(report, shift) for (each, report), shift in zip(texts.items(), shifts, strict=True)}), 16, [claim]
+        )
+    slope = 1 / 6 / 2  # over nine kinds at log2 k of 0, 1 and 2, each with two seeds
+    variance = slope * (moved_by_seeds**2 + evaluated_by**2)
     assert np.mean([each.training**2 for each in found]) == pytest.approx(variance, rel=0.2)
+    assert np.mean([each.evaluation**2 for each in found]) == pytest.approx(slope * evaluated_by**2, rel=0.4)
     assert np.var([each.size for each in found]) == pytest.approx(variance, rel=0.5)
-    assert all(each.evaluation < each.training / 10 for each in found)
-    assert sum(each.verdict != "not shown" for each in found) <= 8
+    assert sum(each.verdict != "not shown" for each in found) <= 4
 
 
 def moved_by(report, shift):
@@ -160,6 +164,46 @@ def test_what_is_absent_is_said():
     reports = {topk(64, 1): report({"n2g": {"recall": Estimate.absent("no latent fires", of="latents")}})}
     with pytest.raises(ResultError, match="no latent fires"):
         Evaluated(reports).value({(Cell("TopK", 64, 1), "n2g/recall"): 1.0})
+
+
+def test_a_sum_of_nothing_is_no_sum():
+    evaluated = Evaluated(reports_of({topk(64, 1): {"ablation/sparsity": 0.5}}))
+    for empty in ({}, {(Cell("TopK", 64, 1), "ablation/sparsity"): 0.0}):
+        with pytest.raises(ResultError, match="no kinds of SAEs"):
+            evaluated.size(empty)
+    assert {each.verdict for each in find(Evaluated({}), 768)} == {"not checkable"}
+
+
+def test_an_error_that_is_not_known_shows_nothing():
+    """One latent that could be looked at again gives an error without degrees of freedom."""
+    values = {topk(64, 1): 0.9, topk(64, 2): 0.5, topk(64, 4): 0.1}
+    reports = {each: report({"n2g": {"recall": Estimate(value, 0.01, 2, "latents", df=0)}}) for each, value in values.items()}
+    (found,) = find(Evaluated(reports), 16, [claim_of("N2G recall falls as k grows")])
+    assert (found.df, found.p, found.verdict) == (0, 1.0, "not shown")
+
+
+def test_seeds_of_kinds_that_are_in_the_sum_tell_of_it():
+    """Dense SAEs, which N2G's slopes leave out, move much more from seed to seed; and one of them has no number at all."""
+    values = {topk(64, k, seed): 0.5 + seed * (0.3 if k == 16 else 0.01) for k in (1, 2, 16) for seed in (0, 1)}
+    reports = {each: report({"n2g": {"recall": Estimate(value, 0.001, 40, "latents")}}) for each, value in values.items()}
+    low = {(Cell("TopK", 64, 1), "n2g/recall"): 1.0, (Cell("TopK", 64, 2), "n2g/recall"): -1.0}
+    assert Evaluated(reports).size(low).training == pytest.approx(0.01 / math.sqrt(2))
+    reports[topk(64, 16, 1)] = report({"n2g": {"recall": Estimate.absent("nothing fires", of="latents")}})
+    assert Evaluated(reports).size(low).training == pytest.approx(0.01 / math.sqrt(2))
+
+
+def claim_of(statement):
+    return next(each for each in CLAIMS if each.statement == statement)
+
+
+@pytest.mark.parametrize(("relu", "topk_change", "verdict"), [(0.4, 0.02, "shown"), (0.4, -0.02, "shown"), (0.1, -2.0, "the opposite")])
+def test_what_refinement_does_to_topk_counts_whatever_its_sign(relu, topk_change, verdict):
+    values = {topk(64, k): {"sanity/l0": k, "shrinkage/change_relative": topk_change} for k in (1, 4, 16)}
+    values[Trained(Cell("ReLU", 64, 1.0), 0)] = {"sanity/l0": 4.0, "shrinkage/change_relative": relu}
+    (found,) = find(
+        Evaluated(reports_of(values, unit=1e-4)), 32, [claim_of("Refinement changes TopK's latents less than a quarter as much")]
+    )
+    assert found.verdict == verdict
 
 
 # --- the paper's findings ------------------------------------------------------------------------------------------------------
@@ -193,15 +237,16 @@ def test_the_papers_own_sizes_are_those_of_its_figures():
         if claim.paper is not None:
             assert claim.paper == pytest.approx(size, abs=0.0006)
             checked += 1
-        assert size > claim.above
+            assert size > claim.above
     assert checked == 8
 
 
 def test_relu_is_held_against_topk_at_its_own_l0():
-    l0 = {Cell("TopK", 64, 4): 4.0, Cell("TopK", 64, 16): 16.0, Cell("ReLU", 64, 1.0): 8.0, Cell("ReLU", 64, 2.0): 40.0}
+    # ReLU within TopK makes its L0 smaller than k
+    l0 = {Cell("TopK", 64, 5): 4.0, Cell("TopK", 64, 20): 16.0, Cell("ReLU", 64, 1.0): 8.0, Cell("ReLU", 64, 2.0): 18.0}
     ((relu, near),) = Means(32, tuple(l0), lambda cell, number: l0[cell]).pairs()
     assert relu == Cell("ReLU", 64, 1.0)
-    assert near == {Cell("TopK", 64, 4): pytest.approx(0.5), Cell("TopK", 64, 16): pytest.approx(0.5)}
+    assert near == {Cell("TopK", 64, 5): pytest.approx(0.5), Cell("TopK", 64, 20): pytest.approx(0.5)}
 
 
 def planted(sign=1.0, seeds=2):
@@ -220,13 +265,13 @@ def planted(sign=1.0, seeds=2):
             "n2g/precision": 0.5 + sign * (0.02 * n - 0.02 * x + 0.02 * relu),
             **{
                 f"n2g/{name}": (0.5 + sign * (0.02 * n - 0.02 * x)) / (1.8**sign if relu else 1)
-                for name in ("recall", "f1", "f1_full_sample")
+                for name in ("recall", "f1", "f1_full_sample", "recall_full_sample", "precision_full_sample")
             },
             "explanation/ce_explanation": 6 - sign * (0.2 * n - 0.2 * x),
             "explanation/ce_bigram": 7.0 if sign > 0 else 2.0,
             "ablation/sparsity": 0.3 - sign * 0.01 * (x if k < 500 else 2),
             "ablation/sparsity_minus_channels_lasting": -sign * 0.3,
-            "shrinkage/change_mean": sign * 0.5 if relu else 0.01,
+            "shrinkage/change_relative": sign * 0.5 if relu else 0.01,
             "shrinkage/mse_raw": 0.3 if relu else 0.2,
             "shrinkage/mse_refined": 0.3 - sign * 0.05 if relu else 0.19,
             "shrinkage/ce_added_raw": 0.3 if relu else 0.2,
@@ -239,7 +284,7 @@ def planted(sign=1.0, seeds=2):
 def shown():
     grid, reports = planted()
     evaluated = Evaluated(reports)
-    return evaluated, Findings("gpt2", "blocks.8.hook_resid_post", grid, find(evaluated, 768), len(reports))
+    return evaluated, Findings("gpt2", "blocks.8.hook_resid_post", grid, find(evaluated, 768), len(reports), len(reports))
 
 
 def test_a_grid_that_was_made_to_shows_every_finding(shown):
@@ -260,7 +305,12 @@ def test_a_grid_of_few_sizes_says_what_it_cannot_tell(shown):
     evaluated, _ = shown
     narrow = Evaluated({each: value for each, value in evaluated.reports.items() if each.cell.n == 1536 and each.cell.dial != 512})
     found = {each.statement: each for each in find(narrow, 768)}
-    for statement, why in (("N2G recall rises with n", "one value only"), ("Effects get less sparse as k nears d_model", "no k between")):
+    told = {
+        "N2G recall rises with n": "one value only",
+        "Effects get less sparse as k nears d_model": "no k between",
+        "Probes get worse again as k nears d_model": "no k between",
+    }
+    for statement, why in told.items():
         assert found[statement].verdict == "not checkable"
         assert why in found[statement].reason
 
@@ -281,8 +331,18 @@ def test_findings_are_told_in_full(shown):
 def test_one_seed_of_each_is_said_to_be_one():
     grid, reports = planted()
     once = Evaluated({each: value for each, value in reports.items() if each.seed == 0})
-    page = judged_markdown(judged_findings(Findings("gpt2", "hook", grid, find(once, 768), len(reports))))
-    assert "does not hold what another training seed would do" in page
+    page = judged_markdown(judged_findings(Findings("gpt2", "hook", grid, find(once, 768), len(reports), len(reports))))
+    assert "where kinds of SAEs were trained with two: no finding" in page
+
+
+def test_where_one_architecture_has_one_seed_that_is_said():
+    grid, reports = planted()
+    some = Evaluated({each: value for each, value in reports.items() if each.seed == 0 or each.cell.architecture == "TopK"})
+    found = Findings("gpt2", "hook", grid, find(some, 768), len(some.reports), len(reports))
+    page = judged_markdown(judged_findings(found))
+    assert "not that of TopK probes better than ReLU at the same L0" in page
+    assert f"{len(some.reports)} of {len(reports)} SAEs at hook" in page
+    assert not found.all_shown
 
 
 def test_the_papers_figures_are_drawn(shown):
@@ -304,5 +364,6 @@ def test_the_papers_figures_are_drawn(shown):
 def test_what_would_be_looked_for_is_listed(capsys):
     assert main(["reproduce", "--list", "paper-trends"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert all(claim.statement.split()[0] in text for claim in CLAIMS)
+    assert all(claim.statement.split()[-1] in text for claim in CLAIMS)
+    assert text.count("6a:") == sum(claim.figure == "6a" for claim in CLAIMS)
     assert "Probes get better as k grows" in text

@@ -1,6 +1,6 @@
 """The paper's findings on a model of GPT-2 small's shape, trained on the spot: one script, at most ten minutes on an H200.
 
-python tests/gpu/paper_trends.py [--device cuda] [--seconds 90] [--output paper-trends] [-- what else ``reproduce paper-trends`` takes]
+python tests/gpu/paper_trends.py [--device cuda] [--seconds 90] [--output paper-trends] [what else ``reproduce paper-trends`` takes]
 
 It needs no network, nothing but this clone and what the tests need: a model is trained on the Python standard library, with the demo's
 tokenizer, for so many seconds; then ``sae-lens-metrics reproduce paper-trends`` trains and judges the grid of SAEs. With ``--dry-run``
@@ -62,8 +62,10 @@ def train_model(folder: Path, device: str, seconds: float, *, layers: int, width
         if step % 200 == 0:
             print(f"step {step}, {time.perf_counter() - started:.0f} s: loss {loss.item():.3f}", flush=True)
     print(f"{step * batch * _CONTEXT:,} tokens in {time.perf_counter() - started:.0f} s: loss {loss.item():.3f}", flush=True)
-    model.eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    unfinished = folder.with_name("unfinished")
+    model.eval().save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    unfinished.rename(folder)
 
 
 def main(arguments: list[str] | None = None) -> int:

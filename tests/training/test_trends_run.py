@@ -1,7 +1,8 @@
 """The paper's findings on SAEs that are trained for it: from a model to a page, and on again after a stop."""
 
 import json
-from itertools import islice
+from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 from datasets import Dataset
@@ -11,11 +12,11 @@ from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.cli.statuses import OUTSIDE, REFUSED
 from sae_lens_metrics.comparison.trends.claims import CLAIMS
 from sae_lens_metrics.comparison.trends.grid import Grid
-from sae_lens_metrics.errors import CorpusError
+from sae_lens_metrics.errors import ConfigError, CorpusError
 from sae_lens_metrics.text.datasets import load_text_dataset
 from sae_lens_metrics.text.held_out_rows import keep_rows, other_rows
-from sae_lens_metrics.text.standard_library import standard_library_documents
 from sae_lens_metrics.training import grid as grid_training
+from sae_lens_metrics.training import trends
 
 SMALL = ["--training-tokens", "16384", "--tokens", "1024"]
 
@@ -55,7 +56,7 @@ def test_a_small_grid_from_the_model_to_the_page_and_on_after_a_stop(tmp_path, m
 
 def test_rows_that_are_kept_are_not_trained_on(tmp_path):
     rows = [f"text {i} " * 20 for i in range(300)]
-    Dataset.from_dict({"text": rows}).save_to_disk(str(tmp_path / "all"))
+    some_texts(tmp_path)
     keep_rows(str(tmp_path / "all"), tmp_path / "kept", 100)
     rest = other_rows(str(tmp_path / "all"), tmp_path / "kept", 10)
     kept = load_text_dataset(str(tmp_path / "kept"))
@@ -81,16 +82,53 @@ def test_a_data_set_that_is_too_small_is_refused(tmp_path):
         other_rows(str(tmp_path / "all"), tmp_path / "kept", 10)
 
 
-def test_of_the_standard_library_whole_files_are_kept(tmp_path):
-    keep_rows(None, tmp_path / "kept", 100)
-    rest = other_rows(None, tmp_path / "kept", 10)
-    kept = load_text_dataset(str(tmp_path / "kept"))
-    assert list(kept["text"]) == list(islice(standard_library_documents("held_out"), len(kept)))
-    assert list(rest["text"]) == list(islice(standard_library_documents("train"), len(rest)))
-
-
-@pytest.mark.parametrize("wrong", [["--model", "no-such-model-at-all"], ["--hook", "blocks.9.hook_resid_post"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--model", "no-such-model-at-all"],
+        ["--hook", "blocks.9.hook_resid_post"],
+        ["--hook", "blocks.1.attn.hook_z"],
+        ["--dataset", "no-such-file.jsonl"],
+        ["--tokens", "-5"],
+        ["--tokens", "0"],
+        ["--training-tokens", "0"],
+        ["--seeds", "0"],
+    ],
+)
 def test_what_cannot_be_trained_is_refused_at_once(tmp_path, monkeypatch, capsys, wrong):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(trends, "train_grid", lambda *given: pytest.fail("it was trained"))
     assert main(["reproduce", "paper-trends", *wrong]) == REFUSED
     assert wrong[1] in capsys.readouterr().err
+
+
+def test_what_only_trends_take_is_refused_elsewhere(capsys):
+    with pytest.raises(SystemExit, match=str(REFUSED)):
+        main(["reproduce", "gao2024", "--model", "gpt2", "--seeds", "3"])
+    assert "--model, --seeds" in capsys.readouterr().err
+
+
+def test_another_dimension_than_the_models_is_that_of_the_hook_and_a_folder_without_saes_is_free(tmp_path, monkeypatch):
+    asked = []
+
+    def train(wanted, training, output):
+        asked.append(training)
+        raise RuntimeError("it would be trained")
+
+    monkeypatch.setattr(trends, "train_grid", train)
+    for hook in ("blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"):
+        order = trends.TrendsOrder(str(files("sae_lens_metrics.demo") / "tiny_lm"), hook=hook, dataset=str(some_texts(tmp_path)))
+        with pytest.raises(RuntimeError, match="would be"):
+            trends.reproduce_trends(order, tmp_path / "output")
+    assert [each.d_in for each in asked] == [512, 128]
+    assert str(tmp_path) not in (tmp_path / "output" / "grid.json").read_text()
+    assert asked[0].model_name == "tiny_lm"
+    (tmp_path / "output" / "saes" / "seed-0").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="another grid"):
+        trends.reproduce_trends(replace(order, tokens=1_024), tmp_path / "output")
+
+
+def some_texts(folder):
+    if not (folder / "all").exists():
+        Dataset.from_dict({"text": [f"text {i} " * 20 for i in range(300)]}).save_to_disk(str(folder / "all"))
+    return folder / "all"

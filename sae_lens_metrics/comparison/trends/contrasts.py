@@ -1,15 +1,14 @@
 """Weighted sums of numbers of several SAEs, and how far they may be off: by what was evaluated, and by what was trained."""
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 from sae_lens_metrics.comparison.comparability import Common
 from sae_lens_metrics.comparison.difference_errors import DifferenceError, sum_of_independent, sum_of_paired
 from sae_lens_metrics.comparison.trends.grid import Cell, Trained
 from sae_lens_metrics.errors import ResultError
-from sae_lens_metrics.functional.replicates import added_variance
 from sae_lens_metrics.functional.significance import welch_degrees_of_freedom
 from sae_lens_metrics.results import Estimate, Report
 
@@ -21,28 +20,28 @@ Contrast = Mapping[tuple[Cell, str], float]
 
 @dataclass(frozen=True)
 class Size:
-    """A weighted sum of numbers."""
+    """A weighted sum of numbers, with two errors: what was evaluated may be otherwise, and so may what was trained."""
 
     value: float
+    scale: float
+    """How large its terms are, Σ |w θ|."""
     evaluation: float
     """Its standard error over what the SAEs were evaluated on: texts, documents, or the latents that were looked at."""
     evaluation_df: float | None
     training: float | None
-    """What training the same kinds of SAEs with other seeds moves it by, beyond that: a standard deviation. ``None`` where no kind of SAE
-    was trained with more than one seed."""
+    """Its standard error over training seeds; ``None`` where an architecture has no kind of SAE that was trained with several."""
     training_df: int
 
     @property
     def stderr(self) -> float:
-        """Both together."""
+        """Both together, which errs on the safe side: what an evaluation draws for each SAE alone is in both."""
         return math.hypot(self.evaluation, self.training or 0.0)
 
     @property
     def df(self) -> float | None:
-        """Degrees of freedom of that (Welch); ``None`` where there is no error."""
-        parts = [(self.evaluation, self.evaluation_df), (self.training or 0.0, self.training_df)]
-        known = [(stderr, df) for stderr, df in parts if stderr and df]
-        return welch_degrees_of_freedom(*known) if known else None
+        """Degrees of freedom of that (Welch); ``None`` where there is no error, 0 where it is not known."""
+        parts = [(stderr, df or 0) for stderr, df in ((self.evaluation, self.evaluation_df), (self.training, self.training_df)) if stderr]
+        return welch_degrees_of_freedom(*parts) if parts else None
 
 
 class Evaluated:
@@ -87,24 +86,26 @@ class Evaluated:
     def size(self, contrast: Contrast) -> Size:
         """Σ w θ with its errors.
 
-        Where all numbers are over the same units, as the same documents or tasks, what these have in common cancels. How far another
-        training seed would move the sum is learned from the kinds of SAEs that have several, each architecture's by itself: with y what
-        the sum takes from one SAE, from the variance of y between seeds (``added_variance``).
+        Where all numbers are over the same units, as the same documents or tasks, what these have in common cancels. How far other
+        training seeds would move the sum is learned from the kinds of SAEs that have several, each architecture's by itself and those in
+        the sum before others: with y what the sum takes from one SAE, and s² the variance of y between seeds, pooled over kinds, the
+        squared error is Σ s² / r over all kinds, which have r seeds. What the seeds of different kinds have in common is not in it.
 
         Raises:
-            ResultError: If a number is absent; it says why.
+            ResultError: If a number is absent, or there is none; it says why.
         """
-        value = self.value(contrast)
+        if not any(contrast.values()):
+            raise ResultError("the grid has no kinds of SAEs that tell it")
+        terms = [weight * self.mean(cell, number) for (cell, number), weight in contrast.items()]
         runs = {
             (trained, number): weight / len(self._seeds[cell])
             for (cell, number), weight in contrast.items()
             for trained in self._seeds[cell]
         }
-        evaluation = self._error(runs)
-        parts = self._training(contrast)
-        df = [df for _, df in parts if df]
-        stderr = None if len(df) < len(parts) or not df else math.hypot(*(stderr for stderr, _ in parts))
-        return Size(value, *evaluation, stderr, min(df, default=0))
+        evaluation, parts = self._error(runs), self._training(contrast)
+        df = min(df for _, df in parts)
+        training = math.sqrt(math.fsum(variance for variance, _ in parts)) if df else None
+        return Size(math.fsum(terms), math.fsum(map(abs, terms)), *evaluation, training, df)
 
     def _estimate(self, trained: Trained, number: str) -> Estimate:
         found = self._estimates[trained].get(number)
@@ -141,7 +142,7 @@ class Evaluated:
         return self._common[first, second]
 
     def _training(self, contrast: Contrast) -> list[tuple[float, int]]:
-        """What other training seeds move a sum by, one standard deviation for each architecture, with degrees of freedom."""
+        """The variance that other training seeds give a sum, a part for each architecture, with degrees of freedom."""
         by_cell: dict[Cell, dict[str, float]] = {}
         for (cell, number), weight in contrast.items():
             if weight:
@@ -153,25 +154,24 @@ class Evaluated:
             direction = {number: round(weight / scale, 12) for number, weight in weights.items()}
             key = cell.architecture, tuple(direction.items())
             if key not in known:  # one sum takes the same from most SAEs, but for a factor
-                known[key] = self._of_seeds(cell.architecture, direction)
+                known[key] = self._of_seeds(cell.architecture, direction, by_cell)
             variance, df = known[key]
             variances.setdefault(cell.architecture, []).append((scale**2 * variance / len(self._seeds[cell]), df))
-        return [(math.sqrt(math.fsum(v for v, _ in found)), min(df for _, df in found)) for found in variances.values()]
+        return [(math.fsum(variance for variance, _ in found), min(df for _, df in found)) for found in variances.values()]
 
-    def _of_seeds(self, architecture: str, weights: Mapping[str, float]) -> tuple[float, int]:
-        """Variance between training seeds of Σ w θ over numbers of one SAE, of an architecture."""
-        groups = [runs for cell, runs in self._seeds.items() if cell.architecture == architecture and len(runs) > 1]
+    def _of_seeds(self, architecture: str, weights: Mapping[str, float], first: Container[Cell]) -> tuple[float, int]:
+        """Variance between training seeds of Σ w θ over numbers of one SAE of an architecture, pooled, and its degrees of freedom."""
+        groups = {cell: found for cell in self._seeds if cell.architecture == architecture and len(found := self._taken(cell, weights)) > 1}
+        groups = {cell: found for cell, found in groups.items() if cell in first} or groups
+        df = sum(len(found) - 1 for found in groups.values())
+        squares = math.fsum((len(found) - 1) * statistics.variance(found) for found in groups.values())
+        return (squares / df, df) if df else (0.0, 0)
 
-        def taken(run: Trained) -> float:
-            return math.fsum(weight * (self._estimate(run, number).value or 0.0) for number, weight in weights.items())
-
-        values = [[taken(run) for run in runs] for runs in groups]
-        return added_variance(values, [self._own_variance(runs, weights) for runs in groups])
-
-    def _own_variance(self, runs: list[Trained], weights: Mapping[str, float]) -> float:
-        """What the evaluation's errors add to the variance between seeds of one kind: half the squared error of a difference of two."""
-        errors = [
-            self._error({**{(a, number): w for number, w in weights.items()}, **{(b, number): -w for number, w in weights.items()}}).stderr
-            for a, b in combinations(runs, 2)
-        ]
-        return math.fsum(error**2 for error in errors) / len(errors) / 2
+    def _taken(self, cell: Cell, weights: Mapping[str, float]) -> list[float]:
+        """Σ w θ over numbers of each SAE of a kind; those that lack one are left out."""
+        found = []
+        for run in self._seeds[cell]:
+            values = [None if (each := self._estimates[run].get(number)) is None else each.value for number in weights]
+            if None not in values:
+                found.append(math.fsum(weight * (value or 0.0) for weight, value in zip(weights.values(), values, strict=True)))
+        return found

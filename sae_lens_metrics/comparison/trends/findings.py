@@ -1,17 +1,16 @@
 """Which findings of the paper a grid of SAEs shows."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from sae_lens_metrics.comparison.difference_errors import p_value
 from sae_lens_metrics.comparison.trends.claims import CLAIMS, Claim
 from sae_lens_metrics.comparison.trends.contrasts import Evaluated, Size
 from sae_lens_metrics.comparison.trends.grid import Grid
 from sae_lens_metrics.comparison.trends.means import Means
 from sae_lens_metrics.comparison.trends.sums import Line
 from sae_lens_metrics.errors import ResultError
-from sae_lens_metrics.functional.significance import student_p
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +45,7 @@ class Finding:
     evaluation: float | None
     """The part of it that texts and latents make."""
     training: float | None
-    """The part that another training seed makes; ``None`` where no SAE was trained with a second one."""
+    """The part that other training seeds make; ``None`` where an architecture has no kind of SAE that was trained with two."""
     df: float | None
     """Degrees of freedom of the error."""
     p: float | None
@@ -66,6 +65,8 @@ class Findings:
     findings: tuple[Finding, ...]
     saes: int
     """How many SAEs they are from."""
+    wanted: int
+    """How many there were to be."""
     notes: tuple[str, ...] = ()
 
     def count(self, which: Shown) -> int:
@@ -74,8 +75,8 @@ class Findings:
 
     @property
     def all_shown(self) -> bool:
-        """Whether every finding is there."""
-        return self.count("shown") == len(self.findings)
+        """Whether every finding is there, on all SAEs."""
+        return self.count("shown") == len(self.findings) and self.saes == self.wanted
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON types."""
@@ -112,7 +113,7 @@ def _found(claim: Claim, means: Means, evaluated: Evaluated) -> Finding:
         size = _size(claim.line(means), evaluated)
     except ResultError as error:
         return Finding(*said, None, None, None, None, None, None, "not checkable", str(error))
-    p = _p_value(size, claim.above)
+    p = p_value(size.value - claim.above, max(size.scale, claim.above), size.stderr, size.df)
     verdict: Shown = "not shown" if p > ALPHA else "shown" if size.value > claim.above else "the opposite"
     return Finding(*said, size.value, size.stderr, size.evaluation, size.training, size.df, p, verdict)
 
@@ -129,10 +130,4 @@ def _size(line: Line, evaluated: Evaluated) -> Size:
     for key, weight in line.under.items():
         linear[key] = linear.get(key, 0.0) - ratio * weight / under
     found = evaluated.size(linear)
-    return Size(ratio, found.evaluation, found.evaluation_df, found.training, found.training_df)
-
-
-def _p_value(size: Size, above: float) -> float:
-    if not size.stderr or not size.df:
-        return 0.0 if not math.isclose(size.value, above) else 1.0
-    return student_p((size.value - above) / size.stderr, size.df)
+    return Size(ratio, abs(ratio), found.evaluation, found.evaluation_df, found.training, found.training_df)

@@ -13,13 +13,14 @@ __all__ = [
     "DENSE",
     "NEAR",
     "Line",
-    "above_best",
     "average",
     "best_than",
+    "falls_to_best",
     "last_step",
+    "moved_more",
     "relu_alone",
     "relu_minus_topk",
-    "share_minus_topk",
+    "rises_from_best",
     "topk_over_relu",
     "with_k",
     "with_n",
@@ -48,6 +49,8 @@ class Line:
 def _average(cells: Iterable[Cell], number: str, factor: float = 1.0) -> dict[tuple[Cell, str], float]:
     """The mean over kinds of SAEs."""
     cells = list(cells)
+    if not cells:
+        raise ResultError("the grid has no kinds of SAEs that tell it")
     return {(cell, number): factor / len(cells) for cell in cells}
 
 
@@ -82,13 +85,22 @@ def with_n(number: str, factor: float, high: float = math.inf) -> Callable[[Mean
     return lambda means: Line(_slope({cell: math.log2(cell.n) for cell in _of(means, means.actives(high=high))}, number, factor))
 
 
-def above_best(number: str, end: int) -> Callable[[Means], Line]:
-    """A number at the smallest (0) or largest (-1) k, minus that at the k where the paper's probes are best."""
+def falls_to_best(number: str) -> Callable[[Means], Line]:
+    """A number at the smallest k, minus that at the k where the paper's probes are best."""
+
+    def line(means: Means) -> Line:
+        best = means.actives(_BEST, DENSE)
+        if means.actives()[0] in best:
+            raise ResultError("the grid has no k below those at which the paper's probes are best")
+        return Line(_plus(_average(_of(means, means.actives()[:1]), number), _average(_of(means, best), number, -1.0)))
+
+    return line
+
+
+def rises_from_best(number: str) -> Callable[[Means], Line]:
+    """A number at the largest k, which nears the activation's dimension, minus that at the k where the paper's probes are best."""
     return lambda means: Line(
-        _plus(
-            _average(_of(means, [means.actives()[end]]), number),
-            _average(_of(means, means.actives(_BEST, DENSE)), number, -1.0),
-        )
+        _plus(_average(_of(means, means.actives(NEAR)[-1:]), number), _average(_of(means, means.actives(_BEST, DENSE)), number, -1.0))
     )
 
 
@@ -96,8 +108,8 @@ def last_step(number: str) -> Callable[[Means], Line]:
     """A number at the largest k, which nears the activation's dimension, minus that at the k before."""
 
     def line(means: Means) -> Line:
-        means.actives(NEAR)  # or nothing can be said
-        *_, before, last = means.actives()
+        *_, last = means.actives(NEAR)
+        *_, before = (k for k in means.actives() if k < last)
         return Line(_plus(_average(_of(means, [last]), number), _average(_of(means, [before]), number, -1.0)))
 
     return line
@@ -141,11 +153,17 @@ def topk_over_relu(number: str) -> Callable[[Means], Line]:
     return lambda means: Line(_near(means, number), _relu(means, number))
 
 
-def share_minus_topk(number: str, share: float) -> Callable[[Means], Line]:
-    """By how much a share of ReLU's number is above TopK's."""
-    return lambda means: Line(_plus(_relu(means, number, share), _near(means, number, -1.0)))
+def moved_more(number: str, share: float = 1.0) -> Callable[[Means], Line]:
+    """By how much a share of ReLU's number is above the size of TopK's, whatever its sign."""
+
+    def line(means: Means) -> Line:
+        near = _near(means, number)
+        sign = 1.0 if math.fsum(weight * means.mean(*key) for key, weight in near.items()) >= 0 else -1.0
+        return Line(_plus(_relu(means, number, share), _near(means, number, -sign)))
+
+    return line
 
 
 def relu_alone(number: str, minus: str = "") -> Callable[[Means], Line]:
-    """A number of ReLU SAEs, or what it is above another one."""
-    return lambda means: Line(_plus(_relu(means, number), _relu(means, minus, -1.0) if minus else {}))
+    """A number of all ReLU SAEs, or what it is above another one."""
+    return lambda means: Line(_plus(_average(means.relu, number), _average(means.relu, minus, -1.0) if minus else {}))

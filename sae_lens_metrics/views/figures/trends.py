@@ -10,8 +10,8 @@ from sae_lens_metrics.views.figures.numbers import ERRORS
 __all__ = ["trend_figures"]
 
 _K, _L0 = "k: active latents per token", "L0: active latents per token"
-_LINES = "A line for each number of latents n, TopK SAEs."
-_WIDEST = "SAEs of the most latents."
+_LINES = "A line for each number of latents n, TopK SAEs of the first training seed."
+_WIDEST = "SAEs of the most latents, of the first training seed."
 
 
 def trend_figures(reports: Mapping[Trained, Report]) -> list[Figure]:
@@ -97,6 +97,7 @@ def _change(whole: Mapping[Cell, Report]) -> Iterator[Figure]:
         (abs(_l0(a, estimates[a]) / _l0(b, estimates[b]) - 1), a, b)
         for a in by_architecture.get("TopK", {})
         for b in by_architecture.get("ReLU", {})
+        if _l0(a, estimates[a]) > 0 and _l0(b, estimates[b]) > 0
     ]
     if not pairs:
         return
@@ -124,6 +125,7 @@ def _line(
     name: str, cells: Shown, number: str, place: Callable[[Cell, Mapping[str, Estimate]], float], *, colour: int, mark: Mark = "line"
 ) -> Series:
     there = sorted((place(cell, estimates), cell) for cell, estimates in cells.items() if _value(estimates, number) is not None)
+    there = [(x, cell) for x, cell in there if x > 0]  # which a logarithmic axis has a place for
     found = [cells[cell][number] for _, cell in there]
     labels = [cell.name for _, cell in there]
     return Series(name, [x for x, _ in there], [each.value for each in found], [each.stderr for each in found], mark, labels, colour)
@@ -134,7 +136,7 @@ def _dial(cell: Cell, estimates: Mapping[str, Estimate]) -> float:
 
 
 def _l0(cell: Cell, estimates: Mapping[str, Estimate]) -> float:
-    return _value(estimates, "sanity/l0") or cell.dial
+    return _value(estimates, "sanity/l0") or 0.0
 
 
 def _value(estimates: Mapping[str, Estimate], number: str) -> float | None:
