@@ -48,7 +48,7 @@ def drawn_report(draw, seed):
     }
     shared, moved = values(99), 0.15 * seed
     own = [estimate(shared + 0.2 * values(10 * seed + i) + moved) for i in range(6)]
-    own = [exact(float(draw.randrange(3))) if draw.random() < 0.25 else each for each in own]
+    own = [exact(float(draw.randrange(3))) if draw.random() < (0.6 if i == 2 else 0.25) else each for i, each in enumerate(own)]
     again = Repeated(0.1, 4, "groups of texts", influence=[0.02 * each for each in values(seed, 4)])
     if draw.random() < 0.25:
         again = Repeated(0.0, 4, "groups of texts", influence=[0.0] * 4)

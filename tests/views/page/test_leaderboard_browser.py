@@ -227,12 +227,13 @@ def test_hostile_names_are_text_and_can_be_chosen(reader, tmp_path, name):
 def test_rows_beyond_the_longest_are_counted_and_baselines_stay(scripts):
     made = """(() => {
       const estimate = (value) => ({ value, stderr: 1, n: 9, of: "documents" });
-      const row = (place) => ({ place, rank: place + 1, worth: -place, estimate: estimate(place), units: null, tested: true, sae: { name: `s${place}` } });
-      const beside = (label, kind, at) => ({ label, kind, worth: -at, estimate: estimate(at) });
-      const references = [beside("first", "baseline", 8.5), beside("middle", "baseline", 550.5), beside("bad", "control: random", 570.5), beside("last", "baseline", 700)];
-      const board = { pools: [{ rows: Array.from({ length: given }, (_, i) => row(i)), groups: [], references }], absent: [], name: "f1", better: "lower", fields: [], others: [] };
-      const rows = [...leaderboardTable.table(board).querySelectorAll("tbody tr")];
-      return rows.filter((each, at) => each.className || at === rows.length - 1).map((each) => each.className + ": " + each.textContent).concat(rows.length);
+      const row = (place) => ({ place, rank: place + 1, worth: -place, estimate: estimate(place), units: null, sae: { name: "s" } });
+      const beside = ([kind, at]) => ({ label: "it", kind, worth: -at, estimate: estimate(at) });
+      const references = [["baseline", 8.5], ["baseline", 550.5], ["control: random", 570.5], ["baseline", 700]].map(beside);
+      const pools = [{ rows: Array.from({ length: given }, (_, i) => row(i)), groups: [], references }];
+      const table = leaderboardTable.table({ pools, absent: [], name: "f1", better: "lower", fields: [], others: [] });
+      const special = Array.from(table.querySelectorAll("tbody tr[class]"), (each) => `${each.className}: ${each.textContent}`);
+      return [...special, table.querySelectorAll("tbody tr").length];
     })()"""
     *said, count = scripts(made, 600)
     assert count == 500 + 3 + 2
