@@ -59,6 +59,8 @@ class Ranking:
     """SAEs that have a value and were not tested, by place, and why."""
     ungrouped: str | None = None
     """Why no SAE is tested by this number."""
+    pairs: int = 0
+    """How many pairs are tested."""
 
 
 def rankings(contenders: Contenders, *, alpha: float = ALPHA) -> Iterator[Ranking]:
@@ -98,6 +100,7 @@ def _ranking(number: str, contenders: Contenders, known: dict[tuple[str, str], A
         bool((found.repeated & tested).any()),
         untested,
         ungrouped,
+        int(np.triu(tested).sum()),
     )
 
 
@@ -125,18 +128,23 @@ def _pool(row: Sequence[int], there: Sequence[Contender], apart: np.ndarray, unt
 
 
 def _tested(there: Sequence[Contender], found: Relations, rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Which pairs are tested: those of one pool of which both have an error."""
+    """Which pairs are tested: those of one pool of which both have an error, and not both one of 0."""
     pool, own = np.zeros(len(there), dtype=int), np.array([each.estimate.stderr is not None and each.estimate.n > 1 for each in there])
     for number, row in enumerate(rows):
         pool[list(row)] = number
     tested = (pool[:, None] == pool[None]) & (found.repeated | own[:, None] & own[None])
+    spread = np.array([bool(each.estimate.stderr) for each in there])
+    again = np.array([each.estimate.repeated is not None and each.estimate.repeated.stderr > 0 for each in there])
+    tested &= spread[:, None] | spread[None] | found.repeated & (again[:, None] | again[None])
     return tested & ~np.eye(len(there), dtype=bool)
 
 
 def _untested(one: Contender) -> str:
     if one.estimate.stderr is None:
         return one.estimate.reason or "it has no standard error"
-    return "one unit has no spread" if one.estimate.n < 2 else "no other one has a standard error"
+    if one.estimate.n < 2:
+        return "one unit has no spread"
+    return "no other one has a standard error" if one.estimate.stderr else "no spread in it or any other one"
 
 
 def _apart(there: Sequence[Contender], found: Relations, tested: np.ndarray, alpha: float) -> np.ndarray:

@@ -34,6 +34,11 @@ def together(ranking):
     return {frozenset(pair) for pool in ranking.pools for pair in combinations(pool.saes, 2)}
 
 
+def exact(value):
+    """A value that is the same in each unit."""
+    return Estimate(value, 0.0, 30, "documents", influence=[0.0] * 30, df=29.0)
+
+
 def drawn_report(draw, seed):
     """One of many, evaluated in one of several ways."""
     settings = {
@@ -43,7 +48,10 @@ def drawn_report(draw, seed):
     }
     shared, moved = values(99), 0.15 * seed
     own = [estimate(shared + 0.2 * values(10 * seed + i) + moved) for i in range(6)]
+    own = [exact(float(draw.randrange(3))) if draw.random() < (0.6 if i == 2 else 0.25) else each for i, each in enumerate(own)]
     again = Repeated(0.1, 4, "groups of texts", influence=[0.02 * each for each in values(seed, 4)])
+    if draw.random() < 0.25:
+        again = Repeated(0.0, 4, "groups of texts", influence=[0.0] * 4)
     metrics = {
         "n2g": {"f1": with_drawn(own[0], 0.01, 5.0), "f1_full_sample": replace(own[1], of="latents", influence=None)},
         "probe": {"held_out_loss": replace(own[2], of="tasks", n=30, repeated=draw.choice([again, again, None])), "loss": own[3]},
@@ -62,23 +70,28 @@ def test_each_pair_is_compared_as_compare_does(seed):
     """An oracle: every two reports through ``compare_reports``, and Holm's correction over the pairs of each number."""
     draw = random.Random(seed)
     reports = [drawn_report(draw, each) for each in range(12)]
-    p_values = {}
+    p_values, comparable = {}, {}
     for i, j in combinations(range(len(reports)), 2):
         try:
             found = compare_reports({"a": reports[i], "b": reports[j]}).differences
         except ResultError:
             continue
         for each in found:
+            if not each.by_size:
+                comparable.setdefault(each.number, set()).add(frozenset((i, j)))
             if each.p is not None:
                 p_values.setdefault(each.number, {})[frozenset((i, j))] = each.p
     shown = ranked(reports)
     assert {*p_values} == {*shown}
     apart_somewhere = 0
     for number, found in p_values.items():
-        assert together(shown[number]) == {*found}, number
-        expected = {pair for pair, p in zip(found, holm([*found.values()]), strict=True) if p > ALPHA}
-        assert alike(shown[number]) == expected, number
-        apart_somewhere += len(found) - len(expected)
+        assert together(shown[number]) == comparable[number], number
+        assert shown[number].pairs == len(found), number
+        apart = {pair for pair, p in zip(found, holm([*found.values()]), strict=True) if p <= ALPHA}
+        untested = {place for pair in comparable[number] for place in pair} - {place for pair in found for place in pair}
+        assert {*shown[number].untested} == untested, number
+        assert alike(shown[number]) == {pair for pair in comparable[number] - apart if not pair & untested}, number
+        apart_somewhere += len(apart)
     assert apart_somewhere > 20
 
 
@@ -131,10 +144,33 @@ def test_what_is_not_tested_has_no_letter_and_says_why():
     assert baseline.pools[0].groups == []
 
 
-def test_values_without_spread_differ_by_what_they_are():
-    exact = [Estimate(float(k), 0.0, 30, "documents", influence=[0.0] * 30) for k in (8, 16, 16)]
-    (pool,) = ranked([report(l0=each) for each in exact])["sanity/l0"].pools
-    assert pool.groups == [[0, 1], [2]]
+def test_two_values_without_spread_are_not_tested():
+    """As in ``compare_reports``; one of them against a value with a spread is."""
+    still = [report(l0=exact(each)) for each in (8.0, 16.0, 16.0)]
+    assert {each.untested for each in compare_reports({"a": still[0], "b": still[1]}).differences} == {"no spread in either"}
+    found = ranked(still)["sanity/l0"]
+    assert found.untested == dict.fromkeys(range(3), "no spread in it or any other one")
+    assert (found.pools[0].groups, found.pairs) == ([], 0)
+    found = ranked([*still, report(l0=estimate(values(0)))])["sanity/l0"]
+    assert (found.untested, found.pairs) == ({}, 3)
+    assert {*map(tuple, found.pools[0].groups)} == {(0, 1, 2), (3,)}
+
+
+def test_saes_that_are_alone_in_their_sets_are_no_pairs():
+    reports = [report({"probe": {"loss": estimate(values(i))}}).with_provenance(sae={"d_sae": 64 << i}) for i in range(3)]
+    found = ranked(reports)["probe/loss"]
+    assert (len(found.pools), found.pairs, found.untested) == (3, 0, {})
+
+
+def test_untested_saes_may_have_any_rank():
+    """Where ranks are kept in place of groups, too."""
+    draw = np.random.default_rng(0)
+    common = [values(seed, 40) for seed in range(40)]
+    reports = [report(l0=estimate(common[i // 2] + 1e-3 * draw.standard_normal(40) + 0.01 * (i % 2), None)) for i in range(80)]
+    (before,) = ranked(reports)["sanity/l0"].pools
+    (after,) = ranked([*reports, report(l0=Estimate(-9.0, None, 40, "documents", "an exact count"))])["sanity/l0"].pools
+    assert after.saes == [*before.saes, 80]
+    assert after.open == [*((best, worst + 1) for best, worst in before.open), None]
 
 
 def test_where_groups_would_be_too_many_the_open_ranks_are_kept():

@@ -56,6 +56,7 @@ def _ranking(ranking: Ranking, spec: MetricSpec, short: str) -> dict[str, Any]:
         "repeated": ranking.repeated,
         "untested": {str(place): reason for place, reason in ranking.untested.items()},
         "ungrouped": ranking.ungrouped,
+        "pairs": ranking.pairs,
         "baselines": {name: each.baseline or each.label.removeprefix(f"{spec.number(short).label}: ") for name, each in shown.items()},
     }
 

@@ -1,7 +1,10 @@
 """The leaderboard in a browser: what a reader sees of many SAEs, and does with them."""
 
+from dataclasses import replace
+from importlib.resources import files
 from itertools import combinations
 
+import numpy as np
 import pytest
 from browser import PHONE, Reader
 from ranked_reports import WORST_FIRST, ranked_reports
@@ -10,6 +13,9 @@ from slow import slow_but
 
 from sae_lens_metrics.comparison.contenders import Contenders
 from sae_lens_metrics.comparison.ranking import rankings
+from sae_lens_metrics.functional.letter_groups import letter_groups, open_ranks
+from sae_lens_metrics.results import Estimate, MetricResult
+from sae_lens_metrics.views.page import page as pages
 from sae_lens_metrics.views.page import write_report
 
 ROWS = "table.board tbody tr"
@@ -54,6 +60,15 @@ def look(shared):
         return shared
 
     return at
+
+
+@pytest.fixture(scope="module")
+def scripts(browser):
+    """What an expression gives that knows the page's scripts, without a page around them."""
+    tab = browser.new_page()
+    text = "\n".join((files(pages.__package__) / f"static/js/{name}.js").read_text() for name in pages.SCRIPTS if name != "main")
+    yield lambda expression, given: tab.evaluate(f"(given) => {{ {text}\nreturn {expression}; }}", given)
+    tab.close()
 
 
 def names(tab):
@@ -207,3 +222,77 @@ def test_hostile_names_are_text_and_can_be_chosen(reader, tmp_path, name):
             number,
         )
     assert tab.evaluate("[window.hacked, document.querySelectorAll('main :is(img, script, i)').length]") == [None, 0]
+
+
+def test_rows_beyond_the_longest_are_counted_and_baselines_stay(scripts):
+    made = """(() => {
+      const estimate = (value) => ({ value, stderr: 1, n: 9, of: "documents" });
+      const row = (place) => ({ place, rank: place + 1, worth: -place, estimate: estimate(place), units: null, sae: { name: "s" } });
+      const beside = ([kind, at]) => ({ label: "it", kind, worth: -at, estimate: estimate(at) });
+      const references = [["baseline", 8.5], ["baseline", 550.5], ["control: random", 570.5], ["baseline", 700]].map(beside);
+      const pools = [{ rows: Array.from({ length: given }, (_, i) => row(i)), groups: [], references }];
+      const table = leaderboardTable.table({ pools, absent: [], name: "f1", better: "lower", fields: [], others: [] });
+      const special = Array.from(table.querySelectorAll("tbody tr[class]"), (each) => `${each.className}: ${each.textContent}`);
+      return [...special, table.querySelectorAll("tbody tr").length];
+    })()"""
+    *said, count = scripts(made, 600)
+    assert count == 500 + 3 + 2
+    assert [text.split(":")[0] for text in said] == ["reference", "more", "reference", "more", "reference"]
+    assert [said[i].split(" here")[0] for i in (1, 3)] == ["more: 51 more SAEs", "more: 49 more SAEs and 1 more control"]
+    assert "choose fewer by the filters or the search above to see them." in said[1]
+    assert scripts(made, 20)[-1] == 20 + 4
+
+
+def test_open_ranks_are_those_of_python_whether_there_are_groups_or_not(scripts):
+    """Also beside SAEs that were not tested, which may have any rank."""
+    drawn = np.random.default_rng(0)
+    places, untested = 14, {0, 5, 6, 13}
+    apart = np.abs(np.subtract.outer(*[np.arange(places)] * 2)) > drawn.integers(2, 5)
+    apart[[*untested]] = apart[:, [*untested]] = False
+    inside = [place for place in range(places) if place not in untested]
+    groups = [[end for each in group for end in [inside[each]] * 2] for group in letter_groups(apart[np.ix_(inside, inside)])]
+    expected = [None if place in untested else list(ranks) for place, ranks in enumerate(open_ranks(apart))]
+    found = "leaderboardRanks.pools(given, () => true)[0].rows.map((row) => (row.tested ? [row.best, row.worst] : null))"
+    assert scripts(found, {"pools": [{"saes": [*range(places)], "groups": groups}]}) == expected
+    assert scripts(found, {"pools": [{"saes": [*range(places)], "groups": [], "open": expected}]}) == expected
+
+
+@pytest.mark.parametrize(
+    ("pool", "said"),
+    [
+        ({"groups": [], "open": [[1, 1], [2, 3], [2, 3]]}, ""),
+        ({"groups": [], "open": [[1, 2], [1, 3], [2, 3]]}, "; noise cannot tell it from 1 other"),
+        ({"groups": [], "open": [[1, 3], [1, 2], None]}, "; noise cannot tell it from 1 other"),
+        ({"groups": [], "open": [[1, 3], [1, 3], [1, 3]]}, "; noise cannot tell it from 2 others"),
+        ({"groups": [[0, 0, 2, 2]]}, "; noise cannot tell it from c"),
+        ({"groups": [[0, 1]]}, "; noise cannot tell it from b"),
+        ({"groups": [[1, 2]]}, ""),
+    ],
+)
+def test_how_many_noise_cannot_tell_from_the_best(scripts, pool, said):
+    given = {"pools": [{"saes": [0, 1, 2], **pool}]}
+    assert scripts("findings.alike(given, ['a', 'b', 'c'].map((name) => ({ name })))", given) == said
+
+
+def test_of_many_values_several_can_be_chosen_by_keyboard(reader, tmp_path):
+    """And SAEs each of which is alone in its set are not tested."""
+    slim = replace(make_report(2, examples=0), metrics={"probe": MetricResult({"loss": Estimate(0.5, 0.01, 30, "tasks")})})
+    reports = {f"s{i}": slim.with_provenance(sae={"d_sae": 1000 + i}) for i in range(10)}
+    opened = reader(write_report(reports, tmp_path / "page.html"))
+    tab = opened.open("#/?by=probe%2Floss&width=1002,1007")
+    count(tab, "2 of 10 SAEs")
+    chosen = "Array.from(document.getElementById('leaderboard-width').selectedOptions, (each) => each.text)"
+    assert tab.evaluate(chosen) == ["1002", "1007"], "all that filters is shown"
+    said = tab.inner_text("#leaderboard .said")
+    assert "Each SAE is alone in its set, so that nothing was tested." in said
+    assert "Tested:" not in said
+    tab.get_by_role("button", name="Clear filters").click()
+    count(tab, "10 SAEs")
+    assert tab.evaluate(chosen) == []
+    tab.locator("#leaderboard-width").focus()
+    for key, shown in (("Home", 1), ("Shift+ArrowDown", 2), ("Shift+ArrowDown", 3)):
+        tab.keyboard.press(key)
+        count(tab, f"{shown} of 10 SAEs")
+    assert tab.evaluate(chosen) == ["1000", "1001", "1002"]
+    tab = opened.open(tab.url[tab.url.index("#") :])
+    count(tab, "3 of 10 SAEs")

@@ -49,6 +49,7 @@ def test_the_part_holds_the_rankings(part, reports):
             (pool.saes, pool.groups) for pool in ranking.pools
         ]
         assert (held["better"], held["unpaired"], held["ungrouped"]) == (ranking.better, ranking.unpaired, ranking.ungrouped)
+        assert held["pairs"] == ranking.pairs
 
 
 def test_it_knows_what_each_sae_is_and_which_baselines_a_number_has(part):

@@ -55,11 +55,13 @@ const findings = (() => {
 
   /** How many SAEs noise cannot tell from the best, by the leaderboard's tests. */
   function alike(number, all) {
-    const { rows } = leaderboardRanks.pools(number, () => true)[0];
-    const count = rows[0].tested ? rows[0].worst - 1 : 0;
-    if (!count) return "";
+    const { rows, fixed } = leaderboardRanks.pools(number, () => true)[0];
+    if (!rows[0].tested) return "";
     const others = rows.slice(1).filter((row) => leaderboardRanks.alike(rows[0], row)).map(({ place }) => all[place].name);
-    return `; noise cannot tell it from ${count > 2 || others.length < count ? `${count} others` : others.join(" and ")}`;
+    const count = fixed ? rows[0].worst - 1 - rows.filter((row) => !row.tested).length : others.length; // without groups it is not known which
+    if (!count) return "";
+    const named = !fixed && count <= 2;
+    return `; noise cannot tell it from ${named ? others.join(" and ") : `${count} ${count === 1 ? "other" : "others"}`}`;
   }
 
   /** What the comparison found of a number of two SAEs, if it tested it: a paired test sees more than two standard errors do. */
@@ -82,5 +84,5 @@ const findings = (() => {
     });
   }
 
-  return { section };
+  return { section, alike };
 })();

@@ -171,18 +171,17 @@ const leaderboard = (() => {
     if (number.pools.length > 1) said.push(h("p", { class: "warning" }, `Ranked in ${number.pools.length} sets, as values of one cannot be compared with those of another: ${listed(number.apart)}.`, number.instead && ranked.numbers[number.instead] ? [" ", h("button", { type: "button", class: "pill", onclick: () => rank(number.instead) }, `Rank by ${format.words(ranked.numbers[number.instead].name)} instead`)] : null));
     const tested = board.pools.some((pool) => pool.rows.some((row) => row.tested));
     if (number.ungrouped) said.push(h("p", { class: "dim" }, `Which differences are more than noise is not tested: ${number.ungrouped}.`));
-    else if (tested) said.push(h("p", { class: "dim" }, tests(ranked, number)));
+    else if (!number.pairs && number.pools.every((pool) => pool.saes.length === 1)) said.push(h("p", { class: "dim" }, `${number.pools.length === 1 ? "Only one SAE has a value" : "Each SAE is alone in its set"}, so that nothing was tested.`));
+    else if (number.pairs && tested) said.push(h("p", { class: "dim" }, tests(ranked, number)));
     const untested = [...new Set(Object.values(number.untested))];
     if (untested.length) said.push(h("p", { class: "dim" }, `Not tested, and so without a letter: ${Object.keys(number.untested).length} of the SAEs (${listed(untested)}).`));
     return said;
   }
 
   function tests(ranked, number) {
-    const counts = number.pools.map((pool) => pool.saes.filter((place) => !(place in number.untested)).length);
-    const pairs = counts.reduce((sum, count) => sum + (count * (count - 1)) / 2, 0);
     const how = number.unpaired.length ? `as independent where they are not over the same units (${listed(number.unpaired)})` : "unit by unit on the same text or tasks";
     const letters = number.pools.some(({ open }) => open) ? "Small numbers beside a rank are the ranks, among all SAEs, that noise leaves open; pairs are told apart too irregularly for letters." : "SAEs that share a letter differ by no more than noise; small numbers beside a rank are the ranks that noise leaves open.";
-    return `${letters} Tested: ${pairs === 1 ? "one pair" : `all ${format.number(pairs)} pairs`}, ${how}, corrected for their number (Holm): the chance of any false difference is at most ${format.percent(ranked.alpha)}. Errors are standard errors${number.repeated ? " over tasks; the tests are about these tasks, with other texts, and so tell more apart" : ""}.`;
+    return `${letters} Tested: ${number.pairs === 1 ? "one pair" : `${format.number(number.pairs)} pairs`}, ${how}, corrected for their number (Holm): the chance of any false difference is at most ${format.percent(ranked.alpha)}. Errors are standard errors${number.repeated ? " over tasks; the tests are about these tasks, with other texts, and so tell more apart" : ""}.`;
   }
 
   /** A few reasons. */

@@ -2,6 +2,7 @@
 const leaderboardFilters = (() => {
   const FIELDS = { model: "Model", layer: "Layer", hook: "Hook", width: "Latents", architecture: "Architecture" };
   const CHIPS = 8; // values that are chosen by buttons; more of them are a list
+  const LINES = 4; // of a list that are seen at once
   const UNKNOWN = "unknown";
 
   /** What an SAE has in a field, as text. */
@@ -54,11 +55,12 @@ const leaderboardFilters = (() => {
     return h("fieldset", { class: "chips" }, h("legend", {}, label), values.map(button));
   }
 
+  /** A list of which any may be chosen: none is as good as all. */
   function list({ field, label, values }, state, changed) {
-    const options = [["", "all"], ...values.map((each, i) => [String(i), each])];
-    const choice = dom.select(options, String(values.indexOf(state.chosen[field][0])), () => ((state.chosen[field] = choice.value === "" ? [] : [values[Number(choice.value)]]), changed()));
-    choice.id = `leaderboard-${field}`;
-    return dom.labelled(label, choice);
+    const options = values.map((each, i) => h("option", { value: i, selected: state.chosen[field].includes(each) }, each));
+    const chosen = () => Array.from(choice.selectedOptions, (option) => values[Number(option.value)]);
+    const choice = h("select", { multiple: true, size: LINES, id: `leaderboard-${field}`, title: "several with Shift, or with Ctrl or ⌘", onchange: () => ((state.chosen[field] = chosen()), changed()) }, options);
+    return dom.labelled(`${label} (any)`, choice);
   }
 
   const any = ({ q, chosen }) => Boolean(q.trim()) || Object.values(chosen).some((values) => values.length);

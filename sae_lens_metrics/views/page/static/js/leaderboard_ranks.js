@@ -31,16 +31,12 @@ const leaderboardRanks = (() => {
       row.rank = i + 1;
       row.tested = row.in.size > 0;
     });
-    const tested = rows.filter((row) => row.tested);
-    tested.forEach((row, i) => {
-      row.best = row.rank;
-      row.worst = row.rank;
-      for (let j = 0; j < tested.length; j += 1) {
-        if (j === i || !alike(row, tested[j])) continue;
-        if (j < i) row.best -= 1;
-        else row.worst += 1;
-      }
-    });
+    for (const row of rows.filter((each) => each.tested)) {
+      const open = rows.filter((other) => other !== row && (!other.tested || alike(row, other))); // one that was not tested may be anywhere
+      const better = open.filter((other) => other.rank < row.rank).length;
+      row.best = row.rank - better;
+      row.worst = row.rank + open.length - better;
+    }
     return { rows, groups: told(rows, groups.length) };
   }
 

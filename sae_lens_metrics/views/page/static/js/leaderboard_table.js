@@ -1,7 +1,7 @@
 /** The rows of a leaderboard. */
 const leaderboardTable = (() => {
   const LANES = 10; // columns of letters up to which a reader follows them; the ranks that noise leaves open always stand there
-  const LONGEST = 500;
+  const LONGEST = 500; // rows of a set, but for its baselines, that a reader scrolls through and a browser lays out at once
   const LONG = 26; // characters of a name from which on it may take several lines
   const SHORT = { model: "Model", layer: "Layer", hook: "Hook", width: "Latents", architecture: "Architecture" };
 
@@ -20,7 +20,7 @@ const leaderboardTable = (() => {
     const body = h("tbody");
     board.pools.forEach((pool, i) => {
       if (board.pools.length > 1) body.append(h("tr", { class: "pool" }, h("th", { colspan: columns, scope: "rowgroup" }, pool.title)));
-      body.append(...inOrder(pool).slice(0, LONGEST).map((row) => (row.rank ? ranked(row, shape, lettered(row, lanes[i], pool.groups)) : reference(row, shape))));
+      for (const row of cut(inOrder(pool))) body.append(row.more ? more(row.more, columns) : row.rank ? ranked(row, shape, lettered(row, lanes[i], pool.groups)) : reference(row, shape));
     });
     body.append(...board.absent.map((row) => missing(row, shape)));
     if (!body.children.length) body.append(h("tr", {}, h("td", { colspan: columns }, "No SAE is like that.")));
@@ -30,6 +30,26 @@ const leaderboardTable = (() => {
 
   /** Ranked rows with those that only stand beside them at their value. */
   const inOrder = (pool) => [...pool.rows, ...pool.references].sort((a, b) => b.worth - a.worth || (a.rank || 0) - (b.rank || 0));
+
+  /** The first rows and all baselines; `more` stands for the rows that would be in its place. */
+  function cut(rows) {
+    const kept = [];
+    let count = 0;
+    for (const row of rows) {
+      if (row.kind === "baseline" || (count += 1) <= LONGEST) kept.push(row);
+      else if (kept.at(-1).more) kept.at(-1).more.push(row);
+      else kept.push({ more: [row] });
+    }
+    return kept;
+  }
+
+  /** How many rows are left out, and how to see them. */
+  function more(rows, columns) {
+    const ranked = rows.filter((row) => row.rank).length;
+    const counts = [[ranked, "SAE"], [rows.length - ranked, "control"]].filter(([count]) => count);
+    const said = counts.map(([count, kind]) => `${format.number(count)} more ${kind}${count === 1 ? "" : "s"}`).join(" and ");
+    return h("tr", { class: "more" }, h("td", { colspan: columns }, `${said} here: choose fewer by the filters or the search above to see ${rows.length === 1 ? "it" : "them"}.`));
+  }
 
   function head(shape) {
     const other = ([full, { metric, name }]) => h("th", { scope: "col", class: "number" }, h("button", { type: "button", class: "sort", title: "rank by it", onclick: () => shape.onrank(full) }, `${metric}: ${format.words(name)}`));
