@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 from datasets import Dataset
 
-from sae_lens_metrics import Report
+from sae_lens_metrics import MetricsConfig, Report
 from sae_lens_metrics.cli.main import main
 from sae_lens_metrics.cli.statuses import OUTSIDE, REFUSED
 from sae_lens_metrics.comparison.trends.claims import CLAIMS
@@ -18,6 +18,9 @@ from sae_lens_metrics.text.held_out_rows import keep_rows, other_rows
 from sae_lens_metrics.training import grid as grid_training
 from sae_lens_metrics.training import trends
 
+LITTLE = MetricsConfig(
+    probe={"tasks": ["base64", "code_against_prose"], "examples": 40}, n2g={"max_length": 4}, ablation={"sequences": 24}
+).settings
 SMALL = ["--training-tokens", "16384", "--tokens", "1024"]
 
 
@@ -25,6 +28,8 @@ SMALL = ["--training-tokens", "16384", "--tokens", "1024"]
 def test_a_small_grid_from_the_model_to_the_page_and_on_after_a_stop(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Grid, "of_size", lambda d_in, *, quick, seeds: Grid(d_in, (128, 192), (4, 10, 80), (2.0,), seeds))
+    config = trends._config
+    monkeypatch.setattr(trends, "_config", lambda *given: replace(config(*given), settings=LITTLE))
     (tmp_path / "reproduced-paper-trends" / "saes" / "unfinished-0").mkdir(parents=True)
     trained, train = [], grid_training._train
     monkeypatch.setattr(grid_training, "_train", lambda *given: trained.append(given[2]) or train(*given))
