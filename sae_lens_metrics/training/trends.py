@@ -1,7 +1,6 @@
 """The findings of Gao et al. 2024 on a grid of SAEs that are trained for it."""
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -31,8 +30,6 @@ from sae_lens_metrics.text.held_out_rows import keep_rows, other_rows
 from sae_lens_metrics.training.grid import GridTraining, train_grid
 
 __all__ = ["Trends", "TrendsOrder", "reproduce_trends"]
-
-logger = logging.getLogger("sae_lens_metrics")
 
 _METRICS = ["probe", "n2g", "explanation", "ablation", "shrinkage"]
 _MANY_DEAD = 0.5
