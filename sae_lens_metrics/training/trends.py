@@ -1,6 +1,7 @@
 """The findings of Gao et al. 2024 on a grid of SAEs that are trained for it."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -106,8 +107,8 @@ def reproduce_trends(order: TrendsOrder, output: Path) -> Trends:
     model = load_spec(ModelChoice(order.model).spec({}), device)
     d_in, hook = _site(model, order)
     grid = Grid.of_size(d_in, quick=order.quick, seeds=order.seeds)
-    keep_rows(order.dataset, output / _HELD_OUT, order.tokens)
     _claim(output, order, grid, hook)
+    keep_rows(order.dataset, output / _HELD_OUT, order.tokens)
     text = cache(partial(other_rows, order.dataset, output / _HELD_OUT, order.training_tokens))
     training = GridTraining(model, order.name, hook, d_in, text, order.text, order.training_tokens, device)
     wanted = grid.trained()
@@ -127,11 +128,11 @@ def reproduce_trends(order: TrendsOrder, output: Path) -> Trends:
 
 def _slim(report: Report) -> Report:
     """Without what findings and figures do not need: of tables those that tell units apart stay, such as of probe tasks."""
-    metrics = {}
-    for name, result in report.without("examples", "explanations", "effects").metrics.items():
+    slim, metrics = report.without("examples", "explanations", "effects"), {}
+    for name, result in slim.metrics.items():
         units = metric_spec(name).units
         metrics[name] = replace(result, tables={key: rows for key, rows in result.tables.items() if units and key == units.table})
-    return replace(report.without("examples", "explanations", "effects", "tables"), metrics=metrics)
+    return replace(slim, metrics=metrics)
 
 
 def _text(order: TrendsOrder) -> Iterator[str]:
@@ -180,12 +181,16 @@ def _site(model: Any, order: TrendsOrder) -> tuple[int, str]:
 
 
 def _claim(output: Path, order: TrendsOrder, grid: Grid, hook: str) -> None:
-    """Notes what the folder is for, so that SAEs of two grids are not mixed."""
+    """Notes what the folder is for, so that SAEs of two grids are not mixed; of one without SAEs the text that is kept there goes."""
     sizes = {"training_tokens": order.training_tokens, "tokens": order.tokens}
     text = json.dumps({"model": order.name, "hook": hook, "text": order.text, **sizes, **asdict(grid)}, indent=1)
     path = output / "grid.json"
-    if any(output.glob("saes/seed-*")) and path.exists() and path.read_text(encoding="utf-8") != text:
-        raise ConfigError(f"{str(output)!r} holds SAEs of another grid, model or text, see grid.json in it: give another folder (--output)")
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        if any(output.glob("saes/seed-*")):
+            raise ConfigError(
+                f"{str(output)!r} holds SAEs of another grid, model or text, see grid.json in it: give another folder (--output)"
+            )
+        shutil.rmtree(output / _HELD_OUT, ignore_errors=True)
     write_atomically(path, text)
 
 

@@ -14,6 +14,8 @@ from sae_lens_metrics.views.plain_text import plain
 __all__ = ["Judged", "Line", "judged_markdown", "print_judged", "table"]
 
 Tone = Literal["good", "bad", "open"]
+_WHOLE = {"band": None, "here": None, "verdict": len("not checkable")}
+"""Columns that are not folded, with how wide they are at least."""
 _STYLES = {"good": "green", "bad": "red", "open": "yellow"}
 
 
@@ -98,17 +100,17 @@ def judged_markdown(judged: Judged) -> str:
 
 
 def table(first: str, *others: str) -> Table:
-    """An empty table, whose first column is as wide as words need.
+    """An empty table, whose first column is as wide as words need; verdicts stand whole on a terminal of 80 columns.
 
     Args:
         first: Its heading.
         *others: Those of the other columns; numbers of a column called "here", "paper" or "published" stand to the right.
     """
     found = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    found.add_column(first, overflow="fold", min_width=24)
+    found.add_column(first, overflow="fold", min_width=20)
     for heading in others:
         justify = "right" if heading in ("published", "here", "paper") else "left"
-        found.add_column(heading, justify=justify, overflow="fold", no_wrap=heading in ("band", "here", "verdict"))
+        found.add_column(heading, justify=justify, overflow="fold", no_wrap=heading in _WHOLE, min_width=_WHOLE.get(heading))
     return found
 
 

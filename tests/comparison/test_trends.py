@@ -196,6 +196,12 @@ def claim_of(statement):
     return next(each for each in CLAIMS if each.statement == statement)
 
 
+def test_one_k_that_is_left_has_no_step_before_it():
+    reports = reports_of({topk(n, 16): {"ablation/sparsity": 0.1} for n in (32, 64)})
+    (found,) = find(Evaluated(reports), 16, [claim_of("Effects get less sparse as k nears d_model")])
+    assert (found.verdict, "one k only" in found.reason) == ("not checkable", True)
+
+
 @pytest.mark.parametrize(("relu", "topk_change", "verdict"), [(0.4, 0.02, "shown"), (0.4, -0.02, "shown"), (0.1, -2.0, "the opposite")])
 def test_what_refinement_does_to_topk_counts_whatever_its_sign(relu, topk_change, verdict):
     values = {topk(64, k): {"sanity/l0": k, "shrinkage/change_relative": topk_change} for k in (1, 4, 16)}
@@ -326,6 +332,14 @@ def test_findings_are_told_in_full(shown):
     data = json.loads(json.dumps(findings.to_dict(), allow_nan=False))
     assert data["findings"][0]["statement"] == CLAIMS[0].statement
     assert len(findings.to_frame()) == len(CLAIMS)
+
+
+def test_verdicts_stand_whole_on_a_narrow_terminal(shown):
+    _, findings = shown
+    told = replace(findings, findings=tuple(replace(each, verdict="not checkable") for each in findings.findings))
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_judged(judged_findings(told), console)
+    assert console.export_text().count("not checkable") >= len(CLAIMS)
 
 
 def test_one_seed_of_each_is_said_to_be_one():

@@ -128,6 +128,10 @@ def test_another_dimension_than_the_models_is_that_of_the_hook_and_a_folder_with
     assert [each.d_in for each in asked] == [512, 128]
     assert str(tmp_path) not in (tmp_path / "output" / "grid.json").read_text()
     assert asked[0].model_name == "tiny_lm"
+    Dataset.from_dict({"text": [f"other {i} " * 20 for i in range(300)]}).save_to_disk(str(tmp_path / "others"))
+    with pytest.raises(RuntimeError, match="would be"):
+        trends.reproduce_trends(replace(order, dataset=str(tmp_path / "others")), tmp_path / "output")
+    assert load_text_dataset(str(tmp_path / "output" / "held_out_text"))["text"][0].startswith("other")
     (tmp_path / "output" / "saes" / "seed-0").mkdir(parents=True)
     with pytest.raises(ConfigError, match="another grid"):
         trends.reproduce_trends(replace(order, tokens=1_024), tmp_path / "output")

@@ -36,7 +36,7 @@ NEAR = 1 / 2
 
 @dataclass(frozen=True)
 class Line:
-    """A sum, or the ratio of two, and what it must be above for the finding to be there."""
+    """A sum, or the ratio of two."""
 
     over: Contrast
     under: Contrast | None = None
@@ -108,9 +108,10 @@ def last_step(number: str) -> Callable[[Means], Line]:
     """A number at the largest k, which nears the activation's dimension, minus that at the k before."""
 
     def line(means: Means) -> Line:
-        *_, last = means.actives(NEAR)
-        *_, before = (k for k in means.actives() if k < last)
-        return Line(_plus(_average(_of(means, [last]), number), _average(_of(means, [before]), number, -1.0)))
+        *smaller, last = (k for k in means.actives() if k <= means.actives(NEAR)[-1])
+        if not smaller:
+            raise ResultError("the grid has one k only, of every width")
+        return Line(_plus(_average(_of(means, [last]), number), _average(_of(means, smaller[-1:]), number, -1.0)))
 
     return line
 

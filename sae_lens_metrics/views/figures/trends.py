@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from sae_lens_metrics.comparison.trends.grid import Cell, Trained
+from sae_lens_metrics.metrics.registry import metric_spec
+from sae_lens_metrics.metrics.sanity.spec import L0
 from sae_lens_metrics.results import Estimate, Report
 from sae_lens_metrics.views.figures.figure import Figure, Level, Mark, Series
 from sae_lens_metrics.views.figures.numbers import ERRORS
@@ -136,7 +138,7 @@ def _dial(cell: Cell, estimates: Mapping[str, Estimate]) -> float:
 
 
 def _l0(cell: Cell, estimates: Mapping[str, Estimate]) -> float:
-    return _value(estimates, "sanity/l0") or 0.0
+    return _value(estimates, L0) or 0.0
 
 
 def _value(estimates: Mapping[str, Estimate], number: str) -> float | None:
@@ -168,7 +170,5 @@ def _widest(shown: Shown) -> dict[str, dict[Cell, Mapping[str, Estimate]]]:
 
 
 def _label(number: str) -> str:
-    from sae_lens_metrics.metrics.registry import metric_spec
-
     metric, name = number.split("/", 1)
     return metric_spec(metric).number(name).label
